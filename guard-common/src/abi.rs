@@ -6,6 +6,7 @@
 
 mod account;
 mod bypass;
+mod canary;
 pub mod dimension;
 pub mod failsafe;
 mod high_water;
@@ -23,6 +24,7 @@ use crate::jurisdiction::{self, Jurisdiction};
 
 pub use account::*;
 pub use bypass::*;
+pub use canary::*;
 pub use failsafe::{FailsafeUse, MAX_BUDGET};
 pub use high_water::*;
 pub use nat64::*;
@@ -33,7 +35,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 16;
+pub const ABI_VERSION: u32 = 17;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{Count, Hook, Loss, Outcome, OutcomeKey, total_index};
 
 use crate::atomic;
-use crate::maps::{LOST, OUTCOMES, TOTAL_COUNTS, UNPLACED};
+use crate::maps::{CANARIES, LOST, OUTCOMES, TOTAL_COUNTS, UNPLACED};
 use crate::scratch::{Scratch, preemptible};
 
 /// Counts a packet in the totals, where every packet of the hook is.
@@ -73,6 +73,14 @@ pub fn count_unplaced(scratch: &Scratch) {
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
         add(UNPLACED.get_ptr_mut(pin), scratch.provenance.wire_len);
+    }
+}
+
+/// Counts a canary for the pin that it is for, where that forbids it.
+#[inline(always)]
+pub fn count_canary(scratch: &Scratch, pin: u32) {
+    if scratch.outcome.denied >> (pin & 63) & 1 != 0 {
+        add(CANARIES.get_ptr_mut(pin & 63), scratch.provenance.wire_len);
     }
 }
 

@@ -1,12 +1,13 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
-use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
+use guard_common::abi::{Canary, Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
 use guard_common::decide::{self, Decision, Trace as _, Wanted};
 use guard_common::packet::{self, Fault, Link, Packet, Parsed, contradicts};
 use guard_common::tables::Tables as _;
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::accounting::account;
+use crate::atomic;
 use crate::clock::boot_ns;
 use crate::counters::total;
 use crate::generation::Generation;
@@ -86,7 +87,12 @@ fn judge_in<S: Source>(
         scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
     }
     change(&mut scratch.packet);
-    if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
+    let judged = borderguard_judge(number, generation.live.0);
+    if let Some(canary) = source.canary() {
+        drop_canary(number, policy.generation, source, scratch, canary);
+        return false;
+    }
+    if judged == EXEMPTABLE {
         exempt(number, generation, scratch);
     }
     if hook as u8 == Hook::Ingress as u8 && scratch.outcome.verdict != Verdict::Pass as u8 {
@@ -107,6 +113,28 @@ fn judge_in<S: Source>(
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
     passes
+}
+
+/// Notes what was decided for a canary, which does not leave the host whatever that is. No flow, total or exemption has it.
+#[inline(always)]
+fn drop_canary<S: Source>(
+    number: u32,
+    generation: u64,
+    source: &S,
+    scratch: &mut Scratch,
+    canary: *mut Canary,
+) {
+    describe_sender(source, &mut scratch.provenance, false);
+    // SAFETY: what is kept with a socket stays there while the program runs, and is no scratch. The daemon writes it before
+    // it sends, and reads it afterwards.
+    let (name, pin) = unsafe {
+        (*canary).outcome = scratch.outcome;
+        (*canary).generation = generation;
+        (*canary).ifindex = scratch.provenance.ifindex;
+        atomic::fetch_add(&raw mut (*canary).packets, 1);
+        ((*canary).number, (*canary).pin)
+    };
+    subprograms::borderguard_report_canary(number, generation, name, pin);
 }
 
 /// Writes the cgroup, the socket and the process that the packet is told with. Byte by byte from map to map: the stack

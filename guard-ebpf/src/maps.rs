@@ -6,7 +6,7 @@
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
 use guard_common::abi::{
-    BYPASS_COUNTS, COPY_WORDS, Carrier, CarrierControl, Control, Count, DEVICE_WORDS, EVENT_LIMITS,
+    BYPASS_COUNTS, COPY_WORDS, Canary, Carrier, CarrierControl, Control, Count, DEVICE_WORDS, EVENT_LIMITS,
     ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed, HighWater, Loss, MAX_BYPASS_ALLOWED,
     MAX_CARRIER_CGROUPS, MAX_CARRIERS, MAX_COPIES, MAX_EXEMPTIONS, MAX_FAILSAFES, MAX_HOST_ADDRESSES,
     MAX_PINS, MAX_RELAYS, MAX_UNTAGGED_FLOWS, MAX_VOLUME_DEVICES, MAX_VOLUMES, MAX_WAYS, MAX_WRITERS,
@@ -116,6 +116,14 @@ pub static BYPASSES: Array<u64> = Array::pinned(BYPASS_COUNTS as u32, 0);
 /// Who made and who uses each socket: kept with the socket itself, and gone with it.
 #[btf_map(name = "SOCKET_FACTS")]
 pub static SOCKET_FACTS: SocketStorage<SocketFacts> = SocketStorage::pinned();
+
+/// The canaries that the daemon sends, each with the socket that it is sent by. The daemon alone makes entries.
+#[btf_map(name = "SOCKET_CANARIES")]
+pub static SOCKET_CANARIES: SocketStorage<Canary> = SocketStorage::pinned();
+
+/// Canaries that the pin which they are for forbids, by the number of that pin. No other count has them.
+#[map(name = "CANARIES")]
+pub static CANARIES: PerCpuArray<Count> = PerCpuArray::pinned(MAX_PINS as u32, 0);
 
 /// How many times a socket's facts were changed: each change has a number that no other has, [`SocketFacts::noted`].
 #[map(name = "SOCKET_CHANGES")]

@@ -4,10 +4,11 @@ use core::mem::offset_of;
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use guard_common::abi::{
-    Event, FlowKey, FlowRecord, Hook, Loss, Outcome, Process, event_limit_index, fold_pins, spend_event,
+    CanaryEvent, Event, FlowKey, FlowRecord, Hook, Loss, Outcome, Process, Provenance, event_limit_index,
+    fold_pins, spend_event,
 };
 use guard_common::decide;
-use guard_common::packet::{Addr, Layer};
+use guard_common::packet::{Addr, Layer, Packet};
 
 use crate::atomic;
 use crate::clock::boot_ns;
@@ -74,10 +75,36 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
         }
         return;
     }
+    let tcp_flags = fill(provenance, packet, decision, [now, generation], fresh);
+    let fresh: &FlowRecord = fresh;
+    let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
+    if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
+        // Another CPU has just made it, and sends its event.
+        // SAFETY: as in `record`.
+        unsafe { count_on(record, provenance.wire_len, now, tcp_flags, generation) };
+        return;
+    }
+    if !made {
+        lost(Loss::Flows);
+    }
+    if decision.denied != 0 {
+        send(&key, fresh, outer_dst, now);
+    }
+}
+
+/// Writes the record of a packet that is the first of its flow, at a moment and by a generation. Returns its TCP flags.
+#[inline(always)]
+fn fill(
+    provenance: &Provenance,
+    packet: &Packet,
+    decision: &Outcome,
+    [now, generation]: [u64; 2],
+    to: &mut FlowRecord,
+) -> u8 {
     let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
-    let tcp_flags = if is_named { layer.tcp_flags } else { 0 };
+    let tcp_flags = if packet.layer_count != 0 { layer.tcp_flags } else { 0 };
     // Not on the stack, which has no room for it.
-    *fresh = FlowRecord {
+    *to = FlowRecord {
         first_ns: now,
         last_ns: now,
         event_ns: now,
@@ -99,19 +126,29 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
         volumes: provenance.volumes,
         cookie: provenance.cookie,
     };
-    let fresh: &FlowRecord = fresh;
-    let made = FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok();
-    if !made && let Some(record) = FLOWS.get_ptr_mut(key) {
-        // Another CPU has just made it, and sends its event.
-        // SAFETY: as in `record`.
-        unsafe { count_on(record, provenance.wire_len, now, tcp_flags, generation) };
-        return;
-    }
-    if !made {
-        lost(Loss::Flows);
-    }
-    if decision.denied != 0 {
-        send(&key, fresh, outer_dst, now);
+    tcp_flags
+}
+
+/// Sends the event of a canary. Where the ring buffer has no room, that is a lost event.
+#[inline(always)]
+pub fn report_canary(hook: Hook, scratch: &mut Scratch, generation: u64, name: u64) {
+    let Scratch { provenance, packet, outcome: decision, record: fresh, .. } = scratch;
+    let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
+    let key = if packet.layer_count != 0 { key_of(hook, layer, decision) } else { nameless(hook, decision) };
+    fill(provenance, packet, decision, [boot_ns(), generation], fresh);
+    match EVENTS.reserve::<CanaryEvent>(0) {
+        Some(mut entry) => {
+            let to = entry.as_mut_ptr();
+            // SAFETY: as in `send`.
+            unsafe {
+                (*to).event.key = key;
+                (*to).event.record = *fresh;
+                (*to).event.outer_dst = Addr::default();
+                (*to).number = name;
+            }
+            entry.submit(0);
+        }
+        None => lost(Loss::Events),
     }
 }
 

@@ -257,6 +257,18 @@ pub extern "C" fn borderguard_report(number: u32, generation: u64, left: u32) ->
     0
 }
 
+/// [`records::report_canary`] of the frame and the outcome in the scratch of this number, which [`counters::count_canary`]
+/// counts before.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_report_canary(number: u32, generation: u64, name: u64, pin: u32) -> u32 {
+    if let Some(scratch) = scratch(number) {
+        counters::count_canary(scratch, pin);
+        records::report_canary(scratch::hook(number), scratch, generation, name);
+    }
+    0
+}
+
 /// [`counters::count_first_outcome`] of the packet and the outcome in the scratch of this number.
 #[unsafe(no_mangle)]
 #[inline(never)]

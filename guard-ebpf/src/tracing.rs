@@ -173,7 +173,8 @@ pub extern "C" fn borderguard_log_packet(number: u32, hook: u32, generation: u64
             | u64::from(scratch.parsed & 0xff) << 8
             | u64::from(scratch.packet.layer_count & 0xff) << 16
             | u64::from(scratch.packet.hop_count & 0xff) << 24
-            | count << 32,
+            | (count & 0xff_ffff) << 32
+            | u64::from(provenance.direction & 0xff) << 56,
         u64::from(provenance.ifindex) | u64::from(provenance.ingress_ifindex) << 32,
         u64::from(provenance.mark) | provenance.wire_len << 32,
     );

@@ -10,8 +10,8 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, check, detach, events, exemption, explain, geo, groups, instrument,
-    page, policy, refused, reload, run, status, suggest, top,
+    self, CliError, approval, audit, canary, check, detach, events, exemption, explain, geo, groups,
+    instrument, page, policy, refused, reload, run, status, suggest, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -97,10 +97,12 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Audit(args) => audit::run(args, &mut out)?,
         Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,
+        Command::Trace(args) => trace::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Suggest(args) => suggest::run(args, &mut out)?,
         Command::Geo(args) => geo::run(args, &mut out)?,
         Command::Policy(args) => policy::run(args, &mut out)?,
         Command::Groups(args) => groups::run(args, &mut out)?,
+        Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
     };

@@ -89,6 +89,19 @@ impl Signers {
         out.split_whitespace().nth(1).map(str::to_owned).context("ssh-keygen shows no fingerprint")
     }
 
+    /// Has one of them sign a file for a purpose, as `FILE.sig` in the place of one that is there.
+    ///
+    /// # Errors
+    /// Where `ssh-keygen` does not.
+    pub fn sign(&self, who: &str, namespace: &str, file: &Path) -> Result<()> {
+        let _none_yet = fs::remove_file(file.with_added_extension("sig"));
+        let mut command = Command::new("ssh-keygen");
+        command.args(["-q", "-Y", "sign", "-n", namespace, "-f"]).arg(self.key(who)).arg(file);
+        let (status, _, complaint) = run_to_end("ssh-keygen", command, std::time::Duration::from_secs(60))?;
+        ensure!(status.success(), "ssh-keygen does not sign: {complaint}");
+        Ok(())
+    }
+
     fn allowed(&self) -> PathBuf {
         self.folder.join("allowed_signers")
     }

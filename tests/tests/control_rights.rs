@@ -21,12 +21,13 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 const NOBODY: u32 = 61_000;
-const GROUPS: [(u32, &str, Right); 5] = [
+const GROUPS: [(u32, &str, Right); 6] = [
     (61_070, "bg-view", Right::View),
     (61_071, "bg-compliance", Right::Exemptions),
     (61_072, "bg-sre", Right::Policy),
     (61_073, "bg-admin", Right::Everything),
     (61_074, "bg-people", Right::People),
+    (61_075, "bg-collector", Right::Canaries),
 ];
 
 /// A server whose daemon does whatever it is asked, until it is dropped.
@@ -65,6 +66,7 @@ impl Served {
             policy: of(Right::Policy),
             everything: of(Right::Everything),
             people: of(Right::People),
+            canaries: of(Right::Canaries),
         };
         let (requests, mut messages) = tokio::sync::mpsc::channel(4);
         let (tell, refused) = mpsc::channel();
@@ -119,7 +121,7 @@ fn ask_as(
     })
 }
 
-fn requests() -> [(Request, Right); 4] {
+fn requests() -> [(Request, Right); 5] {
     [
         (Request::Status {}, Right::View),
         (Request::ExemptionList {}, Right::View),
@@ -128,6 +130,7 @@ fn requests() -> [(Request, Right); 4] {
             Right::Exemptions,
         ),
         (Request::Reload {}, Right::Policy),
+        (Request::CanaryConfirm { canary: "4be20d1c97a35f08".to_owned() }, Right::Canaries),
     ]
 }
 
@@ -159,7 +162,11 @@ fn each_group_may_do_what_its_right_says_and_no_more() {
                 let message = refusal(answer);
                 assert!(message.starts_with(&format!("the user {user} may not use `")), "{message}");
                 assert!(message.contains(&format!("the right `{needed}`")), "{message}");
-                assert!(message.contains("\"bg-admin\"") && !message.contains("\"bg-view\""), "{message}");
+                let names_view = message.contains("\"bg-view\"");
+                assert!(
+                    message.contains("\"bg-admin\"") && names_view == (needed == Right::View),
+                    "{message}"
+                );
             }
         }
     }

@@ -3,13 +3,13 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, Write as _};
-use std::process::Command;
 use std::time::Duration;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
 use guard_tests::geo_file;
 use guard_tests::proc::retry_until;
 use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
+use guard_user::approval::GEO;
 use guard_user::health::ProblemCode;
 
 /// What Boston's networks are in, by a database.
@@ -167,10 +167,7 @@ fn what_changes_much_waits_for_a_yes_also_over_a_reload_and_a_start() {
 
 /// Signs a database as its signers do, by name of the signer's key.
 fn sign(bed: &Bed, signers: &Signers, who: &str) {
-    let (file, key) = (bed.file("geo.mmdb"), signers.key(who));
-    let mut keygen = Command::new("ssh-keygen");
-    keygen.args(["-q", "-Y", "sign", "-n", "borderguard-geo", "-f"]).arg(key).arg(&file);
-    assert!(keygen.status().unwrap().success());
+    signers.sign(who, GEO, &bed.file("geo.mmdb")).unwrap();
     fs::rename(bed.file("geo.mmdb.sig"), bed.file(&format!("geo.mmdb.{who}.sig"))).unwrap();
 }
 

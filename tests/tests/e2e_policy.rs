@@ -3,12 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 use std::fs;
-use std::process::Command;
 use std::time::Duration;
 
 use guard_tests::bed::{BELGIUM, Bed, PATIENCE, US};
-use guard_tests::proc::{retry_until, run_to_end};
+use guard_tests::proc::retry_until;
 use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
+use guard_user::approval::POLICY;
 use guard_user::health::ProblemCode;
 
 /// A pin that permits these, whose next config compliance has to sign where it opens.
@@ -19,15 +19,6 @@ fn configure(bed: &Bed, signers: &Signers, permit: &str) {
     );
     let asked = "[approval.policy]\nrequired = [{ role = \"compliance\", count = 1 }]\n";
     bed.configure(&format!("{pin}{}{asked}", signers.config())).unwrap();
-}
-
-fn sign(bed: &Bed, signers: &Signers, who: &str) {
-    let config = bed.config();
-    let _none_yet = fs::remove_file(config.with_added_extension("sig"));
-    let mut command = Command::new("ssh-keygen");
-    command.args(["-q", "-Y", "sign", "-n", "borderguard-policy", "-f"]).arg(signers.key(who)).arg(&config);
-    let (status, _, complaint) = run_to_end("ssh-keygen", command, PATIENCE).unwrap();
-    assert!(status.success(), "{complaint}");
 }
 
 /// Where packets pass: to Belgium, to the United States.
@@ -56,10 +47,10 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
     assert!(told.contains("the pin mail (permit)") && told.contains("1 as \"compliance\""), "{told}");
     assert_eq!(passes(&bed), [true, false]);
     // By who may approve something else, and over what was there before.
-    sign(&bed, &signers, LEGAL);
+    signers.sign(LEGAL, POLICY, &bed.config()).unwrap();
     assert!(!bed.ask(&["reload"]).unwrap().is_done());
     assert_eq!(passes(&bed), [true, false]);
-    sign(&bed, &signers, COMPLIANCE);
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
     bed.tell(&["reload"]).unwrap();
     assert!(refused(&bed).is_none());
     assert_eq!(passes(&bed), [true, true]);
@@ -87,7 +78,7 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
         daemon.kill(PATIENCE).unwrap();
     }
     let daemon = bed.start(&[]).unwrap();
-    sign(&bed, &signers, COMPLIANCE);
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
     bed.tell(&["reload"]).unwrap();
     assert!(refused(&bed).is_none(), "it is no problem any more");
     assert_eq!(passes(&bed), [true, false]);
@@ -141,7 +132,7 @@ fn what_opens_while_the_store_is_late_goes_back_when_it_is_there() {
         "required = [{ role = \"legal\", count = 1 }]\n",
     );
     fs::write(bed.config(), by_legal).unwrap();
-    sign(&bed, &signers, LEGAL);
+    signers.sign(LEGAL, POLICY, &bed.config()).unwrap();
     fs::remove_file(bed.file("state/policy.last")).unwrap();
     let held = store();
     held.lock().unwrap();
@@ -177,7 +168,7 @@ fn what_opens_while_the_store_is_late_goes_back_when_it_is_there() {
 
     // The key that was revoked meanwhile signs nothing, whether the store is there or not.
     configure(&bed, &signers, "\"BE\", \"US\"");
-    sign(&bed, &signers, COMPLIANCE);
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
     for is_late in [true, false] {
         let held = store();
         if is_late {

@@ -24,6 +24,9 @@ const SOON: Duration = Duration::from_secs(5);
 const BY_ADDRESS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
     [pin.select]\nsources = [\"192.0.2.0/24\"]\n";
 
+/// The gateway of the default route, where that is by a bridge into another namespace.
+const GATEWAY: &str = "192.0.2.201";
+
 /// The storage host's address and routes on a bridge, of which its interface is a port.
 fn to_bridge(bed: &Bed) {
     let store = bed.host(STORE).unwrap();
@@ -37,9 +40,39 @@ fn to_bridge(bed: &Bed) {
     store.ip(&["-6", "route", "delete", "default"]).unwrap();
 }
 
+/// The storage host's only way out: a bridge whose port `eth1` is a pair into the namespace that is returned, which leads nowhere
+/// else and has the gateway's address.
+fn to_gateway(bed: &Bed) -> Netns {
+    let (store, gateway) = (bed.host(STORE).unwrap(), Netns::new("gateway").unwrap());
+    store.ip(&["link", "set", HOST_INTERFACE, "down"]).unwrap();
+    store.ip(&["link", "add", "br0", "type", "bridge", "forward_delay", "0"]).unwrap();
+    store.link("eth1", &gateway, "eth0").unwrap();
+    store.ip(&["link", "set", "eth1", "master", "br0"]).unwrap();
+    store.ip(&["link", "set", "br0", "up"]).unwrap();
+    store.add_address("br0", "192.0.2.10/24".parse().unwrap()).unwrap();
+    store.ip(&["route", "replace", "default", "via", GATEWAY, "dev", "br0"]).unwrap();
+    gateway.add_address("eth0", format!("{GATEWAY}/24").parse().unwrap()).unwrap();
+    gateway
+}
+
+/// A container at the port `ctr0` of the bridge, whose default route is by this gateway.
+fn contain(bed: &Bed, gateway: &str) -> Netns {
+    let (store, container) = (bed.host(STORE).unwrap(), Netns::new("container").unwrap());
+    container.link("eth0", store, "ctr0").unwrap();
+    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
+    container.ip(&["address", "add", "192.0.2.130/24", "dev", "eth0"]).unwrap();
+    container.ip(&["route", "add", "default", "via", gateway]).unwrap();
+    container
+}
+
 /// Frames with the mark that the router gets of mails from this namespace to the US.
 fn leave(bed: &Bed, from: &Netns) -> usize {
-    let marked = Marked::at(bed.router()).unwrap();
+    reach(bed.router(), from)
+}
+
+/// Those that this namespace gets.
+fn reach(far: &Netns, from: &Netns) -> usize {
+    let marked = Marked::at(far).unwrap();
     for _ in 0..COUNT {
         datagram(from, client(US, Family::V4), MARK, |_| ());
     }
@@ -121,11 +154,7 @@ fn a_port_by_which_a_container_sends_past_its_guarded_bridge_is_told_and_the_con
     // All that the host sends passes the bridge.
     wait_for(&bed, &[]);
     assert_eq!(leave(&bed, store), 0);
-    let container = Netns::new("container").unwrap();
-    container.link("eth0", store, "ctr0").unwrap();
-    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
-    container.ip(&["address", "add", "192.0.2.130/24", "dev", "eth0"]).unwrap();
-    container.ip(&["route", "add", "default", "via", "192.0.2.1"]).unwrap();
+    let container = contain(&bed, "192.0.2.1");
     wait_for(&bed, &[HOST_INTERFACE]);
     assert!(leave(&bed, &container) > 0, "it leaves by the port, and not by the bridge");
     // The port guarded, all of it is judged; the container's own end leads nowhere.
@@ -139,6 +168,56 @@ fn a_port_by_which_a_container_sends_past_its_guarded_bridge_is_told_and_the_con
     wait_for(&bed, &["ctr0"]);
     drop(other);
     wait_for(&bed, &[]);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_pair_to_the_gateway_is_told_where_the_default_route_is_by_the_bridge_above_it() {
+    let bed = Bed::new("gateway").unwrap();
+    let gateway = to_gateway(&bed);
+    let store = bed.host(STORE).unwrap();
+    let container = contain(&bed, GATEWAY);
+    assert!(reach(&gateway, store) > 0 && reach(&gateway, &container) > 0, "without a guard it arrives");
+    bed.configure_for(&["br0"], BY_ADDRESS).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    wait_for(&bed, &["eth1"]);
+    assert_eq!(reach(&gateway, store), 0);
+    assert!(reach(&gateway, &container) > 0, "it does not pass the bridge");
+    // The same where another table than the main one has the route.
+    store.ip(&["route", "add", "default", "via", GATEWAY, "dev", "br0", "table", "100"]).unwrap();
+    store.ip(&["rule", "add", "lookup", "100"]).unwrap();
+    store.ip(&["route", "delete", "default", "table", "main"]).unwrap();
+    std::thread::sleep(SOON / 2);
+    wait_for(&bed, &["eth1"]);
+    bed.configure_for(&["eth1"], BY_ADDRESS).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    wait_for(&bed, &[]);
+    assert_eq!((reach(&gateway, store), reach(&gateway, &container)), (0, 0));
+    // Where no port's namespace has the gateway's address it may be behind each of them.
+    gateway.ip(&["address", "flush", "dev", "eth0"]).unwrap();
+    wait_for(&bed, &["ctr0"]);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_bridge_whose_ports_that_lead_out_are_guarded_is_not_told() {
+    let bed = Bed::new("ports").unwrap();
+    let gateway = to_gateway(&bed);
+    let store = bed.host(STORE).unwrap();
+    bed.configure_for(&["eth1"], BY_PORT).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.status().unwrap().health, Health::Guarding, "{:?}", bed.status().unwrap().problems);
+    wait_for(&bed, &[]);
+    assert_eq!(reach(&gateway, store), 0);
+    // A port that is down is no other way out.
+    store.ip(&["link", "set", "eth1", "down"]).unwrap();
+    std::thread::sleep(SOON / 2);
+    assert_eq!(told(&bed), [""; 0]);
+    store.ip(&["link", "set", "eth1", "up"]).unwrap();
+    // One more that leads out is.
+    store.link("eth2", bed.router(), "up2").unwrap();
+    store.ip(&["link", "set", "eth2", "master", "br0"]).unwrap();
+    wait_for(&bed, &["eth2"]);
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod run;
 mod services;
 mod setup;
 mod ship;
+mod sigma;
 mod suites;
 mod tally;
 mod test;

@@ -10,7 +10,7 @@ use crate::{
         self,
         packages::{self, Purpose},
     },
-    suites,
+    sigma, suites,
     tally::Tally,
 };
 
@@ -61,6 +61,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
                 suites::SERVICES => services::ensure(services::Extent::Usual),
                 prometheus::SUITE => prometheus::ensure(),
                 browser::SUITE => browser::ensure(),
+                sigma::SUITE => sigma::ensure(),
                 _ => Ok(()),
             };
             made.map_err(|error| format!("{error:#}"))

@@ -87,8 +87,9 @@ pub mod step {
 
 /// The first record: the generation; the hook, from bit 8 on what the parser answered
 /// ([`Parsed::code`](crate::packet::Parsed::code)), from bit 16 on how many layers there are, from bit 24 on how many hops, and from
-/// bit 32 on how many steps there were; the interface, and from bit
-/// 32 on the one by which the packet came in; the mark, and from bit 32 on the bytes on the wire.
+/// bit 32 on how many steps there were, and from bit 56 on who opened the connection
+/// ([`Direction`](crate::abi::Direction)); the interface, and from bit 32 on the one by which the packet came in; the mark, and
+/// from bit 32 on the bytes on the wire.
 pub const PACKET: u64 = 1;
 /// A layer's source, by its number, or that of an ICMP error whose quoted packet was judged too, by [`ERROR_LAYER`]: the address's halves; the ports, the source's lower; protocol, TCP flags
 /// and flags, a byte each.

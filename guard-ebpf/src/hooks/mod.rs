@@ -14,7 +14,7 @@ mod terminal;
 mod way;
 mod xdp;
 
-use guard_common::abi::{Provenance, SocketFacts};
+use guard_common::abi::{Canary, Provenance, SocketFacts};
 
 pub use carrier::{ends, forks, overflowed};
 pub use copy::frees;
@@ -76,4 +76,10 @@ pub trait Source {
 
     /// The kernel's number of the sending socket (`SO_COOKIE`); 0 where there is none.
     fn cookie(&self) -> u64;
+
+    /// What is kept with the sending socket where the packet is a canary.
+    #[inline(always)]
+    fn canary(&self) -> Option<*mut Canary> {
+        None
+    }
 }

@@ -9,11 +9,13 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::TcContext;
 use aya_ebpf::{EbpfContext as _, Global};
-use guard_common::abi::{CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, Provenance, SocketFacts};
+use guard_common::abi::{
+    Canary, CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, PACKET_FAMILY, Provenance, SocketFacts,
+};
 
 use super::Source;
 use super::carrier::control;
-use crate::maps::{SOCKET_FACTS, SOCKET_VOLUMES};
+use crate::maps::{SOCKET_CANARIES, SOCKET_FACTS, SOCKET_VOLUMES};
 
 /// Not 0 where the kernel has Multipath TCP, written by the loader: elsewhere it refuses programs that ask for it.
 #[unsafe(no_mangle)]
@@ -157,6 +159,19 @@ impl Source for TcContext {
                 place => tcp_owner(socket.cast(), place),
             }
             .unwrap_or_else(|| bpf_get_socket_uid(self.skb.skb))
+        }
+    }
+
+    #[inline(always)]
+    fn canary(&self) -> Option<*mut Canary> {
+        // SAFETY: as for `facts`; every socket's family can be read.
+        unsafe {
+            let socket = (*self.skb.skb).__bindgen_anon_2.sk;
+            if socket.is_null() || core::ptr::read_volatile(&raw const (*socket).family) != PACKET_FAMILY {
+                None
+            } else {
+                SOCKET_CANARIES.get(socket.cast())
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ use jiff::Timestamp;
 
 pub use allowed_signers::AllowedSigners;
 pub use prospect::{Hopeless, prospect, without_namespace};
-pub use quorum::{NotEnough, Quorum, Requirement, Seat};
+pub use quorum::{Missing, NotEnough, Quorum, Requirement, Seat};
 pub use refusal::Refusal;
 pub use rule::{ACTS, Needed, Rule, due, greatest, of_every_rule, requirements};
 pub use signer::Signer;
@@ -47,6 +47,9 @@ pub const POLICY: &str = "borderguard-policy";
 
 /// For what a signature of a geo database is made (`ssh-keygen -Y sign -n`).
 pub const GEO: &str = "borderguard-geo";
+/// What a signature of a geo database is made for that is older than one that was in force: one for [`GEO`] says nothing of
+/// when it may be put in its place.
+pub const GEO_OLDER: &str = "borderguard-geo-older";
 /// What a signature over a checkpoint of the audit trail is made for.
 pub const AUDIT: &str = "borderguard-audit";
 /// What a signature over a receipt of an exemption is made for.

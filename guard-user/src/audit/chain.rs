@@ -16,9 +16,27 @@ pub struct Head {
     pub hash: [u8; 32],
 }
 
+/// The hash of no line.
+const PENDING: [u8; 32] = [0xff; 32];
+
 impl Head {
     /// Of the trail without records.
     pub const START: Self = Self { sequence: 0, hash: [0; 32] };
+
+    /// One that no trail has, behind this one: what was to be its next record is not in it yet.
+    #[must_use]
+    pub fn pending(self) -> Self {
+        match self.is_pending() {
+            true => self,
+            false => Self { sequence: self.sequence.saturating_add(1), hash: PENDING },
+        }
+    }
+
+    /// Whether it is such a one.
+    #[must_use]
+    pub fn is_pending(&self) -> bool {
+        self.hash == PENDING
+    }
 
     /// The head of a trail that ends with this line.
     ///

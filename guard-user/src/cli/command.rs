@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, check, detach, events, exemption, explain, geo, groups, instrument, page, policy,
-    reload, report, run, status, suggest, top,
+    approval, audit, canary, check, detach, events, exemption, explain, geo, groups, instrument, page,
+    policy, reload, report, run, status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -55,6 +55,8 @@ pub enum Command {
     Report(report::Args),
     /// Say why a packet passes or not, or judge a capture's frames
     Explain(explain::Args),
+    /// Say how live packets are judged, step by step
+    Trace(trace::Args),
     /// Write pins and sites for what leaves without a pin
     Suggest(suggest::Args),
     /// Compare geo databases, and say yes to one that changes much
@@ -63,6 +65,8 @@ pub enum Command {
     Policy(policy::Args),
     /// List groups of jurisdictions: members, sources, dates
     Groups(groups::Args),
+    /// Hand back a canary that was in the event log
+    Canary(canary::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more

@@ -80,8 +80,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         Command::List(list) => ask::orders(Some(OrderKind::Fallen), list, now, out),
         Command::Restore(Restore { change: Change { name, why, how }, document }) => {
             let socket = how.target.socket()?;
-            let order = fallen(&ask::standing(&socket)?, name)?;
-            let (target, why) = (store::Target::Instrument(name.clone()), why.clone());
+            let (name, order) = fallen(&ask::standing(&socket)?, name)?;
+            let (target, why) = (store::Target::Instrument(name), why.clone());
             let (order, lift) = (Some(order), None);
             let request = Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run };
             lift::resume(&request, document, how, now, out)
@@ -94,14 +94,22 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     }
 }
 
-/// Why the instrument of this name has fallen.
-fn fallen(standing: &[OrderSummary], name: &str) -> Result<String, CliError> {
+/// The name under which the instrument has fallen, exactly as that is kept, and why. What is given may be any name that counts
+/// as the same: what opens again, and what is signed for it, has the kept one.
+///
+/// # Errors
+/// Where none has fallen that counts as the same, or several have and none is written just so.
+fn fallen(standing: &[OrderSummary], name: &str) -> Result<(String, String), CliError> {
     let fallen: Vec<&OrderSummary> =
         standing.iter().filter(|it| it.kind == OrderKind::Fallen.name()).collect();
     if let Some(it) = fallen.iter().find(|it| it.name == *name) {
-        return Ok(it.order.clone());
+        return Ok((it.name.clone(), it.order.clone()));
     }
-    // Documents rest on a name and on all that look like it; what lifts that names the very one.
+    // Documents rest on a name and on all that look like it.
+    if let [it] = fallen.iter().filter(|it| look_alike(&it.name, name)).collect::<Vec<_>>()[..] {
+        return Ok((it.name.clone(), it.order.clone()));
+    }
+    // One that is only near may be another instrument.
     let near: Vec<String> = fallen
         .iter()
         .filter(|it| look_alike(&it.name, name) || store::is_nearly(&it.name, name))
@@ -119,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_looks_like_a_fallen_one_is_told_the_one_that_has_fallen() {
+    fn a_name_that_looks_like_a_fallen_one_is_that_one_and_a_near_one_is_told_it() {
         let order = |name: &str, kind: OrderKind| OrderSummary {
             order: format!("of {name}"),
             kind: kind.name().to_owned(),
@@ -133,13 +141,16 @@ mod tests {
             order("EU-US DPF", OrderKind::Fallen),
             order("SCC 2021/914", OrderKind::Stay),
         ];
-        assert_eq!(fallen(&standing, "EU-US DPF").unwrap(), "of EU-US DPF");
-        for near in [
-            "us-ireland mlat 2001",
-            "US\u{2013}Ireland MLAT 2001",
-            "US-Irland MLAT 2001",
-            "US-Ireland M\u{41b}AT 2001",
-        ] {
+        let mlat = ("US-Ireland MLAT 2001".to_owned(), "of US-Ireland MLAT 2001".to_owned());
+        for same in ["US-Ireland MLAT 2001", "us-ireland mlat 2001", "US\u{2013}Ireland MLAT 2001"] {
+            assert_eq!(fallen(&standing, same).unwrap(), mlat, "{same}");
+        }
+        // Of two that look alike the one that is written just so is taken, and neither by a third name.
+        let both = [order("A Treaty", OrderKind::Fallen), order("a treaty", OrderKind::Fallen)];
+        assert_eq!(fallen(&both, "a treaty").unwrap().0, "a treaty");
+        let told = fallen(&both, "A TREATY").unwrap_err().to_string();
+        assert!(told.contains("\"A Treaty\"") && told.contains("\"a treaty\""), "{told}");
+        for near in ["US-Irland MLAT 2001", "US-Ireland M\u{41b}AT 2001"] {
             let told = fallen(&standing, near).unwrap_err().to_string();
             let is_named = told.contains("\"US-Ireland MLAT 2001\" has: give that name");
             assert!(is_named && !told.contains("DPF"), "{told}");

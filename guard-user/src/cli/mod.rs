@@ -6,6 +6,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod canary;
 pub mod check;
 pub mod command;
 pub mod detach;
@@ -30,6 +31,7 @@ pub mod table;
 pub mod target;
 mod time_stamp;
 pub mod top;
+pub mod trace;
 mod trail;
 mod verified;
 

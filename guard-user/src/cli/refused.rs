@@ -16,6 +16,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Status(args) => args.json,
         Command::Events(args) => args.json,
         Command::Explain(args) => args.json,
+        Command::Trace(args) => args.json,
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
             instrument::Command::List(list) => list.json,
@@ -61,6 +62,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         | Command::Top(_)
         | Command::Page(_)
         | Command::Reload(_)
+        | Command::Canary(_)
         | Command::Detach(_) => false,
     }
 }
@@ -100,6 +102,7 @@ mod tests {
         &["status"],
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
+        &["trace"],
         &["geo", "diff"],
         &["policy", "diff", "o", "n"],
         &["policy", "verify", "n"],

@@ -313,7 +313,7 @@ fn write_pins(status: &Status, out: &mut impl Write) -> io::Result<()> {
         numbers("observe"),
         numbers("flag"),
         numbers("drop"),
-        words("most bytes to"),
+        words("most bytes judged"),
     ];
     write(out, columns, &rows)
 }

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 
 use super::approval;
 use super::bypass::Bypass;
+use super::canary_keys;
 use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
 use super::groups::Groups;
@@ -75,6 +76,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
                 policy: unix_groups(&raw.control_groups.policy, "control.groups.policy", sink),
                 everything: unix_groups(&raw.control_groups.everything, "control.groups.everything", sink),
                 people: unix_groups(&raw.control_groups.people, "control.groups.people", sink),
+                canaries: unix_groups(&raw.control_groups.canaries, "control.groups.canaries", sink),
             },
         },
         state: {
@@ -256,13 +258,15 @@ fn check_pin(raw: &RawPin, groups: &Groups, sink: &mut Sink<'_>) -> Vec<Pin> {
     let action = choice(&raw.action, "pin.action", &actions, sink);
     let ingress = choice(&raw.ingress, "pin.ingress", &ingresses, sink).unwrap_or(Ingress::Off);
     let record = choice(&raw.record, "pin.record", &records, sink).unwrap_or(Record::Forbidden);
+    let canary = canary_keys::check(&raw.canary, sink);
     let selects: Vec<Selectors> = raw.selects.iter().map(|select| check_select(select, sink)).collect();
     let (Some(name), Some(home), Some(action)) = (&raw.name, home, action) else { return Vec::new() };
 
     let mut permitted: JurisdictionSet = permits.iter().flat_map(JurisdictionSet::iter).collect();
     permitted.insert(home);
     let (name, line) = (name.get_ref(), sink.line(raw.at));
-    let pin = |select| Pin { name: name.clone(), home, permitted, action, ingress, record, select, line };
+    let pin =
+        |select| Pin { name: name.clone(), home, permitted, action, ingress, record, canary, select, line };
     selects.into_iter().map(pin).collect()
 }
 

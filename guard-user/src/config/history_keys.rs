@@ -31,6 +31,15 @@ pub(super) const PEOPLE: Key = Key {
               everything else.",
 };
 
+pub(super) const CANARIES: Key = Key {
+    section: "control.groups",
+    name: "canaries",
+    kind: Kind::List,
+    need: Need::Optional("no group"),
+    example: r#"["bg-collector"]"#,
+    meaning: "May hand canaries back, and nothing else: what collects the event log needs no more.",
+};
+
 const fn text(name: &'static str, need: Need, example: &'static str, meaning: &'static str) -> Key {
     Key { section: "history", name, kind: Kind::Text, need, example, meaning }
 }

@@ -3,13 +3,13 @@
 
 use super::schema::{Key, Kind, Need, Schema};
 use super::sections::SECTIONS;
-use super::{approval_keys, history_keys, hook_keys, host_keys, metrics_keys, record_keys};
+use super::{approval_keys, canary_keys, history_keys, hook_keys, host_keys, metrics_keys, record_keys};
 
 /// The config file's.
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 89] = [
+pub static KEYS: [Key; 92] = [
     host_keys::INTERFACES,
     host_keys::UNGUARDED,
     host_keys::OBSERVE,
@@ -110,6 +110,7 @@ pub static KEYS: [Key; 89] = [
         meaning: "May do all of it.",
     },
     history_keys::PEOPLE,
+    history_keys::CANARIES,
     Key {
         section: "state",
         name: "directory",
@@ -341,6 +342,8 @@ pub static KEYS: [Key; 89] = [
         meaning: "Which flows get a record: `forbidden` (forbidden and exempted ones) or `all` (permitted \
                   ones too, which costs more than the decision itself).",
     },
+    canary_keys::EVERY,
+    canary_keys::RETURNED_WITHIN,
     Key {
         section: "pin.select",
         name: "sources",

@@ -13,6 +13,8 @@ mod approval;
 pub mod approval_fault;
 mod approval_keys;
 pub mod bypass;
+pub mod canary;
+mod canary_keys;
 mod check;
 pub(crate) mod each;
 pub mod error;

@@ -14,6 +14,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 use jiff::SignedDuration;
 
 use super::bypass::Bypass;
+use super::canary::Canary;
 pub use super::history::{FlowHistory, LegalHold};
 use super::jurisdiction_set::JurisdictionSet;
 use super::metrics::Listen;
@@ -179,6 +180,8 @@ pub struct ControlGroups {
     pub everything: Vec<String>,
     /// May look, and see people.
     pub people: Vec<String>,
+    /// May hand canaries back.
+    pub canaries: Vec<String>,
 }
 
 /// `[state]`
@@ -301,6 +304,8 @@ pub struct Pin {
     pub ingress: Ingress,
     /// Which flows get a record of their own.
     pub record: Record,
+    /// The canary that is sent for it, if one is.
+    pub canary: Option<Canary>,
     /// One way in which its flows are known.
     pub select: Selectors,
     /// The line of the file on which the pin begins, from 1.

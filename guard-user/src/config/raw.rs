@@ -7,6 +7,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::approval::{self, RawApproval};
+use super::canary_keys::{self, RawCanary};
 use super::error::ErrorKind;
 use super::history_keys::{self, RawHistory};
 use super::keys::CONFIG;
@@ -66,6 +67,7 @@ pub(super) struct RawControlGroups {
     pub(super) policy: Option<List>,
     pub(super) everything: Option<List>,
     pub(super) people: Option<List>,
+    pub(super) canaries: Option<List>,
 }
 
 #[derive(Debug)]
@@ -102,6 +104,7 @@ pub(super) struct RawPin {
     pub(super) action: Option<Text>,
     pub(super) ingress: Option<Text>,
     pub(super) record: Option<Text>,
+    pub(super) canary: RawCanary,
     /// One for each way in which it is known.
     pub(super) selects: Vec<RawSelect>,
 }
@@ -177,6 +180,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
             policy: control_groups.list("policy", sink),
             everything: control_groups.list("everything", sink),
             people: control_groups.list("people", sink),
+            canaries: control_groups.list("canaries", sink),
         },
         state_directory: state.text("directory", sink),
         mark_directory: state.text("mark_directory", sink),
@@ -251,6 +255,7 @@ fn read_pin(section: &Section<'_, '_>, sink: &mut dyn Report) -> RawPin {
         action: section.text("action", sink),
         ingress: section.text("ingress", sink),
         record: section.text("record", sink),
+        canary: canary_keys::read(section, sink),
         selects: selects.iter().map(|select| read_select(select, sink)).collect(),
     }
 }

@@ -15,6 +15,7 @@
 //! | --- | --- | --- |
 //! | `status` | | one `status` |
 //! | `events` | `follow`, `limit`, `format` | an `event` for each, oldest first, then `end`; with `follow` no end |
+//! | `trace` | `id`, `begin` | one `trace` |
 //! | `reload` | | `done`, or an `error` and the old generation stays live |
 //! | `exemption-load` | `document`, `name` | `done` once the kernel judges by it, or an `error` |
 //! | `exemption-list` | | one `exemptions` |
@@ -41,6 +42,7 @@ mod shared;
 pub mod socket;
 pub mod status;
 mod streams;
+pub mod trace;
 #[cfg(test)]
 mod tests;
 pub mod users;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::error_kind::ErrorKind;
 use super::status::Status;
+pub use super::trace::{TraceWanted, TracedRecords};
 use crate::config::policy::LogFormat;
 use crate::exemption::Summary;
 use crate::exemption::Target;
@@ -41,6 +42,20 @@ pub enum Request {
     Reload {},
     /// Take the geo databases as they are now, however much they change.
     GeoAccept {},
+    /// A canary that was in the event log is handed back by what collects it.
+    CanaryConfirm {
+        /// Its number, as the log has it: 16 hexadecimal digits.
+        canary: String,
+    },
+    /// How live packets are judged: the first request begins a trace, and each later one of its name keeps it for
+    /// [`TRACE_LEASE`](super::trace::TRACE_LEASE) more and takes what was told meanwhile.
+    Trace {
+        /// Its name, which the client makes: at most 64 bytes.
+        id: String,
+        /// What is traced; without it the trace has begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begin: Option<TraceWanted>,
+    },
     /// Take up an exemption.
     ExemptionLoad {
         /// The document's text.
@@ -69,6 +84,9 @@ pub enum Request {
     },
     /// What an exemption that is closed has let through, signed by the host's key.
     ExemptionReceipt {
+        /// Only ask whether the peer has the right: no receipt is given, and nothing is recorded of one that has it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        right_only: bool,
         /// Why the receipt that was given last could not be written by the client: none is given, and that is recorded.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_written: Option<String>,
@@ -266,6 +284,19 @@ pub enum Response {
     Status {
         /// All of it.
         status: Box<Status>,
+    },
+    /// To `trace`.
+    Trace {
+        /// Whether the tracing programs are on the interfaces; before that nothing is told.
+        is_on: bool,
+        /// Whether the trace is over: no further request is answered.
+        is_over: bool,
+        /// The generation that is live.
+        generation: u64,
+        /// Packets that were told so far, and those for which the log had no room.
+        taken: u64,
+        /// Those that were told since the last answer, in the order in which they were told.
+        packets: Vec<TracedRecords>,
     },
     /// To `events`: one event, as the line that the log has.
     Event {

@@ -1,4 +1,4 @@
-//! What a user may ask of the daemon: five rights, and the one that each request takes.
+//! What a user may ask of the daemon: six rights, and the one that each request takes.
 
 use std::fmt;
 
@@ -17,11 +17,14 @@ pub enum Right {
     Everything,
     /// To look, and to see users, commands, processes and cgroups.
     People,
+    /// To hand canaries back, and nothing else.
+    Canaries,
 }
 
 impl Right {
     /// All of them, in the order of the documentation.
-    pub const ALL: [Self; 5] = [Self::View, Self::Exemptions, Self::Policy, Self::Everything, Self::People];
+    pub const ALL: [Self; 6] =
+        [Self::View, Self::Exemptions, Self::Policy, Self::Everything, Self::People, Self::Canaries];
 
     /// Its name, which is also that of its key in `[control.groups]`.
     #[must_use]
@@ -32,6 +35,7 @@ impl Right {
             Self::Policy => "policy",
             Self::Everything => "everything",
             Self::People => "people",
+            Self::Canaries => "canaries",
         }
     }
 
@@ -41,10 +45,11 @@ impl Right {
         matches!(
             (self, other),
             (Self::Everything, _)
-                | (_, Self::View)
+                | (Self::View | Self::Exemptions | Self::Policy | Self::People, Self::View)
                 | (Self::Exemptions, Self::Exemptions)
                 | (Self::Policy, Self::Policy)
                 | (Self::People, Self::People)
+                | (Self::Canaries, Self::Canaries)
         )
     }
 }
@@ -64,6 +69,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
     match request {
         Request::Status {} => ("status", Right::View),
         Request::Events { .. } => ("events", Right::View),
+        Request::Trace { .. } => ("trace", Right::View),
         Request::ExemptionList {} => ("exemption-list", Right::View),
         Request::ExemptionShow { .. } => ("exemption-show", Right::View),
         Request::Audit { .. } => ("audit", Right::View),
@@ -83,6 +89,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::ApprovalRevoke { .. } => ("approval-revoke", Right::Exemptions),
         Request::Reload {} => ("reload", Right::Policy),
         Request::GeoAccept {} => ("geo-accept", Right::Policy),
+        Request::CanaryConfirm { .. } => ("canary-confirm", Right::Canaries),
     }
 }
 
@@ -146,6 +153,7 @@ mod tests {
                 format: Default::default(),
                 filter: Default::default(),
             },
+            Request::Trace { id: String::new(), begin: None },
             Request::ExemptionList {},
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
@@ -153,7 +161,12 @@ mod tests {
             Request::AuditCheckpoint {},
             Request::AuditConfig { sha256: String::new() },
             Request::AuditLift { sha256: String::new() },
-            Request::ExemptionReceipt { id: String::new(), version: None, not_written: None },
+            Request::ExemptionReceipt {
+                id: String::new(),
+                version: None,
+                not_written: None,
+                right_only: false,
+            },
             Request::ExemptionDone {
                 id: String::new(),
                 version: None,
@@ -199,6 +212,7 @@ mod tests {
             },
             Request::Reload {},
             Request::GeoAccept {},
+            Request::CanaryConfirm { canary: String::new() },
         ]
     }
 
@@ -223,7 +237,7 @@ mod tests {
     /// Every right against every request.
     #[test]
     fn each_right_lets_do_just_what_it_says() {
-        const VIEW: &[&str] = &["status", "events", "exemption-list", "exemption-show", "audit", "report"];
+        const VIEW: &[&str] = &["status", "events", "trace", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",
@@ -240,12 +254,14 @@ mod tests {
             "approval-revoke",
         ];
         const POLICY: &[&str] = &["reload", "geo-accept"];
+        const CANARIES: &[&str] = &["canary-confirm"];
         let may = |right| match right {
             Right::View => VIEW.to_vec(),
             Right::Exemptions => [VIEW, EXEMPTIONS].concat(),
             Right::Policy => [VIEW, POLICY].concat(),
-            Right::Everything => [VIEW, EXEMPTIONS, POLICY].concat(),
+            Right::Everything => [VIEW, EXEMPTIONS, POLICY, CANARIES].concat(),
             Right::People => VIEW.to_vec(),
+            Right::Canaries => CANARIES.to_vec(),
         };
         for right in Right::ALL {
             for request in requests() {
@@ -260,7 +276,7 @@ mod tests {
 
     #[test]
     fn who_has_several_rights_may_do_what_any_of_them_lets() {
-        for bits in 0..32_u8 {
+        for bits in 0..64_u8 {
             let given = || Right::ALL.into_iter().filter(move |right| bits & 1 << *right as u8 != 0);
             let rights: Rights = given().collect();
             assert_eq!(rights.iter().collect::<Vec<_>>(), given().collect::<Vec<_>>());
@@ -285,7 +301,7 @@ mod tests {
                 let own = requests.iter().map(needed).filter(|(_, needed)| needed == right);
                 let own: Vec<String> = own.map(|(name, _)| format!("`{name}`")).collect();
                 let beside = match right {
-                    Right::View => "",
+                    Right::View | Right::Canaries => "",
                     Right::Exemptions | Right::Policy => "as `view`, and ",
                     Right::Everything => "every request",
                     Right::People => {

@@ -213,6 +213,7 @@ pub(crate) fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
         Right::Policy => &groups.policy,
         Right::Everything => &groups.everything,
         Right::People => &groups.people,
+        Right::Canaries => &groups.canaries,
     };
     let of = |right| names(right).iter().map(move |name: &String| (name.clone(), right));
     Right::ALL.into_iter().flat_map(of).collect()

@@ -369,7 +369,7 @@ pub struct PinStatus {
     pub line: usize,
     /// Its packets by verdict.
     pub verdicts: Vec<VerdictStatus>,
-    /// The jurisdictions with most bytes, at most five.
+    /// The jurisdictions with most bytes that were judged, passed and refused together; at most five.
     pub top: Vec<PlaceStatus>,
 }
 

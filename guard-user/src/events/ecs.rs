@@ -7,6 +7,7 @@ use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::canary::Canary;
 use super::difference::Difference;
 use super::envelope::{Envelope, PRODUCT, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
@@ -245,6 +246,17 @@ pub fn difference(difference: &Difference, envelope: &Envelope) -> Value {
     let mut line = with(base("difference", (time, Severity::of(verdict, reason)), envelope), keys);
     add(&mut line["event"], judged(verdict, reason, action(verdict, reason)));
     line
+}
+
+/// Of a canary.
+#[must_use]
+pub fn canary(canary: &Canary, envelope: &Envelope) -> Value {
+    let keys = json!({
+        "message": "A frame of the daemon's own was judged, which a pin is to forbid.",
+        "event": { "kind": "event", "action": "canary-judged", "reason": canary.event.reason.name() },
+        "BorderGuard": fields::own_of_canary(canary),
+    });
+    with(base("canary", (canary.event.time, Severity::Informational), envelope), keys)
 }
 
 /// Of the begin of a run.

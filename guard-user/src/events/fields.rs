@@ -6,6 +6,7 @@ use serde::Serializer as _;
 use serde::ser::SerializeMap;
 use serde_json::{Value, json};
 
+use super::canary::Canary;
 use super::difference::Difference;
 use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
@@ -228,6 +229,41 @@ fields! {
 }
 
 fields! {
+    /// Every key of the JSON object of a canary, in the order in which they are written.
+    CANARY of Canary;
+    "kind": "`canary`: a frame of the daemon's own was judged, which a pin is to forbid. It did not leave, and no count and no other line has it.",
+        |_| json!("canary");
+    "time": "When it was judged, RFC 3339 in UTC with nanoseconds.",
+        |it| json!(it.event.time.to_string());
+    "canary": "Its number, 16 hexadecimal digits: `borderguard canary confirm` takes it.",
+        |it| json!(it.name());
+    "pin": "The pin that it was sent for; null where another daemon sent it.",
+        |it| json!(it.pin.as_deref());
+    "interface": "The interface that it would have left by.",
+        |it| json!(it.event.interface.as_deref());
+    "verdict": "The verdict, without exemptions.",
+        |it| json!(it.event.verdict.name());
+    "reason": "The reason's name.",
+        |it| json!(it.event.reason.name());
+    "meaning": "The reason in one sentence.",
+        |it| json!(it.event.reason.meaning());
+    "pins": "Names of the pins that forbid it.",
+        |it| json!(it.event.pins.iter().map(|pin| &**pin).collect::<Vec<_>>());
+    "jurisdiction": "Where its destination is.",
+        |it| json!(it.event.jurisdiction.as_str());
+    "source": "Where it seemed to come from, `ip` and `port`.",
+        |it| endpoint(it.event.source);
+    "destination": "The documentation address that it was for, likewise.",
+        |it| endpoint(it.event.destination);
+    "protocol": "Its protocol.",
+        |it| json!(protocol(it.event.protocol));
+    "generation": "The generation that judged it.",
+        |it| json!(it.event.generation);
+    "policy": "SHA-256 of the config that made it; null where that is not known any more.",
+        |it| json!(it.event.policy.as_deref());
+}
+
+fields! {
     /// Every key of the JSON object that begins a run, in the order in which they are written.
     START of Start;
     "kind": "`start`: the first line of a run of the daemon.",
@@ -290,6 +326,24 @@ pub(super) fn own_of_summary(summary: &Summary) -> Value {
         "peers": peers(summary),
         "peers_known": named,
         "events_of_others": others,
+    })
+}
+
+/// What a canary says that neither OCSF nor ECS has a key for.
+pub(super) fn own_of_canary(canary: &Canary) -> Value {
+    let of = |end: Option<Endpoint>| end.map(|end| json!({ "ip": end.ip.to_string(), "port": end.port }));
+    json!({
+        "canary": canary.name(),
+        "pin": canary.pin.as_deref(),
+        "interface": canary.event.interface.as_deref(),
+        "verdict": canary.event.verdict.name(),
+        "pins": canary.event.pins.iter().map(|pin| &**pin).collect::<Vec<_>>(),
+        "jurisdiction": canary.event.jurisdiction.as_str(),
+        "source": of(canary.event.source),
+        "destination": of(canary.event.destination),
+        "protocol": protocol(canary.event.protocol),
+        "generation": canary.event.generation,
+        "policy": canary.event.policy.as_deref(),
     })
 }
 
@@ -362,6 +416,7 @@ mod tests {
             rows(SUMMARY),
             rows(LOST),
             rows(DIFFERENCE),
+            rows(CANARY),
             rows(START),
             rows(END),
         ];

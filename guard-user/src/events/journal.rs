@@ -134,6 +134,11 @@ fn own_fields(line: Line<'_>) -> Vec<(&'static str, String)> {
             ("VERDICT", Some(it.verdict.name().to_owned())),
             ("REASON", Some(it.reason.name().to_owned())),
         ]),
+        Record::Canary(canary) => own.extend([
+            ("CANARY", Some(canary.name())),
+            ("PIN", canary.pin.as_deref().map(str::to_owned)),
+            ("VERDICT", Some(canary.event.verdict.name().to_owned())),
+        ]),
         Record::Lost(_) | Record::Start(_) | Record::End(_) => {}
     }
     own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

@@ -287,6 +287,9 @@ impl Writer {
         if let Some(last) = &mut self.last {
             last.note(LastLine { session: self.envelope.session, sequence: self.next }, settled);
         }
+        if let Record::Canary(canary) = record {
+            canary.written.set();
+        }
         self.told.add(record);
         self.next += 1;
         Ok(())

@@ -6,6 +6,7 @@
 //! flow add up: also those after its last event, and those whose event was lost.
 
 pub mod budget;
+pub mod canary;
 pub mod condition;
 pub mod difference;
 pub mod ecs;

@@ -1,7 +1,7 @@
 //! Lines as the Open Cybersecurity Schema Framework 1.8.0 has them (<https://schema.ocsf.io/1.8.0>).
 //!
 //! Flows and their sums are Network Activity (class 4001), writes of carriers File System Activity (1001), begin and end of
-//! a run Application Lifecycle (6002), lost lines Event Log Activity (1008). What has no field there is under `unmapped`, by
+//! a run Application Lifecycle (6002), lost lines and canaries Event Log Activity (1008). What has no field there is under `unmapped`, by
 //! the names of flat JSON ([`super::fields`]).
 
 use std::net::IpAddr;
@@ -10,6 +10,7 @@ use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::canary::Canary;
 use super::difference::Difference;
 use super::envelope::{Envelope, PRODUCT, SCHEMA, VERSION};
 use super::event::{Endpoint, Event, Process, protocol};
@@ -60,6 +61,8 @@ const LOST: Activity = Activity {
     activity: 99,
     activity_name: "Lost",
 };
+
+const CANARY: Activity = Activity { activity_name: "Canary", ..LOST };
 
 const START: Activity = Activity {
     class: 6002,
@@ -332,6 +335,19 @@ pub fn difference(difference: &Difference, envelope: &Envelope) -> Value {
     });
     add(&mut keys, judged(verdict, reason, hook.is_of_calls()));
     with(base, keys, json!({ "hook": hook.name(), "verdict": verdict.name() }))
+}
+
+/// Of a canary.
+#[must_use]
+pub fn canary(canary: &Canary, envelope: &Envelope) -> Value {
+    let base = base(&CANARY, "canary", (canary.event.time, Severity::Informational), envelope);
+    let keys = json!({
+        "message": "A frame of the daemon's own was judged, which a pin is to forbid.",
+        "log_name": "borderguard",
+        "status_code": canary.event.reason.name(),
+        "status_detail": canary.event.reason.meaning(),
+    });
+    with(base, keys, fields::own_of_canary(canary))
 }
 
 /// Of the begin of a run.

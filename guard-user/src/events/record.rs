@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::canary::Canary;
 use super::difference::Difference;
 use super::envelope::{Envelope, SCHEMA, VERSION};
 use super::fields;
@@ -25,6 +26,8 @@ pub enum Record {
     Lost(Lost),
     /// What the kernel has counted and no line has.
     Difference(Difference),
+    /// A canary was judged.
+    Canary(Box<Canary>),
     /// The begin of a run.
     Start(Start),
     /// The end of a run.
@@ -57,6 +60,10 @@ impl Record {
             (Self::Difference(difference), LogFormat::Ecs) => {
                 ecs::difference(difference, envelope).to_string()
             }
+            (Self::Canary(canary), LogFormat::Text) => canary.to_text(),
+            (Self::Canary(canary), LogFormat::Json) => fields::object(fields::CANARY, &**canary, envelope),
+            (Self::Canary(canary), LogFormat::Ocsf) => ocsf::canary(canary, envelope).to_string(),
+            (Self::Canary(canary), LogFormat::Ecs) => ecs::canary(canary, envelope).to_string(),
             (Self::Start(start), LogFormat::Text) => start_text(start),
             (Self::Start(start), LogFormat::Json) => fields::object(fields::START, start, envelope),
             (Self::Start(start), LogFormat::Ocsf) => ocsf::start(start, envelope).to_string(),
@@ -85,7 +92,7 @@ impl Record {
             Self::Summary(summary) => Severity::of(summary.verdict, summary.reason),
             Self::Lost(_) => Severity::High,
             Self::Difference(it) => Severity::of(it.verdict, it.reason),
-            Self::Start(_) | Self::End(_) => Severity::Informational,
+            Self::Canary(_) | Self::Start(_) | Self::End(_) => Severity::Informational,
         }
     }
 
@@ -98,6 +105,7 @@ impl Record {
             Self::Summary(_) => "summary",
             Self::Lost(_) => "lost",
             Self::Difference(_) => "difference",
+            Self::Canary(_) => "canary",
             Self::Start(_) => "start",
             Self::End(_) => "end",
         }

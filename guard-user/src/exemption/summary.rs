@@ -316,6 +316,12 @@ impl Summary {
         }
     }
 
+    /// Whether its text was left out of it by [`redacted`](Self::redacted): what is due of it is not known then.
+    #[must_use]
+    pub fn is_redacted(&self) -> bool {
+        self.confidential && self.sha256 == HIDDEN
+    }
+
     /// The summary for users who may only look: without the text of a confidential one. What is left says
     /// which exemption it is, on what kind of ground data goes to which countries by which ports, when and
     /// how much. A network names its owner, and is text.

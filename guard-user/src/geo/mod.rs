@@ -5,6 +5,7 @@
 //!
 //! An address's place is where its network is registered or announced, as the source's maker sees it.
 
+mod built;
 pub mod complete;
 pub mod diff;
 pub mod embedded;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::{SignedDuration, Timestamp};
 
+pub use built::Built;
 pub use runs::{Address, Runs};
 
 /// Everything that one source, or several merged ones, say.
@@ -43,6 +45,9 @@ pub struct Info {
     pub licence: Option<String>,
     /// When the data was made.
     pub generated: Option<Timestamp>,
+    /// What the file says to be (`database_type` of an MMDB), at most 64 characters, fit for a terminal; `None` where there is no
+    /// file.
+    pub database_type: Option<String>,
     /// The file that was read; `None` for the embedded and for a merged database.
     pub path: Option<PathBuf>,
     /// How many IPv4 runs there are, those of unknown place included.
@@ -59,6 +64,8 @@ pub struct Info {
     pub unheld: Option<String>,
     /// By what it is known as the one that was taken: SHA-256 of its content as it is kept, 64 hexadecimal digits.
     pub digest: Option<String>,
+    /// When the newest of each type was built that was in force, this one among them. Known of what is in force alone.
+    pub built: Built,
     /// Networks whose record names no country that is known, which left them `unknown`, counted
     /// by the code that it names (`EU`, `AP` ...), or under [`NO_CODE`] where it names none.
     pub skipped: BTreeMap<String, usize>,
@@ -128,6 +135,12 @@ impl fmt::Display for Staleness {
 }
 
 impl Info {
+    /// What it was read from: its parts, or itself.
+    #[must_use]
+    pub fn files(&self) -> &[Self] {
+        if self.parts.is_empty() { std::slice::from_ref(self) } else { &self.parts }
+    }
+
     /// How old the data is; negative for a date to come, `None` where the database has no date.
     #[must_use]
     pub fn age(&self, now: Timestamp) -> Option<SignedDuration> {

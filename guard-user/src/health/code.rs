@@ -89,6 +89,9 @@ codes! {
     GuardedLate = "guarded-late",
         "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. They were not judged. This is told for a minute.",
         "See what held up the daemon, or what was done while none ran. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
+    CanaryMissing = "canary-missing",
+        "The last canary of a pin, a frame of the daemon's own that the pin forbids, did not reach a stage: it was not sent, not judged as it should be, not counted, not logged, or not handed back by what collects the event log.",
+        "The message names the stage; docs/canary.md says what each means. Where it was not judged, or has left, look at the other problems of that interface first.";
     EntriesMissing = "entries-missing",
         "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
@@ -150,7 +153,7 @@ codes! {
         "A cgroup that a pin selects was made again and is not in the tables yet. Newer cgroups beside it count as pinned.",
         "Nothing: it is in the tables within a second. If it stays, look for `tables-behind`.";
     OrderNotKept = "order-not-kept",
-        "A stay or a revocation holds in the kernel but is not on the disk. A restart of the host loses it, and one of the daemon what covers more than single exemptions.",
+        "A stay or a revocation holds in the kernel but is not on the disk. One on single exemptions is kept in the kernel, which a restart of the host loses; one on more in `high-water.json`, unless `mark-unwritable` is there too.",
         "Make room on the disk or mend it. It is tried again; restart neither before this problem is gone.";
     StoreDamaged = "store-damaged",
         "The store, or an exemption in it, can't be read. What can't be read is closed.",
@@ -212,6 +215,9 @@ codes! {
     WorkerStuck = "worker-stuck",
         "A part of the daemon has not answered for some seconds. The message names it.",
         "See what it waits for (the disk, the name service, standard output). If nothing else helps, restart the daemon: the guard goes on.";
+    TraceLeft = "trace-left",
+        "A trace (`borderguard trace`) is over, and an interface still has the program that tells how packets are judged. It judges and counts as the ordinary one does, costs more for each packet, and tells nothing any more.",
+        "See the message for what the kernel refused. It is tried again every second; a restart of the daemon puts the ordinary programs back too.";
     LoopSlow = "loop-slow",
         "The daemon's loop was held up. Changes of interfaces and requests waited.",
         "Look at the load of the host. If the host is idle, report it with the daemon's log.";

@@ -46,7 +46,11 @@ impl Past {
         match record {
             Record::Event(entry) => Some(Self::Event(Arc::clone(entry))),
             Record::Summary(summary) => Some(Self::Summary { session, summary: Summary::clone(summary) }),
-            Record::Lost(_) | Record::Difference(_) | Record::Start(_) | Record::End(_) => None,
+            Record::Lost(_)
+            | Record::Difference(_)
+            | Record::Canary(_)
+            | Record::Start(_)
+            | Record::End(_) => None,
         }
     }
 

@@ -12,7 +12,7 @@ use guard_common::packet::Addr;
 use netlink_packet_core::parse_ip;
 
 use super::KernelError;
-use super::netlink::{Dump, Request, attributes, value};
+use super::netlink::{Dump, Request, attributes, number, value};
 use super::plain::{bytes_of, read};
 use super::raw::Map;
 
@@ -24,6 +24,8 @@ const HEADER: usize = 8;
 /// `IFA_ADDRESS` and `IFA_LOCAL` (linux/if_addr.h): with a peer the second one is the host's own.
 const ADDRESS: u16 = 1;
 const LOCAL: u16 = 2;
+/// `IFA_TARGET_NETNSID` (linux/if_addr.h): the namespace whose addresses are asked for, by its number here.
+const TARGET: u16 = 10;
 /// How often a list is asked for that changed meanwhile. What it lacks then is in the next one.
 const TRIES: usize = 3;
 /// For so long an address counts as the host's after it has gone. Its packets may still be on their way, and to keep it
@@ -48,6 +50,35 @@ pub fn host_addresses() -> io::Result<BTreeSet<Addr>> {
         }
     }
     Ok(addresses)
+}
+
+/// The addresses of another network namespace, by the number that the calling thread's one has for it.
+///
+/// # Errors
+/// What the kernel says, and where the answer is not about that namespace.
+pub(super) fn addresses_of(namespace: u32) -> io::Result<BTreeSet<Addr>> {
+    let (mut addresses, mut is_read) = (BTreeSet::new(), true);
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let mut request = vec![u8::try_from(family).map_err(io::Error::other)?];
+        request.resize(HEADER, 0);
+        request.extend(8_u16.to_ne_bytes());
+        request.extend(TARGET.to_ne_bytes());
+        request.extend(namespace.to_ne_bytes());
+        Request::route(GET_ADDRESS, &request).strict().dump(|kind, payload| {
+            if kind == NEW_ADDRESS {
+                is_read &= is_of(payload, namespace);
+                addresses.extend(address(payload));
+            }
+            ControlFlow::Continue(())
+        })?;
+    }
+    if is_read { Ok(addresses) } else { Err(io::ErrorKind::InvalidData.into()) }
+}
+
+/// Whether a message says that it is about this namespace.
+fn is_of(payload: &[u8], namespace: u32) -> bool {
+    let mut all = attributes(payload.get(HEADER..).unwrap_or_default());
+    all.find(|it| it.kind() == TARGET).map(value).and_then(number) == Some(namespace)
 }
 
 /// The host's own address in a message of one.

@@ -11,7 +11,7 @@ use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, Rel
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
-use super::{Counters, Interface, KernelError, Place, Published};
+use super::{Counters, Interface, KernelError, Place, Published, Tracing};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -212,7 +212,7 @@ pub struct Observed {
 }
 
 /// The kernel side of the guard: what may change what the kernel judges. One owner at a time.
-pub trait Kernel: Send {
+pub trait Kernel: Tracing + Send {
     /// Whether the maps were there already when this was opened.
     fn adopted(&self) -> bool;
 

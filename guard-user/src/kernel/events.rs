@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use aya::maps::{Map, MapData, MapError, RingBuf};
-use guard_common::abi::{Event, PinnedCopy};
+use guard_common::abi::{CanaryEvent, Event, PinnedCopy};
 
 use super::plain::read;
 use super::{KernelError, LinuxKernel, folder};
@@ -16,6 +16,8 @@ pub enum RingEntry {
     Flow(Event),
     /// A carrier has begun to write to a file off its volumes.
     Copy(Box<PinnedCopy>),
+    /// A canary was judged.
+    Canary(Box<CanaryEvent>),
 }
 
 /// Reads the ring buffer. An iterator over the events of flows, which passes over other entries and ends when the
@@ -29,8 +31,9 @@ pub struct EventReader {
 /// The kinds' sizes, by which they are known.
 const FLOW: usize = size_of::<Event>();
 const COPY: usize = size_of::<PinnedCopy>();
+const CANARY: usize = size_of::<CanaryEvent>();
 // So that the buffer holds no more entries than so many of the smaller kind.
-const _: () = assert!(FLOW < COPY);
+const _: () = assert!(FLOW < COPY && FLOW < CANARY && CANARY != COPY);
 
 impl LinuxKernel {
     /// A reader of events. Every event goes to one reader only: take one.
@@ -60,13 +63,14 @@ impl EventReader {
         self.capacity
     }
 
-    /// The next entry of either kind.
+    /// The next entry of any kind.
     pub fn entry(&mut self) -> Option<RingEntry> {
         loop {
             let entry = self.ring.next()?;
             let found = match entry.len() {
                 FLOW => read::<Event>(&entry).map(RingEntry::Flow),
                 COPY => read::<PinnedCopy>(&entry).map(|copy| RingEntry::Copy(Box::new(copy))),
+                CANARY => read::<CanaryEvent>(&entry).map(|canary| RingEntry::Canary(Box::new(canary))),
                 _ => None,
             };
             if found.is_some() {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use guard_common::packet::Addr;
+
 use super::KernelError;
 use super::interface::{self, Listed, unlisted};
 use super::inward::Inward;
@@ -56,18 +58,27 @@ pub fn places_here() -> Result<Places, KernelError> {
     Ok(places(&listed, &stack, &routes, &inward))
 }
 
-/// The numbers of other namespaces into which frames may leave by pairs that a route leads by or that lie below something.
-pub(super) fn ends(listed: &BTreeMap<u32, Listed>, stack: &Stack, routes: &Routes) -> BTreeSet<u32> {
+/// The numbers of other namespaces into which frames may leave by pairs that a route leads by or that lie below something, each
+/// with the gateways that may be there: those of default routes by what lies above the pair.
+pub(super) fn ends(
+    listed: &BTreeMap<u32, Listed>,
+    stack: &Stack,
+    routes: &Routes,
+) -> BTreeMap<u32, BTreeSet<Addr>> {
     let is_used = |index: &u32| routes.out.contains(index) || !stack.above(*index).is_empty();
     let of_used = listed.iter().filter(|(index, it)| it.is_up && is_used(index));
-    let namespace = |(_, it): (&u32, &Listed)| match it.stacked.end() {
-        End::Namespace(namespace) => Some(namespace),
-        _ => None,
-    };
-    of_used.filter_map(namespace).collect()
+    let below: Vec<_> = routes.gateways.iter().map(|(index, it)| (stack.below(*index), *it)).collect();
+    let mut ends: BTreeMap<u32, BTreeSet<Addr>> = BTreeMap::new();
+    for (index, it) in of_used {
+        if let End::Namespace(namespace) = it.stacked.end() {
+            let above = below.iter().filter(|(below, _)| below.contains(index));
+            ends.entry(namespace).or_default().extend(above.map(|(_, gateway)| *gateway));
+        }
+    }
+    ends
 }
 
-/// The places of interfaces, where these namespaces lead nowhere else.
+/// The places of interfaces, where these namespaces lead nowhere else and have no gateway of a default route.
 pub(super) fn places(
     listed: &BTreeMap<u32, Listed>,
     stack: &Stack,
@@ -78,11 +89,25 @@ pub(super) fn places(
         LinkType::LOOPBACK => End::Nowhere,
         _ => it.stacked.end(),
     };
-    let leads_out = |index: u32, it: &Listed| match end(it) {
+    let leads_on = |index: u32, it: &Listed| match end(it) {
         End::Hardware | End::Unknown => true,
         // What has the default route is taken to lead out.
         End::Namespace(namespace) => !inward.contains(&namespace) || routes.default.contains(&index),
         End::Below | End::Nowhere => false,
+    };
+    // The other end of a pair that is here may be a part of what leads on.
+    let may_lead_on =
+        |index: &u32| listed.get(index).is_some_and(|it| leads_on(*index, it) || it.stacked.loops_back());
+    // A default route by what sends by nothing but pairs to namespaces that lead back: any of them may have the gateway.
+    let by_default =
+        routes.default.iter().filter(|index| listed.get(index).is_some_and(|it| !leads_on(**index, it)));
+    let perhaps: BTreeSet<u32> = by_default
+        .map(|index| stack.below(*index))
+        .filter(|below| !below.iter().any(may_lead_on))
+        .flatten()
+        .collect();
+    let leads_out = |index: u32, it: &Listed| {
+        leads_on(index, it) || matches!(end(it), End::Namespace(_)) && perhaps.contains(&index)
     };
     let is_wire = |index: u32, it: &Listed| {
         let mut lowest = stack.below(index).into_iter().filter_map(|lower| listed.get(&lower)).peekable();
@@ -96,14 +121,14 @@ pub(super) fn places(
         }
     };
     let place = |(&index, it): (&u32, &Listed)| {
-        let below = stack.below(index);
+        // One that is down counts too: by what else should frames leave once it is down?
         let is_out_below = || {
-            below
-                .iter()
-                .filter_map(|lower| listed.get(lower).map(|it| (*lower, it)))
-                .any(|(lower, it)| it.is_up && leads_out(lower, it))
+            stack
+                .below(index)
+                .into_iter()
+                .any(|lower| listed.get(&lower).is_some_and(|it| leads_out(lower, it)))
         };
-        // A default route by a bridge of nothing but containers: one of them leads on.
+        // A default route by a bridge with no port at which it could leave: what sends it on is not known.
         let is_odd = it.stacked.is_bridge() && routes.default.contains(&index) && !is_out_below();
         let place = Place {
             is_up: it.is_up,
@@ -177,6 +202,7 @@ impl All<'_> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::stacked::Stacked;
     use super::*;
 
     const ETH0: u32 = 2;
@@ -276,6 +302,82 @@ mod tests {
             [how("eth0", "a route leads by it"), how("eth1", "the default route leads by it")]
         );
         assert_eq!(names(&all, &[ETH0]), ["eth1"]);
+    }
+
+    /// `IFLA_LINK`, `IFLA_MASTER`, `IFLA_LINKINFO`, `IFLA_LINK_NETNSID`, `IFLA_INFO_KIND` (linux/if_link.h).
+    const LINK: u16 = 5;
+    const MASTER: u16 = 10;
+    const LINKINFO: u16 = 18;
+    const NAMESPACE: u16 = 37;
+    const KIND: u16 = 1;
+
+    fn listed(index: u32, kind: &[u8], of: &[(u16, u32)]) -> (u32, Listed) {
+        let mut stacked = Stacked::default();
+        if !kind.is_empty() {
+            let len = u16::try_from(4 + kind.len()).unwrap().to_ne_bytes();
+            stacked.take(LINKINFO, &[&len[..], &KIND.to_ne_bytes(), kind].concat());
+        }
+        for (attribute, number) in of {
+            stacked.take(*attribute, &number.to_ne_bytes());
+        }
+        let name = format!("if{index}");
+        let interface = interface::Interface { index, name, link_type: LinkType::ETHERNET };
+        (index, Listed { interface, xdp_native: None, xdp_generic: None, stacked, is_up: true })
+    }
+
+    /// A pair into the namespace of this number, which is a part of `master` or of nothing.
+    fn pair(index: u32, namespace: u32, master: Option<u32>) -> (u32, Listed) {
+        let master = master.map(|master| (MASTER, master));
+        listed(index, b"veth", &[&[(LINK, 9), (NAMESPACE, namespace)], master.as_slice()].concat())
+    }
+
+    /// Those that count as leading out, of interfaces with a default route by one of them and namespaces that lead back.
+    fn exits(all: &[(u32, Listed)], default: u32, inward: &[u32]) -> Vec<u32> {
+        let listed: BTreeMap<u32, Listed> = all.iter().cloned().collect();
+        let default = BTreeSet::from([default]);
+        let routes = Routes { out: default.clone(), default, ..Routes::default() };
+        let inward = inward.iter().copied().collect();
+        let places = places(&listed, &interface::stack(&listed), &routes, &inward);
+        places.into_iter().filter(|(_, (_, it))| it.is_exit).map(|(index, _)| index).collect()
+    }
+
+    #[test]
+    fn a_default_route_leads_out_by_a_pair_below_what_has_it() {
+        let bridge = [listed(BR0, b"bridge", &[]), pair(ETH1, 1, Some(BR0)), pair(CTR0, 2, Some(BR0))];
+        assert_eq!(exits(&bridge, BR0, &[2]), [ETH1], "its namespace has the gateway");
+        assert_eq!(exits(&bridge, BR0, &[1, 2]), [ETH1, CTR0], "which one has it is not known");
+        assert_eq!(exits(&bridge, CTR0, &[1, 2]), [CTR0]);
+        let with_wire = [&bridge[..], &[listed(ETH0, b"", &[(MASTER, BR0)])]].concat();
+        assert_eq!(exits(&with_wire, BR0, &[1, 2]), [ETH0], "the wire has it");
+        assert_eq!(exits(&bridge[..1], BR0, &[]), [BR0], "nothing below it leads out");
+        for kind in [&b"vlan"[..], b"macvlan"] {
+            let made_on = [pair(ETH1, 1, None), pair(CTR0, 2, None), listed(VLAN, kind, &[(LINK, ETH1)])];
+            assert_eq!(exits(&made_on, VLAN, &[1, 2]), [ETH1]);
+        }
+        for kind in [&b"bond"[..], b"team"] {
+            let bundle = [listed(BR0, kind, &[]), pair(ETH1, 1, Some(BR0)), pair(CTR0, 2, Some(BR0))];
+            assert_eq!(exits(&bundle, BR0, &[1, 2]), [ETH1, CTR0]);
+            // A VLAN on it.
+            let vlan = [&bundle[..], &[listed(VLAN, b"vlan", &[(LINK, BR0)])]].concat();
+            assert_eq!(exits(&vlan, VLAN, &[1, 2]), [ETH1, CTR0]);
+        }
+    }
+
+    #[test]
+    fn a_namespace_is_asked_for_the_gateways_of_what_lies_above_its_pair() {
+        let all = [
+            listed(BR0, b"bridge", &[]),
+            pair(ETH1, 1, Some(BR0)),
+            pair(CTR0, 2, Some(BR0)),
+            pair(ETH0, 3, None),
+            listed(VLAN, b"vlan", &[(LINK, ETH0)]),
+        ];
+        let listed: BTreeMap<u32, Listed> = all.into_iter().collect();
+        let at = |last: u8| Addr::from(std::net::IpAddr::from([192, 0, 2, last]));
+        let routes = Routes { gateways: [(BR0, at(1)), (VLAN, at(2))].into(), ..Routes::default() };
+        let of = |last| BTreeSet::from([at(last)]);
+        let expected = BTreeMap::from([(1, of(1)), (2, of(1)), (3, of(2))]);
+        assert_eq!(ends(&listed, &interface::stack(&listed), &routes), expected);
     }
 
     #[test]

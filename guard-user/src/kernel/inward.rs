@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use netlink_packet_route::link::LinkHeader;
 
+use guard_common::packet::Addr;
+
+use super::addresses::addresses_of;
 use super::namespaces::{Device, namespace_id};
 use super::netlink::{Request, emit};
 
@@ -23,28 +26,41 @@ const TIMES: u32 = 50;
 /// Which namespaces were found to lead nowhere but back.
 #[derive(Debug, Default)]
 pub(super) struct Inward {
-    known: BTreeMap<u32, bool>,
+    /// By namespace: the gateways that it was asked for, and whether it leads back and has none of them.
+    known: BTreeMap<u32, (BTreeSet<Addr>, bool)>,
     next: Option<Instant>,
 }
 
 impl Inward {
-    /// Those of these namespaces, by the numbers that the calling thread's one has for them, that lead nowhere but back. One that
-    /// can't be looked at is not among them.
-    pub(super) fn of(&mut self, namespaces: BTreeSet<u32>) -> BTreeSet<u32> {
+    /// Those of these namespaces, by the numbers that the calling thread's one has for them, that lead nowhere but back and
+    /// have none of the gateways' addresses that stand with them. One that can't be looked at is not among them.
+    pub(super) fn of(&mut self, namespaces: BTreeMap<u32, BTreeSet<Addr>>) -> BTreeSet<u32> {
         let begin = Instant::now();
         if self.next.is_none_or(|next| next <= begin) {
             self.known.clear();
         }
-        self.known.retain(|namespace, _| namespaces.contains(namespace));
+        self.known.retain(|namespace, (asked, _)| namespaces.get(namespace) == Some(asked));
         let is_anew = self.known.is_empty();
-        for namespace in namespaces {
-            self.known.entry(namespace).or_insert_with(|| leads_back(namespace).unwrap_or(false));
+        for (namespace, gateways) in namespaces {
+            self.known.entry(namespace).or_insert_with(|| {
+                let leads_back = leads_back(namespace).unwrap_or(false) && has_none(namespace, &gateways);
+                (gateways, leads_back)
+            });
         }
         if is_anew {
             self.next = begin.checked_add(PAUSE.max(begin.elapsed().saturating_mul(TIMES)));
         }
-        self.known.iter().filter(|(_, leads_back)| **leads_back).map(|(namespace, _)| *namespace).collect()
+        self.known
+            .iter()
+            .filter(|(_, (_, leads_back))| *leads_back)
+            .map(|(namespace, _)| *namespace)
+            .collect()
     }
+}
+
+/// Whether a namespace has none of these addresses; where it can't be asked, it may.
+fn has_none(namespace: u32, gateways: &BTreeSet<Addr>) -> bool {
+    gateways.is_empty() || addresses_of(namespace).is_ok_and(|there| there.is_disjoint(gateways))
 }
 
 /// Whether every device of a namespace leads to the calling thread's one, or nowhere.

@@ -111,6 +111,10 @@ maps! {
     relays = "RELAYS";
     /// Volumes whose data sockets may carry.
     socket_volumes = "SOCKET_VOLUMES";
+    /// Canaries, by the sockets that they are sent by.
+    socket_canaries = "SOCKET_CANARIES";
+    /// Canaries that their pin forbids, by pin.
+    canaries = "CANARIES";
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {

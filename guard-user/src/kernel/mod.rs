@@ -14,6 +14,7 @@ mod alternate;
 pub mod api;
 mod attach;
 mod bypass;
+mod canary;
 mod carriers;
 pub mod cgroup;
 mod cgroup_hook;
@@ -39,6 +40,7 @@ mod kernel_types;
 mod link;
 mod link_type;
 mod linux;
+mod live_trace;
 mod listening;
 mod maps;
 #[cfg(test)]
@@ -86,6 +88,7 @@ pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
     ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
 };
+pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
 pub use cgroup_hook::{Calls, CgroupHook};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
@@ -98,6 +101,7 @@ pub use held::Marks;
 pub use high_water::KeptHead;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
+pub use live_trace::{Told, Tracing};
 pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
@@ -106,7 +110,7 @@ pub use settings::{CpuUse, FrameSource};
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
 pub use test_run::Judged;
-pub use traced::{TraceReader, TracedPacket};
+pub use traced::{TraceReader, TraceRecords, TracedPacket};
 pub use view::View;
 pub use volumes::Mounts;
 
@@ -116,6 +120,7 @@ use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
 use kept_maps::KeptMaps;
+use live_trace::LiveTrace;
 use maps::{Found, Maps};
 use observe::Memory;
 use senders::OnFunctions;
@@ -140,6 +145,7 @@ pub struct LinuxKernel {
     settings: Settings,
     /// The programs that attachments get in the place of the ordinary ones.
     alternate: Option<Alternate>,
+    live_trace: LiveTrace,
     view: View,
     adopted: bool,
     live: Live,
@@ -251,6 +257,7 @@ impl LinuxKernel {
             ebpf,
             settings,
             alternate: None,
+            live_trace: LiveTrace::default(),
             view,
             adopted,
             live,

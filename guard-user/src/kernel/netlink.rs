@@ -32,6 +32,7 @@ pub(super) struct Request<'a> {
     kind: u16,
     flags: u16,
     payload: &'a [u8],
+    is_strict: bool,
 }
 
 /// How a dump came to its end.
@@ -54,7 +55,12 @@ impl<'a> Request<'a> {
 
     /// A request to another part of the kernel.
     pub(super) const fn to(protocol: isize, kind: u16, payload: &'a [u8]) -> Self {
-        Self { protocol, kind, flags: NLM_F_REQUEST, payload }
+        Self { protocol, kind, flags: NLM_F_REQUEST, payload, is_strict: false }
+    }
+
+    /// Has the kernel read the whole request of a dump (`NETLINK_GET_STRICT_CHK`, Linux 4.20), where it else reads only the family.
+    pub(super) const fn strict(self) -> Self {
+        Self { is_strict: true, ..self }
     }
 
     /// Adds flags (`NLM_F_CREATE` and others).
@@ -78,6 +84,9 @@ impl<'a> Request<'a> {
 
     fn exchange(self, mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<Dump> {
         let socket = Socket::new(self.protocol)?;
+        if self.is_strict {
+            socket.set_netlink_get_strict_chk(true)?;
+        }
         let kernel = SocketAddr::new(0, 0);
         let request = self.bytes()?;
         if socket.send_to(&request, &kernel, 0)? != request.len() {

@@ -1,9 +1,9 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
 use guard_common::abi::{
-    Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed,
-    HighWater, OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts, UntaggedKey,
-    UntaggedRecord, WayKey, WriterKey,
+    Canary, CanaryEvent, Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey,
+    FlowRecord, Handed, HighWater, OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts,
+    UntaggedKey, UntaggedRecord, WayKey, WriterKey,
 };
 use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::packet::Addr;
@@ -30,6 +30,8 @@ plain!(
     u32,
     u64,
     Addr,
+    Canary,
+    CanaryEvent,
     Carrier,
     FileKey,
     Control,

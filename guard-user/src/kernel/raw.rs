@@ -69,6 +69,75 @@ pub(super) fn netns_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// `struct sockaddr_ll` (packet(7)) of an interface and a protocol.
+fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
+    // An index is never above i32::MAX, and the family's number is small.
+    libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: protocol.to_be(),
+        sll_ifindex: ifindex as i32,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    }
+}
+
+const LINK_ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+
+/// Binds a packet socket to an interface, without a protocol, so that it receives nothing. Returns the first bytes of the
+/// interface's hardware address, zeroes where it has none.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(super) fn bind_to_interface(socket: impl AsFd, ifindex: u32) -> io::Result<[u8; 6]> {
+    let mut address = link_address(ifindex, 0);
+    let mut length = LINK_ADDRESS_LEN;
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open until the calls return, and the address has the room that its length tells.
+    let result = unsafe {
+        match libc::bind(fd, (&raw const address).cast(), length) {
+            0 => libc::getsockname(fd, (&raw mut address).cast(), &raw mut length),
+            failed => failed,
+        }
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut hardware = [0; 6];
+    if usize::from(address.sll_halen) >= hardware.len() {
+        hardware.copy_from_slice(&address.sll_addr[..6]);
+    }
+    Ok(hardware)
+}
+
+/// Sends a frame with its link header by an interface, of an EtherType in host order.
+///
+/// # Errors
+///
+/// What the kernel says: `ENOBUFS` where the frame was dropped on its way out.
+pub(super) fn send_by_interface(
+    socket: impl AsFd,
+    ifindex: u32,
+    protocol: u16,
+    frame: &[u8],
+) -> io::Result<()> {
+    let address = link_address(ifindex, protocol);
+    // SAFETY: the descriptor is open until the call returns, and frame and address have the room that is told of them.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_fd().as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const address).cast(),
+            LINK_ADDRESS_LEN,
+        )
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// One bpf(2) call.
 ///
 /// # Safety

@@ -5,6 +5,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use guard_common::packet::Addr;
 use netlink_packet_core::parse_ip;
 use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteType};
 
@@ -19,16 +20,19 @@ const GET_NEXT_HOP: u16 = 106;
 const ROUTE: usize = 12;
 const HOP: usize = 8;
 const NEXT_HOP: usize = 8;
-/// `RTA_DST`, `RTA_OIF`, `RTA_MULTIPATH`, `RTA_TABLE`, `RTA_NH_ID`.
+/// `RTA_DST`, `RTA_OIF`, `RTA_GATEWAY`, `RTA_MULTIPATH`, `RTA_TABLE`, `RTA_VIA`, `RTA_NH_ID`.
 const DESTINATION: u16 = 1;
 const OUT: u16 = 4;
+const GATEWAY: u16 = 5;
 const MULTIPATH: u16 = 9;
 const TABLE: u16 = 15;
+const VIA: u16 = 18;
 const NEXT_HOP_ID: u16 = 30;
-/// `NHA_ID`, `NHA_GROUP`, `NHA_OIF` (linux/nexthop.h), and the bytes of a group's member.
+/// `NHA_ID`, `NHA_GROUP`, `NHA_OIF`, `NHA_GATEWAY` (linux/nexthop.h), and the bytes of a group's member.
 const HOP_ID: u16 = 1;
 const HOP_GROUP: u16 = 2;
 const HOP_OUT: u16 = 5;
+const HOP_GATEWAY: u16 = 6;
 const MEMBER: usize = 8;
 /// `LOOPBACK_IFINDEX` (include/net/flow.h): the loopback interface's index in every network namespace.
 const LOOPBACK: u32 = 1;
@@ -46,11 +50,13 @@ pub(super) struct Routes {
     pub(super) out: BTreeSet<u32>,
     /// Those by which one leads that has all addresses of a family, or half of them.
     pub(super) default: BTreeSet<u32>,
+    /// The gateways of those, each with the interface.
+    pub(super) gateways: BTreeSet<(u32, Addr)>,
     /// Whether there were too many routes to look at all.
     pub(super) is_cut: bool,
     /// Objects of next hops that routes name instead of an interface.
-    hops: BTreeSet<u32>,
-    default_hops: BTreeSet<u32>,
+    pub(super) hops: BTreeSet<u32>,
+    pub(super) default_hops: BTreeSet<u32>,
 }
 
 /// Asks for the routes of all tables and both families.
@@ -99,13 +105,20 @@ impl Routes {
         }
         let mut table = u32::from(header.table);
         let (mut out, mut hop, mut leads_away) = (Vec::new(), None, true);
+        let (mut by, mut gateway, mut gateways) = (None, None, Vec::new());
         for attribute in attributes(payload.get(ROUTE..).unwrap_or_default()) {
             let kind = attribute.kind();
             let value = value(attribute);
             match kind {
                 TABLE => table = number(value).unwrap_or(table),
-                OUT => out.extend(number(value)),
-                MULTIPATH => out.extend(hops(value)),
+                OUT => by = number(value),
+                GATEWAY | VIA => gateway = address(kind, value),
+                MULTIPATH => {
+                    for (index, gateway) in hops(value) {
+                        out.push(index);
+                        gateways.extend(gateway.map(|it| (index, it)));
+                    }
+                }
                 NEXT_HOP_ID => hop = number(value),
                 DESTINATION => leads_away = !is_for_neighbours(value),
                 _ => {}
@@ -114,12 +127,15 @@ impl Routes {
         if table == LOCAL || !leads_away {
             return;
         }
+        out.extend(by);
+        gateways.extend(by.zip(gateway));
         // With net.ipv4.nexthop_compat_mode = 0 the object is all that there is.
         let hop = hop.filter(|_| out.is_empty());
         // A VPN names two halves, so that its routes win over the default route.
         if header.destination_prefix_length <= 1 {
             self.default_hops.extend(hop);
             self.default.extend(&out);
+            self.gateways.extend(gateways);
         }
         self.hops.extend(hop);
         self.out.extend(out);
@@ -146,16 +162,30 @@ impl Routes {
             hops.extend(members);
             out.extend(all.iter().filter(|object| hops.contains(&object.id)).filter_map(|it| it.out));
         }
+        let of_default = all.iter().filter(|object| self.default_hops.contains(&object.id));
+        self.gateways.extend(of_default.filter_map(|it| it.out.zip(it.gateway)));
         Ok(())
     }
 }
 
-/// The interfaces of `struct rtnexthop`, one after the other: length, flags, weight, interface, attributes.
-fn hops(mut bytes: &[u8]) -> Vec<u32> {
+/// The address in `RTA_GATEWAY`, or in `RTA_VIA` after its family (`struct rtvia`).
+fn address(kind: u16, value: &[u8]) -> Option<Addr> {
+    let bytes = if kind == VIA { value.get(2..)? } else { value };
+    parse_ip(bytes).ok().map(Addr::from)
+}
+
+/// The interfaces of `struct rtnexthop`, one after the other, each with its gateway: length, flags, weight, interface,
+/// attributes.
+fn hops(mut bytes: &[u8]) -> Vec<(u32, Option<Addr>)> {
     let mut out = Vec::new();
     while let Some(hop) = bytes.get(..HOP) {
-        out.extend(hop.get(4..).and_then(number));
         let len = hop.first_chunk().map_or(0, |len| usize::from(u16::from_ne_bytes(*len)));
+        let mut of_hop = attributes(bytes.get(HOP..len).unwrap_or_default());
+        let gateway = of_hop.find_map(|it| {
+            let kind = it.kind();
+            [GATEWAY, VIA].contains(&kind).then(|| address(kind, value(it)))?
+        });
+        out.extend(hop.get(4..).and_then(number).map(|index| (index, gateway)));
         bytes = bytes.get(len.max(HOP).next_multiple_of(4)..).unwrap_or_default();
     }
     out
@@ -174,23 +204,25 @@ fn is_for_neighbours(destination: &[u8]) -> bool {
 struct Object {
     id: u32,
     out: Option<u32>,
+    gateway: Option<Addr>,
     members: Vec<u32>,
 }
 
 impl Object {
     fn read(payload: &[u8]) -> Option<Self> {
-        let (mut id, mut out, mut members) = (None, None, Vec::new());
+        let (mut id, mut out, mut gateway, mut members) = (None, None, None, Vec::new());
         for attribute in attributes(payload.get(NEXT_HOP..)?) {
             let kind = attribute.kind();
             let value = value(attribute);
             match kind {
                 HOP_ID => id = number(value),
                 HOP_OUT => out = number(value),
+                HOP_GATEWAY => gateway = address(GATEWAY, value),
                 HOP_GROUP => members.extend(value.chunks_exact(MEMBER).filter_map(number)),
                 _ => {}
             }
         }
-        Some(Self { id: id?, out, members })
+        Some(Self { id: id?, out, gateway, members })
     }
 }
 
@@ -264,9 +296,55 @@ mod tests {
         let gateway = attribute(5, &[192, 0, 2, 1]);
         let paths = attribute(MULTIPATH, &[hop(3, &gateway), hop(4, &[])].concat());
         assert_eq!(out(&route(RouteType::Unicast, &[paths])), [3, 4]);
-        assert_eq!(hops(&[0, 0, 0, 0, 9, 0, 0, 0]), [u32::from_ne_bytes([9, 0, 0, 0])], "a length of 0 ends");
+        assert_eq!(
+            hops(&[0, 0, 0, 0, 9, 0, 0, 0]),
+            [(u32::from_ne_bytes([9, 0, 0, 0]), None)],
+            "a length of 0 ends"
+        );
         let object = attribute(NEXT_HOP_ID, &77_u32.to_ne_bytes());
         assert_eq!(out(&route(RouteType::Unicast, &[object])), [77], "to be looked up");
+    }
+
+    #[test]
+    fn gateways_of_default_routes_are_known_with_their_interfaces() {
+        let v4 = |last: u8| Addr::from(std::net::IpAddr::from([192, 0, 2, last]));
+        let v6: std::net::Ipv6Addr = "2001:db8::1".parse().unwrap();
+        let by = |index: u32| attribute(OUT, &index.to_ne_bytes());
+        let gateways = |header: &RouteHeader, attributes: &[Vec<u8>]| {
+            let mut routes = Routes::default();
+            routes.take(&[emit(header), attributes.concat()].concat());
+            routes.gateways.into_iter().collect::<Vec<_>>()
+        };
+        let default = RouteHeader { kind: RouteType::Unicast, table: 254, ..RouteHeader::default() };
+        let to = attribute(GATEWAY, &[192, 0, 2, 1]);
+        assert_eq!(gateways(&default, &[to.clone(), by(7)]), [(7, v4(1))]);
+        let via = attribute(VIA, &[&10_u16.to_ne_bytes()[..], &v6.octets()].concat());
+        assert_eq!(gateways(&default, &[by(7), via]), [(7, Addr::from(std::net::IpAddr::from(v6)))]);
+        let narrow = RouteHeader { destination_prefix_length: 24, ..default.clone() };
+        assert_eq!(gateways(&narrow, &[to.clone(), by(7)]), []);
+        assert_eq!(gateways(&default, &[by(7)]), [], "a route without a gateway");
+        let hop = |index: u32, last: u8| {
+            let gateway = attribute(GATEWAY, &[192, 0, 2, last]);
+            let len = u16::try_from(HOP + gateway.len()).unwrap().to_ne_bytes();
+            [&len[..], &[0, 1], &index.to_ne_bytes(), &gateway].concat()
+        };
+        let paths = attribute(MULTIPATH, &[hop(3, 1), hop(4, 2)].concat());
+        assert_eq!(gateways(&default, &[paths]), [(3, v4(1)), (4, v4(2))]);
+        let object = [
+            vec![0; NEXT_HOP],
+            attribute(HOP_ID, &5_u32.to_ne_bytes()),
+            attribute(HOP_OUT, &7_u32.to_ne_bytes()),
+            attribute(HOP_GATEWAY, &[192, 0, 2, 1]),
+        ]
+        .concat();
+        let set = BTreeSet::from([5]);
+        let mut routes = Routes { hops: set.clone(), default_hops: set, ..Routes::default() };
+        let one = |each: &mut dyn FnMut(u16, &[u8]) -> ControlFlow<()>| {
+            assert!(each(NEW_NEXT_HOP, &object).is_continue());
+            Ok(Dump::Whole)
+        };
+        routes.resolve(Until::from_now(Duration::from_secs(60)), one).unwrap();
+        assert_eq!(routes.gateways.into_iter().collect::<Vec<_>>(), [(7, v4(1))]);
     }
 
     #[test]

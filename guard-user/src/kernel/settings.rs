@@ -34,6 +34,10 @@ pub enum FrameSource {
     TestRuns,
 }
 
+/// Room for the records of a trace that are not read yet, in bytes: a power of two. Those of a thousand packets of usual
+/// length have room.
+const TRACE_LOG_BYTES: u32 = 4 << 20;
+
 /// How an object is loaded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
@@ -60,6 +64,7 @@ impl Settings {
         for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
             loader.override_global(name, place, is_whole);
         }
+        loader.map_max_entries("AYA_LOGS", TRACE_LOG_BYTES);
         if self.cpus == CpuUse::Shared {
             for per_scratch in ["SCRATCH", "TRACE_STEPS"] {
                 loader.map_max_entries(per_scratch, SHARED_SCRATCHES * Hook::PACKET_COUNT as u32);

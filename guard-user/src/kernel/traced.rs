@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aya::Ebpf;
 use aya::maps::{Array, MapData};
 use aya_log::EbpfLogger;
 use guard_common::abi::traced::{
     DESTINATION, ERROR_LAYER, HOP, OUTCOME, PACKET, SOURCE, STEP, TraceStep, TraceTarget,
 };
-use guard_common::abi::{Hook, Outcome};
+use guard_common::abi::{Direction, Hook, Outcome};
 use guard_common::packet::{Addr, Layer, Packet, Parsed};
 
+use super::alternate::Alternate;
 use super::plain::Plain;
 use super::swap;
 use super::{KernelError, LinuxKernel};
@@ -42,6 +44,8 @@ pub struct TracedPacket {
     pub mark: u32,
     /// Its bytes on the wire.
     pub wire_len: u32,
+    /// Who opened the connection, where a pin asks for it.
+    pub direction: Direction,
     /// The steps, in order.
     pub steps: Vec<TraceStep>,
     /// What was decided.
@@ -52,6 +56,17 @@ pub struct TracedPacket {
 
 /// One record: its head and four words.
 type Record = [u64; 5];
+
+/// The records of one packet, each its head and four words, as
+/// [`guard_common::abi::traced`] has them.
+pub type TraceRecords = Vec<Record>;
+
+/// The tracing programs, loaded, and the reader of what they log.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    alternate: Alternate,
+    reader: TraceReader,
+}
 
 /// Takes aya-log's lines.
 #[derive(Clone, Default)]
@@ -83,6 +98,7 @@ pub struct TraceReader {
     logger: EbpfLogger<Lines>,
     lines: Lines,
     target: Array<MapData, Kept>,
+    taken: Array<MapData, u64>,
     begun: BTreeMap<u64, Vec<Record>>,
     malformed: u64,
 }
@@ -97,6 +113,12 @@ unsafe impl aya::Pod for Kept {}
 // SAFETY: as above.
 unsafe impl Plain for TraceTarget {}
 
+impl std::fmt::Debug for TraceReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TraceReader").field("malformed", &self.malformed).finish_non_exhaustive()
+    }
+}
+
 impl AsFd for TraceReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.logger.as_fd()
@@ -109,11 +131,19 @@ impl TraceReader {
     /// # Errors
     /// [`KernelError::Map`] where the kernel refuses.
     pub fn set_target(&mut self, target: TraceTarget) -> Result<(), KernelError> {
-        self.target.set(0, Kept(target), 0).map_err(|error| of_map("write", error))
+        self.target.set(0, Kept(target), 0).map_err(|error| of_map("write", "TRACE_TARGET", error))
     }
 
-    /// The packets that were told to their end since the last call, in the order of their last records.
-    pub fn packets(&mut self) -> Vec<TracedPacket> {
+    /// How many packets were logged, or found no room in the log.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] where the kernel refuses.
+    pub fn taken(&self) -> Result<u64, KernelError> {
+        self.taken.get(&0, 0).map_err(|error| of_map("read", "TRACE_TAKEN", error))
+    }
+
+    /// The records of the packets that were told to their end since the last call, in the order of their last records.
+    pub fn records(&mut self) -> Vec<TraceRecords> {
         self.logger.flush();
         let lines = std::mem::take(&mut *self.lines.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut told = Vec::new();
@@ -126,14 +156,18 @@ impl TraceReader {
             let records = self.begun.entry(number).or_default();
             records.push(record);
             if kind(&record) == OUTCOME {
-                let records = self.begun.remove(&number).unwrap_or_default();
-                match assemble(number, &records) {
-                    Some(packet) => told.push(packet),
-                    None => self.malformed += 1,
-                }
+                told.extend(self.begun.remove(&number));
             }
         }
         told
+    }
+
+    /// Likewise as packets; those that can't be put together are [lost](Self::lost).
+    pub fn packets(&mut self) -> Vec<TracedPacket> {
+        let records = self.records();
+        let packets: Vec<TracedPacket> = records.iter().filter_map(|it| TracedPacket::of(it)).collect();
+        self.malformed += (records.len() - packets.len()) as u64;
+        packets
     }
 
     /// Packets of which the log had no room for the first or the last record, and lines that can't be read.
@@ -143,19 +177,33 @@ impl TraceReader {
     }
 }
 
-fn of_map(what: &'static str, error: aya::maps::MapError) -> KernelError {
-    KernelError::Map { what, map: "TRACE_TARGET", source: std::io::Error::other(error) }
+/// A map of the tracing object.
+fn taken_map<T: aya::Pod>(ebpf: &mut Ebpf, name: &'static str) -> Result<Array<MapData, T>, KernelError> {
+    let missing = || KernelError::Embedded { what: format!("the map `{name}`") };
+    let map = ebpf.take_map(name).ok_or_else(missing)?;
+    Array::try_from(map).map_err(|error| of_map("open", name, error))
+}
+
+fn of_map(what: &'static str, map: &'static str, error: aya::maps::MapError) -> KernelError {
+    KernelError::Map { what, map, source: std::io::Error::other(error) }
 }
 
 const fn kind(record: &Record) -> u64 {
     record[0] >> 8 & 0xff
 }
 
-/// A packet of its records; `None` without the first one.
-fn assemble(number: u64, records: &[Record]) -> Option<TracedPacket> {
-    let [_, generation, how, interfaces, lengths] = *records.iter().find(|it| kind(it) == PACKET)?;
+impl TracedPacket {
+    /// A packet of its records; `None` without the first or the last one.
+    #[must_use]
+    pub fn of(records: &[[u64; 5]]) -> Option<Self> {
+        assemble(records)
+    }
+}
+
+fn assemble(records: &[Record]) -> Option<TracedPacket> {
+    let [head, generation, how, interfaces, lengths] = *records.iter().find(|it| kind(it) == PACKET)?;
     let [_, tag, denied, unplaced, decided] = *records.iter().find(|it| kind(it) == OUTCOME)?;
-    let [hook, parsed, layers, hops, ..] = how.to_le_bytes();
+    let [hook, parsed, layers, hops, .., direction] = how.to_le_bytes();
     let mut packet = Packet { layer_count: layers.into(), hop_count: hops.into(), ..Packet::default() };
     let mut error: Option<Layer> = None;
     let (mut steps, mut seen) = (Vec::new(), 0);
@@ -190,11 +238,11 @@ fn assemble(number: u64, records: &[Record]) -> Option<TracedPacket> {
         }
     }
     let of_error = if error.is_some() { 2 } else { 0 };
-    let wanted = 2 * u64::from(layers) + u64::from(hops) + of_error + (how >> 32);
+    let wanted = 2 * u64::from(layers) + u64::from(hops) + of_error + (how >> 32 & 0xff_ffff);
     let [_, _, _, _, verdict, reason, destination, _] = decided.to_le_bytes();
     let missing = wanted.saturating_sub(seen + steps.len() as u64);
     Some(TracedPacket {
-        number,
+        number: head >> 16,
         hook: Hook::from_index(hook)?,
         generation,
         parsed: Parsed::from_code(parsed.into()),
@@ -204,6 +252,7 @@ fn assemble(number: u64, records: &[Record]) -> Option<TracedPacket> {
         ingress_ifindex: (interfaces >> 32) as u32,
         mark: lengths as u32,
         wire_len: (lengths >> 32) as u32,
+        direction: Direction::from_number(direction.into()),
         steps,
         outcome: Outcome {
             tag,
@@ -228,16 +277,30 @@ impl LinuxKernel {
     /// # Errors
     /// As [`open`](Self::open), where the kernel refuses them; nothing is changed then.
     pub fn begin_trace(&mut self) -> Result<TraceReader, KernelError> {
-        let mut ebpf = self.settings.load(OBJECT, self.pin_path())?;
-        let missing = || KernelError::Embedded { what: "the map `TRACE_TARGET`".to_owned() };
-        let target = ebpf.take_map("TRACE_TARGET").ok_or_else(missing)?;
-        let target = Array::try_from(target).map_err(|error| of_map("open", error))?;
-        let lines = Lines::default();
-        let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone()).map_err(|error| {
-            KernelError::Map { what: "open", map: "AYA_LOGS", source: std::io::Error::other(error) }
-        })?;
-        self.set_programs(Some(swap::load(ebpf)?))?;
-        Ok(TraceReader { logger, lines, target, begun: BTreeMap::new(), malformed: 0 })
+        let prepared = self.trace_loader()()?;
+        self.take_up_trace(prepared)
+    }
+
+    /// What loads the tracing programs, on any thread.
+    pub(super) fn trace_loader(&self) -> impl FnOnce() -> Result<Prepared, KernelError> + Send + use<> {
+        let (settings, path) = (self.settings, self.pin_path().to_owned());
+        move || {
+            let mut ebpf = settings.load(OBJECT, &path)?;
+            let target = taken_map(&mut ebpf, "TRACE_TARGET")?;
+            let taken = taken_map(&mut ebpf, "TRACE_TAKEN")?;
+            let lines = Lines::default();
+            let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone()).map_err(|error| {
+                KernelError::Map { what: "open", map: "AYA_LOGS", source: std::io::Error::other(error) }
+            })?;
+            let reader = TraceReader { logger, lines, target, taken, begun: BTreeMap::new(), malformed: 0 };
+            Ok(Prepared { alternate: swap::load(ebpf)?, reader })
+        }
+    }
+
+    /// Sets loaded tracing programs to be those that attachments get.
+    pub(super) fn take_up_trace(&mut self, prepared: Prepared) -> Result<TraceReader, KernelError> {
+        self.set_programs(Some(prepared.alternate))?;
+        Ok(prepared.reader)
     }
 
     /// Sets the ordinary programs to be those that attachments get again.
@@ -264,7 +327,7 @@ mod tests {
 
     /// The records of a packet of one layer and two steps.
     fn records() -> Vec<Record> {
-        let how = Hook::Egress as u64 | u64::from(Parsed::Ip.code()) << 8 | 1 << 16 | 2 << 32;
+        let how = Hook::Egress as u64 | u64::from(Parsed::Ip.code()) << 8 | 1 << 16 | 2 << 32 | 1 << 56;
         vec![
             [head(7, PACKET, 0), 5, how, 3 | 9 << 32, 0x10 | 1514 << 32],
             [head(7, SOURCE, 0), 1, 2, 143 | 40_000 << 16, 6 | 0x12 << 8 | 1 << 16],
@@ -277,10 +340,10 @@ mod tests {
 
     #[test]
     fn a_packet_is_put_together_whatever_came_between() {
-        let packet = assemble(7, &records()).unwrap();
+        let packet = assemble(&records()).unwrap();
         assert_eq!((packet.number, packet.hook, packet.generation, packet.missing), (7, Hook::Egress, 5, 0));
         assert_eq!((packet.ifindex, packet.ingress_ifindex), (3, 9));
-        assert_eq!((packet.mark, packet.wire_len), (0x10, 1514));
+        assert_eq!((packet.mark, packet.wire_len, packet.direction), (0x10, 1514, Direction::from_number(1)));
         let [layer] = packet.packet.layers() else { panic!("{packet:?}") };
         assert_eq!((layer.src, layer.dst), (Addr { hi: 1, lo: 2 }, Addr { hi: 3, lo: 4 }));
         assert_eq!((layer.sport, layer.dport, layer.proto), (143, 40_000, 6));
@@ -294,10 +357,10 @@ mod tests {
         for left_out in 1..5 {
             let mut records = records();
             records.remove(left_out);
-            assert_eq!(assemble(7, &records).unwrap().missing, 1, "without {left_out}");
+            assert_eq!(assemble(&records).unwrap().missing, 1, "without {left_out}");
         }
-        assert_eq!(assemble(7, &records()[1..]), None);
-        assert_eq!(assemble(7, &records()[..5]), None);
+        assert_eq!(assemble(&records()[1..]), None);
+        assert_eq!(assemble(&records()[..5]), None);
     }
 
     proptest! {
@@ -312,7 +375,7 @@ mod tests {
         #[test]
         fn no_line_and_no_record_does_harm(line: String, records: Vec<Record>) {
             let _none = record_of(&line);
-            if let Some(packet) = assemble(0, &records) {
+            if let Some(packet) = assemble(&records) {
                 prop_assert!(packet.packet.layers().len() <= packet.packet.layers.len());
                 prop_assert!(packet.packet.hops().len() <= packet.packet.hops.len());
             }

@@ -19,6 +19,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::AttachmentLost
         | P::AttachmentNotFirst
         | P::GuardedLate
+        | P::CanaryMissing
         | P::PinsPrivate
         | P::TablesBehind
         | P::CarriersFull
@@ -64,6 +65,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::ExemptionOtherHost
         | P::DatabaseStale
         | P::WorkerStuck
+        | P::TraceLeft
         | P::SocketMissing
         | P::MetricsMissing
         | P::GroupsUnresolved

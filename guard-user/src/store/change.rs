@@ -44,8 +44,9 @@ impl Change {
     /// What stands for an order of which only the mark in the kernel is left.
     #[must_use]
     pub fn of_mark(now: Timestamp) -> Self {
-        let order =
-            format!("an order of before {now}, a stay or a revocation, whose text the disk had not taken");
+        let order = format!(
+            "an order, a stay or a revocation, that had been begun before {now} and whose text the disk had not taken; it is in force since then"
+        );
         Self::Stay { order }
     }
 

@@ -276,13 +276,28 @@ fn listed(standing: &[String]) -> String {
 /// What to do about a disk that refused.
 fn remedy(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on its file system",
-        io::ErrorKind::ReadOnlyFilesystem => "mount its file system for writing",
-        io::ErrorKind::PermissionDenied => "give it to the daemon's user, and its folder too",
-        io::ErrorKind::NotADirectory => "remove the file that is where its folder belongs",
-        _ if source.raw_os_error() == Some(libc::ELOOP) => "put the file itself there, and no symbolic link",
-        _ => "look at the disk and at the kernel's log (`dmesg`)",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => MAKE_ROOM,
+        io::ErrorKind::ReadOnlyFilesystem => MOUNT,
+        io::ErrorKind::PermissionDenied => GIVE,
+        io::ErrorKind::NotADirectory => REMOVE,
+        _ if source.raw_os_error() == Some(libc::ELOOP) => NO_LINK,
+        _ => LOOK,
     }
+}
+
+const MAKE_ROOM: &str = "make room on its file system";
+const MOUNT: &str = "mount its file system for writing";
+const GIVE: &str = "give it to the daemon's user, and its folder too";
+const REMOVE: &str = "remove the file that is where its folder belongs";
+const NO_LINK: &str = "put the file itself there, and no symbolic link";
+const LOOK: &str = "look at the disk and at the kernel's log (`dmesg`)";
+const REMEDIES: [&str; 6] = [MAKE_ROOM, MOUNT, GIVE, REMOVE, NO_LINK, LOOK];
+
+/// Why the disk refused, by the words of [`StoreError::Disk`], without what to do about it: for what is over.
+#[must_use]
+pub fn without_remedy(words: &str) -> &str {
+    let without = |remedy: &&str| words.strip_suffix(*remedy)?.strip_suffix("; ");
+    REMEDIES.iter().find_map(without).unwrap_or(words)
 }
 
 impl StoreError {
@@ -435,6 +450,14 @@ pub enum ApprovalError {
     /// The signatures are not what is needed.
     #[error("not approved: {0}")]
     NotApproved(#[from] NotApproved),
+    /// Every signature is good, and some are missing.
+    #[error("not approved: {why}; {next}")]
+    Missing {
+        /// Which.
+        why: NotApproved,
+        /// Who can make them, and how.
+        next: String,
+    },
 }
 
 impl ApprovalError {
@@ -442,7 +465,7 @@ impl ApprovalError {
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
-            Self::NotApproved(not) => not.code(),
+            Self::NotApproved(not) | Self::Missing { why: not, .. } => not.code(),
             Self::Signers(_) => "allowed-signers",
             Self::EmergencyAgain { .. } => "emergency-again",
             Self::EmergencyLater { .. } => "emergency-later",

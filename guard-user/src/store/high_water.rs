@@ -28,7 +28,8 @@ pub(super) const UNKNOWN: &str = "an older store was put back, and what it lacks
 
 /// What the file of the mark is to have.
 fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
-    Mark::new(head, kept.highest_versions(), kept.orders().cloned().collect())
+    let unsaved = kept.unsaved_orders().cloned().collect();
+    Mark::new(head, kept.highest_versions(), kept.orders().cloned().collect(), unsaved)
 }
 
 /// An older store, or another one, in the place of the one that was there.
@@ -104,8 +105,16 @@ impl Store {
         if !self.kept.is_usable() {
             return Ok(None);
         }
-        let (file, kernel) = (self.marks.read_file(), self.marks.read_kernel());
+        let (mut file, mut kernel) = (self.marks.read_file(), self.marks.read_kernel());
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
+        let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
+        if let Some((sequence, hash)) = &of_file
+            && !unsaved.is_empty()
+            && self.has_record(*sequence, hash)?
+        {
+            // The file says what the kernel's end is of.
+            kernel = kernel.filter(|it| !it.is_pending());
+        }
         let of_kernel = kernel.as_ref().map(|it| (it.sequence, it.hash_text()));
         let mut had = 0;
         for (sequence, hash) in of_file.iter().chain(&of_kernel) {
@@ -129,13 +138,17 @@ impl Store {
                 Some(self.close_older((had, is_known), file, who, now)?)
             }
         };
+        self.give_again(&unsaved);
         self.keep_marks();
         Ok(older)
     }
 
-    /// Keeps how far the store has come, where that has changed since. What can't be kept is the marks'
-    /// [`fault`](Marks::fault), and tried again.
+    /// Keeps how far the store has come, where that has changed since, and the orders that it could not keep. What can't be
+    /// kept is the marks' [`fault`](Marks::fault), and tried again.
     pub fn keep_marks(&mut self) {
+        if !self.kept.is_usable() {
+            return self.mark_unsaved();
+        }
         let head = match self.last_line.as_deref() {
             // A store that begins has its mark before its first record.
             None => audit::Head::START,
@@ -145,16 +158,37 @@ impl Store {
             },
         };
         // Closings that the disk refused are not in the store, and their records are not in its trail.
-        if self.marks.written != Some(head) && self.kept.is_usable() {
+        let is_written = self
+            .marks
+            .written
+            .as_ref()
+            .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved));
+        if !is_written {
             let mark = mark_of(&self.kept, &head);
             self.marks.write(&mark, head);
         }
     }
 
-    /// The marks, for another store in the place of this one.
+    /// Has the orders that are given to this store, which can't be opened, kept in the file of these marks.
     #[must_use]
-    pub fn take_marks(&mut self) -> Marks {
-        std::mem::take(&mut self.marks)
+    pub fn noting_in(mut self, marks: Marks) -> Self {
+        self.marks = marks;
+        self
+    }
+
+    /// Keeps the orders that were given to a store that can't be opened, in the file of the one that could be. The kernel's mark
+    /// stays: this daemon itself opens the store again, and knows them. A file that is not there is not made: it would vouch
+    /// for a store that nobody has looked at.
+    fn mark_unsaved(&mut self) {
+        let unsaved: Vec<StandingOrder> = self.kept.unsaved_orders().cloned().collect();
+        let written = self.marks.written.as_ref().map_or(&[][..], |(_, unsaved)| unsaved);
+        if unsaved == written {
+            return;
+        }
+        match self.marks.read_file() {
+            Some(mark) => self.marks.write_unsaved(mark, unsaved),
+            None => self.marks.cannot_note(),
+        }
     }
 
     /// Why the mark of this store can't be kept.

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::new_file;
 use crate::digest::hexadecimal;
-use crate::geo::{Address, GeoDb, Info, Runs};
+use crate::geo::{Address, Built, GeoDb, Info, Runs};
 
 /// The file's name in the state directory.
 pub const FILE: &str = "geo.last";
@@ -44,6 +44,8 @@ struct About {
     generated: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     unheld: Option<String>,
+    #[serde(default, skip_serializing_if = "Built::is_empty")]
+    built: Built,
 }
 
 /// Why there is no last database, or it was not kept.
@@ -113,11 +115,12 @@ pub fn write(state_directory: &Path, database: &GeoDb) -> Result<(), LastDatabas
 pub fn read(state_directory: &Path) -> Result<Option<GeoDb>, LastDatabaseError> {
     let path = state_directory.join(FILE);
     let disk = |step, source| LastDatabaseError::Disk { path: path.clone(), step, source };
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(disk("opening it", source)),
-    };
+    let file =
+        match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(disk("opening it", source)),
+        };
     let mut bytes = Vec::new();
     file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|source| disk("reading it", source))?;
     parse(&bytes).map(Some).map_err(|wrong| match wrong {
@@ -143,7 +146,7 @@ fn write_to<W: Write>(file: W, database: &GeoDb) -> io::Result<W> {
 
 /// All of the file but the sum at its end.
 fn write_content<W: Write>(file: W, database: &GeoDb) -> io::Result<Hashing<W>> {
-    let GeoDb { v4, v6, info: Info { source, licence, generated, unheld, .. } } = database;
+    let GeoDb { v4, v6, info: Info { source, licence, generated, unheld, built, .. } } = database;
     let mut out = BufWriter::with_capacity(1 << 18, Hashing { inner: file, hash: Sha256::new() });
     out.write_all(MAGIC)?;
     out.write_all(&FORMAT.to_le_bytes())?;
@@ -152,6 +155,7 @@ fn write_content<W: Write>(file: W, database: &GeoDb) -> io::Result<Hashing<W>> 
         licence: licence.clone(),
         generated: *generated,
         unheld: unheld.clone(),
+        built: built.clone(),
     };
     let about = serde_json::to_vec(&about)?;
     for length in [about.len(), v4.count(), v6.count()] {
@@ -212,7 +216,7 @@ fn parse(bytes: &[u8]) -> Result<GeoDb, Wrong> {
     }
     let [about, v4, v6] = lengths;
     let (about, rest) = rest.split_at_checked(about).ok_or(CUT_SHORT)?;
-    let About { source, licence, generated, unheld } =
+    let About { source, licence, generated, unheld, built } =
         serde_json::from_slice(about).map_err(|_| Wrong::Damaged("what it says of itself can't be read"))?;
     let (v4, rest) = runs(rest, v4, u32::from_le_bytes)?;
     let (v6, rest) = runs(rest, v6, u128::from_le_bytes)?;
@@ -221,7 +225,8 @@ fn parse(bytes: &[u8]) -> Result<GeoDb, Wrong> {
     }
     let (ranges_v4, ranges_v6) = (v4.count(), v6.count());
     let digest = Some(hexadecimal(written));
-    let info = Info { source, licence, generated, ranges_v4, ranges_v6, unheld, digest, ..Info::default() };
+    let info =
+        Info { source, licence, generated, ranges_v4, ranges_v6, unheld, digest, built, ..Info::default() };
     Ok(GeoDb { v4, v6, info })
 }
 

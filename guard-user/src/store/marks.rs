@@ -37,8 +37,8 @@ pub trait HeadKeeper {
 pub struct Marks {
     folder: Option<PathBuf>,
     kernel: Option<Box<dyn HeadKeeper + Send>>,
-    /// The end that both have.
-    pub(super) written: Option<audit::Head>,
+    /// The end that both have, and the orders that the store lacks.
+    pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
     fault: Option<String>,
 }
 
@@ -76,21 +76,48 @@ impl Marks {
         }
     }
 
+    /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
+    /// order, the next start closes everything.
     pub(super) fn write(&mut self, mark: &Mark, head: audit::Head) {
         let mut faults = Vec::new();
+        let kernels = if mark.unsaved.is_empty() { head } else { head.pending() };
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, mark)
         {
-            faults.push(format!("{} can't be written: {error}", folder.join(FILE).display()));
+            faults.push(of_file(folder, &format!("can't be written: {error}")));
         }
         if let Some(kernel) = &self.kernel
-            && let Err(why) = kernel.write(&head)
+            && let Err(why) = kernel.write(&kernels)
         {
             faults.push(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
-        self.written = faults.is_empty().then_some(head);
+        self.written = faults.is_empty().then(|| (head, mark.unsaved.clone()));
         self.fault = (!faults.is_empty()).then(|| faults.join("; "));
+    }
+
+    /// Writes into the file which orders a store that can't be opened lacks.
+    pub(super) fn write_unsaved(&mut self, mut mark: Mark, unsaved: Vec<StandingOrder>) {
+        let Some(folder) = &self.folder else { return };
+        // Those that a daemon before this one noted stay.
+        let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
+        mark.unsaved.extend(new);
+        match write(folder, &mark) {
+            Ok(()) => {
+                self.written = Some((audit::Head::START, unsaved));
+                self.fault = None;
+            }
+            Err(error) => {
+                self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
+            }
+        }
+    }
+
+    /// That there is no file to note orders in.
+    pub(super) fn cannot_note(&mut self) {
+        if let (Some(folder), None) = (&self.folder, &self.fault) {
+            self.fault = Some(of_file(folder, "is not there: an order can't be noted in it"));
+        }
     }
 }
 
@@ -107,6 +134,9 @@ pub(super) struct Mark {
     pub(super) versions: BTreeMap<String, u32>,
     /// The orders that stand.
     pub(super) orders: Vec<StandingOrder>,
+    /// Those that the store could not keep yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unsaved: Vec<StandingOrder>,
 }
 
 impl Mark {
@@ -114,13 +144,20 @@ impl Mark {
         head: &audit::Head,
         versions: BTreeMap<String, u32>,
         orders: Vec<StandingOrder>,
+        unsaved: Vec<StandingOrder>,
     ) -> Self {
-        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders }
+        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders, unsaved }
     }
+}
+
+/// What is wrong with the file of this folder.
+fn of_file(folder: &Path, why: &str) -> String {
+    format!("{} {why}", folder.join(FILE).display())
 }
 
 fn read(file: &Path) -> Result<Option<Mark>, String> {
     let bytes = match fs::metadata(file) {
+        Ok(metadata) if !metadata.is_file() => return Err("it is no regular file".to_owned()),
         Ok(metadata) if metadata.len() > FILE_BYTES => return Err("it is too long".to_owned()),
         Ok(_) => fs::read(file).map_err(|error| error.to_string())?,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -65,7 +65,7 @@ pub use days::{DayCount, DayUse, Judged};
 pub use disk::FILE;
 pub use duties::Done;
 pub use entry::kernel_entries;
-pub use error::{ApprovalError, LoadError, Problem, StoreError};
+pub use error::{ApprovalError, LoadError, Problem, StoreError, without_remedy};
 pub use handle::Store;
 pub use high_water::Older;
 pub use instruments::{Near, is_nearly};

@@ -230,7 +230,12 @@ impl Store {
     /// Gives the orders once more that a store before this one stood for and could not keep. Those on exemptions alone come
     /// again by themselves, from whoever closed them in the kernel.
     pub fn take_orders_of(&mut self, before: &Kept) {
-        for order in before.unsaved_orders() {
+        self.give_again(before.unsaved_orders());
+    }
+
+    /// Gives these orders, unless they stand.
+    pub(super) fn give_again<'o>(&mut self, orders: impl IntoIterator<Item = &'o StandingOrder>) {
+        for order in orders {
             let why = || order.order.clone();
             let change = match order.kind {
                 OrderKind::Stay => Change::Stay { order: why() },

@@ -24,6 +24,7 @@ use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::record::{Record, Use};
 use crate::exemption::{self, Document, ErrorKind, Surroundings};
+use crate::geo::Built;
 
 /// The store at one moment.
 pub struct Reader {
@@ -253,13 +254,17 @@ impl Reader {
         Ok(Some(LastPolicy { bytes, observe, unheld: word("unheld") }))
     }
 
-    /// By what the geo database is known that was in force last; `None` where none was recorded.
+    /// By what the geo database is known that was in force last, and when the newest of each type was built; `None` where none
+    /// was recorded.
     ///
     /// # Errors
     /// [`StoreError`] where it can't be read.
-    pub fn last_database(&self) -> Result<Option<String>, StoreError> {
-        let facts = self.last_facts("database_sha256")?;
-        Ok(facts.and_then(|facts| facts.get("database_sha256")?.as_str().map(str::to_owned)))
+    pub fn last_database(&self) -> Result<Option<(String, Built)>, StoreError> {
+        let Some(facts) = self.last_facts("database_sha256")? else { return Ok(None) };
+        let built = facts.get("database_built").cloned().map(serde_json::from_value).transpose();
+        let built = built.map_err(|error| self.damaged(format!("its trail's database_built: {error}")))?;
+        let digest = facts.get("database_sha256").and_then(Value::as_str);
+        Ok(digest.map(|digest| (digest.to_owned(), built.unwrap_or_default())))
     }
 
     /// The detail of the last record of what was live that has this fact.

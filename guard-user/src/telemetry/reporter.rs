@@ -14,8 +14,10 @@ use super::losses::{Counted, Losses};
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::UserNames;
+use crate::canary::Sent;
 use crate::config::policy::Log;
 use crate::events::budget::{Budget, Limits};
+use crate::events::canary::Canary;
 use crate::events::enrich::{Context, enrich};
 use crate::events::flows::{self, Tracker};
 use crate::events::history::History;
@@ -48,6 +50,7 @@ pub(super) struct Rest {
     pub(super) looks: Log,
     pub(super) keep: Box<dyn FnMut(u64) + Send>,
     pub(super) flow: TakeFlow,
+    pub(super) canaries: Sent,
     pub(super) diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
 
@@ -162,7 +165,7 @@ impl Reporter {
     pub(super) fn take_batch(&mut self) -> Taken {
         let clock = Clocks::read();
         let mut names = self.rest.names.get();
-        let (mut new, mut events) = (Vec::new(), 0);
+        let (mut new, mut canaries, mut events) = (Vec::new(), Vec::new(), 0);
         let mut is_all = false;
         while events < BATCH && !is_all {
             let Some(event) = self.events.next() else {
@@ -172,6 +175,10 @@ impl Reporter {
             events += 1;
             let event = match event {
                 RingEntry::Flow(event) => event,
+                RingEntry::Canary(canary) => {
+                    canaries.push(canary);
+                    continue;
+                }
                 RingEntry::Copy(copy) => {
                     let context = Context { names: &names, clock, session: self.session };
                     new.push(Entry::Copy(PinnedCopy::of(&copy, context)));
@@ -188,6 +195,16 @@ impl Reporter {
             new.push(Entry::Flow(enrich(&event, phase, added, context)));
         }
         self.emit(new);
+        if !canaries.is_empty() {
+            self.begin_log();
+            let names = self.rest.names.get();
+            let context = Context { names: &names, clock, session: self.session };
+            for raw in canaries {
+                let canary = Canary::of(&raw, self.rest.canaries.see(raw.number), context);
+                // The flow history has none of them.
+                self.rest.log.write(Record::Canary(Box::new(canary)), self.rest.looks.format);
+            }
+        }
         self.shared.beat(self.tracker.len());
         Taken { events, is_all }
     }

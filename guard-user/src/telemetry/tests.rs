@@ -205,6 +205,7 @@ impl Bed {
             resume: None,
             keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
             flow: Box::new(|_, _| ()),
+            canaries: Default::default(),
             diagnostics_lost: Box::new(|| 0),
         });
         Self { kernel, history, names, worker: worker.unwrap() }
@@ -438,6 +439,7 @@ fn a_worker_that_has_ended_is_a_problem() {
         resume: None,
         keep: Box::new(|_| {}),
         flow: Box::new(|_, _| ()),
+        canaries: Default::default(),
         diagnostics_lost: Box::new(|| panic!("a test ends this thread")),
     });
     bed.worker = failing.unwrap();

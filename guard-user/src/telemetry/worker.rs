@@ -18,6 +18,7 @@ use super::reporter::Reporter;
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
 use super::users::{Ask as AskForUser, UserNames};
+use crate::canary::Sent;
 use crate::config::policy::Log;
 use crate::events::budget::Limits;
 use crate::events::history::History;
@@ -62,6 +63,8 @@ pub struct Parts {
     pub keep: Box<dyn FnMut(u64) + Send>,
     /// Is given the flow of each event, and its record. It must not block.
     pub flow: TakeFlow,
+    /// The canaries that are sent.
+    pub canaries: Sent,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
@@ -218,6 +221,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         looks: parts.looks,
         keep: parts.keep,
         flow: parts.flow,
+        canaries: parts.canaries,
         diagnostics_lost: parts.diagnostics_lost,
     };
     let mut reporter = Reporter::new(events, rest, parts.limits, shared);

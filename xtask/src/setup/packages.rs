@@ -19,6 +19,8 @@ pub(crate) enum Purpose {
     Unit,
     /// Judging the page in a browser.
     Page,
+    /// Converting Sigma rules.
+    Sigma,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -44,6 +46,8 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Fresh, "mke2fs", "e2fsprogs"),
     (Purpose::Unit, "systemd-analyze", "systemd"),
     (Purpose::Page, "npm", "npm"),
+    (Purpose::Sigma, "python3", "python3"),
+    (Purpose::Sigma, "pip3", "python3-pip"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 

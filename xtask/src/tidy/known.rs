@@ -27,11 +27,12 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "text"] },
-    Layer { module: "events", may: &["config", "digest", "exemption", "hostname", "worker"] },
+    Layer { module: "canary", may: &["compile", "config"] },
+    Layer { module: "events", may: &["canary", "config", "digest", "exemption", "hostname", "worker"] },
     Layer { module: "history", may: &["config", "events", "health", "worker"] },
     Layer {
         module: "telemetry",
-        may: &["config", "events", "exemption", "health", "history", "kernel", "worker"],
+        may: &["canary", "config", "events", "exemption", "health", "history", "kernel", "worker"],
     },
     Layer {
         module: "control",
@@ -51,6 +52,7 @@ pub(super) const LAYERS: &[Layer] = &[
         may: &[
             "approval",
             "audit",
+            "canary",
             "compile",
             "config",
             "control",
@@ -78,6 +80,7 @@ pub(super) const LAYERS: &[Layer] = &[
         may: &[
             "approval",
             "audit",
+            "canary",
             "compile",
             "config",
             "control",

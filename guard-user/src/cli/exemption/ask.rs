@@ -18,7 +18,7 @@ use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{self, REFUSED_BY_CLIENT, Request, Response, SignatureText};
 use crate::exemption::limits::DOCUMENT_BYTES;
-use crate::exemption::summary::OrderSummary;
+use crate::exemption::summary::{HIDDEN, OrderSummary};
 use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
 use crate::exit::Exit;
 use crate::text::visible_lines;
@@ -208,9 +208,19 @@ fn listed(
     match json {
         true if only.due => {
             let due = show::all_due(&exemptions).into_iter().map(|(by, it, what)| {
-                json!({ "id": it.id, "version": it.version, "state": it.state, "what": what, "by": by, "overdue": by <= now })
+                json!({
+                    "id": it.id, "version": it.version, "state": it.state, "what": what, "by": by, "overdue": by <= now,
+                    "if_renewed": show::is_for_renewal(it, what, by),
+                })
             });
-            writeln!(out, "{}", serde_json::Value::Array(due.collect()))?;
+            // How much is due of these, and whether anything is, is not known: an entry says so for each.
+            let unseen = exemptions.iter().filter(|it| it.is_redacted()).map(|it| {
+                json!({
+                    "id": it.id, "version": it.version, "state": it.state, "what": HIDDEN, "by": null, "overdue": null,
+                    "if_renewed": null,
+                })
+            });
+            writeln!(out, "{}", serde_json::Value::Array(due.chain(unseen).collect()))?;
         }
         false if only.due => show::due(&exemptions, now, out)?,
         true => writeln!(out, "{}", serde_json::to_string(&exemptions)?)?,

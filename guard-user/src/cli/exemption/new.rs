@@ -59,7 +59,7 @@ pub struct Args {
 /// Where no daemon has the event, an answer can't be used, the file is there already or can't be written, or nobody is there to ask.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     file::must_be_free(&args.file)?;
-    let mut draft = given(args, &mut io::stdin().lock())?;
+    let (mut draft, seen) = given(args, &mut io::stdin().lock())?;
     if args.answers.is_none() && args.set.is_empty() && args.from_event.is_none() {
         if !io::stdin().is_terminal() {
             let message =
@@ -69,11 +69,12 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         // Standard output is for what comes of it.
         ask(&mut draft, &mut io::stdin().lock(), &mut Seen::new(io::stderr(), Form::Lines))?;
     }
-    finish(args, draft, now, out)
+    finish(args, (draft, &seen), now, out)
 }
 
 /// The answers of the command line.
-fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
+fn given(args: &Args, input: &mut impl BufRead) -> Result<(Draft, Vec<String>)> {
+    let mut seen = Vec::new();
     let mut draft = match &args.answers {
         None => Draft::default(),
         Some(name) => {
@@ -91,7 +92,9 @@ fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
         // The config of the daemon names its socket, also where it has errors.
         let config = args.config.clone().filter(|_| args.socket.is_none());
         let target = Target { config, socket: args.socket.clone() };
-        event::put(&mut draft, &id.to_string(), &event::answers(&target.socket()?, id)?)?;
+        let known = event::known(&target.socket()?, id)?;
+        event::put(&mut draft, &id.to_string(), &known.answers)?;
+        seen = known.seen;
     }
     for pair in &args.set {
         let (path, text) = pair.split_once('=').ok_or_else(|| {
@@ -99,7 +102,7 @@ fn given(args: &Args, input: &mut impl BufRead) -> Result<Draft> {
         })?;
         draft.answer(path.trim(), text).map_err(refused)?;
     }
-    Ok(draft)
+    Ok((draft, seen))
 }
 
 fn refused(error: AnswerError) -> CliError {
@@ -107,13 +110,18 @@ fn refused(error: AnswerError) -> CliError {
 }
 
 /// Writes the document, and says what is missing of it.
-fn finish(args: &Args, mut draft: Draft, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+fn finish(
+    args: &Args,
+    (mut draft, seen): (Draft, &[String]),
+    now: Timestamp,
+    out: &mut impl Write,
+) -> Result<Exit> {
     if !DOCUMENT.keys.iter().any(|key| key.section.is_empty() && key.name == "version" && draft.has(key)) {
         draft.answer("version", "1").map_err(refused)?;
     }
     let against = args.config.as_deref().map(Against::load).transpose()?;
     let pins = against.as_ref().map(|against| against.pins.as_slice());
-    let text = draft.to_toml();
+    let text = event::commented(seen, &draft.to_toml());
     let law = against.as_ref().map_or_else(lint::embedded, Against::law);
     let homes = against.as_ref().map(Against::homes);
     let surroundings =

@@ -89,10 +89,23 @@ fn must_take_files(folder: &Path) -> Result<()> {
 }
 
 fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
-    must_take_files(&args.into)?;
+    let request = |right_only: bool, not_written: Option<String>| Request::ExemptionReceipt {
+        id: id.to_owned(),
+        version: args.version,
+        not_written,
+        right_only,
+    };
+    if let Err(unusable) = must_take_files(&args.into) {
+        // Who lacks the right is told that, and not to look for another folder first.
+        let refused = args.target.socket().ok().and_then(|socket| ask(&socket, &request(true, None)).err());
+        return Err(match refused {
+            Some(refused) if refused.exit() == Exit::NotPermitted => refused.into(),
+            _ => unusable,
+        });
+    }
     let socket = args.target.socket()?;
-    let request = Request::ExemptionReceipt { id: id.to_owned(), version: args.version, not_written: None };
-    let Response::Receipt { text, signature, public_key, time_stamp: command } = ask(&socket, &request)?
+    let Response::Receipt { text, signature, public_key, time_stamp: command } =
+        ask(&socket, &request(false, None))?
     else {
         return Err(unexpected(&socket).into());
     };
@@ -100,8 +113,7 @@ fn give(id: &str, args: &Args, out: &mut impl Write) -> Result<Exit> {
     written(&given, args, out).map_err(|error| {
         // The trail has that it was given: what became of it is to be there too.
         let why = Some(format!("{error:#}"));
-        let lost = Request::ExemptionReceipt { id: id.to_owned(), version: args.version, not_written: why };
-        match ask(&socket, &lost) {
+        match ask(&socket, &request(false, why)) {
             Ok(_) => error,
             Err(unrecorded) => {
                 error.context(format!("nor could it be recorded that no receipt was written: {unrecorded}"))

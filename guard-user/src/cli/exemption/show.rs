@@ -1,12 +1,14 @@
 //! Exemptions in words.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use jiff::Timestamp;
 
+use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
-use crate::exemption::summary::{OrderSummary, RecipientSummary};
-use crate::exemption::{OrderKind, State, Summary};
+use crate::exemption::summary::{HIDDEN, OrderSummary, RecipientSummary};
+use crate::exemption::{CHECK, OrderKind, REVIEW, State, Summary};
 use crate::report::number::grouped;
 
 /// Before the lines that follow the first one of a fact.
@@ -165,24 +167,48 @@ pub fn list(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::
     writeln!(out, "{} open, {} closed", open.len(), shut.len())
 }
 
-/// Writes what has to be done and by when, the earliest first; what an earlier version asks for alone with its number.
+/// Writes what has to be done and by when, the earliest first; what an earlier version asks for alone with its number, and
+/// what the exemption's own end comes before as needed only if it is renewed. Exemptions of which the reader may not see what
+/// is due follow by their ids, and the counts say that they are without them.
 ///
 /// # Errors
 /// Where `out` can't be written.
 pub fn due(summaries: &[Summary], now: Timestamp, out: &mut impl Write) -> io::Result<()> {
     let all = all_due(summaries);
-    if all.is_empty() {
+    let unseen: BTreeSet<&str> =
+        summaries.iter().filter(|it| it.is_redacted()).map(|it| it.id.as_str()).collect();
+    if all.is_empty() && unseen.is_empty() {
         return writeln!(out, "nothing is due");
     }
     for (by, summary, what) in &all {
         let late = if *by <= now { "OVERDUE, " } else { "" };
         let is_last = !summaries.iter().any(|it| it.id == summary.id && it.version > summary.version);
         let of = if is_last { String::new() } else { format!(" version {}", summary.version) };
-        let text = format!("{}{of}: {what}, {late}before {}", summary.id, moment(*by, now));
+        let renewed = if is_for_renewal(summary, what, *by) { ", if it is renewed" } else { "" };
+        let text = format!("{}{of}: {what}, {late}before {}{renewed}", summary.id, moment(*by, now));
         write_wrapped("", REST, &plain(&text), out)?;
     }
+    for id in &unseen {
+        write_wrapped("", REST, &plain(&format!("{id}: {HIDDEN}")), out)?;
+    }
     let late = all.iter().filter(|(by, ..)| *by <= now).count();
-    writeln!(out, "{} due, {late} of them overdue", all.len())
+    let without = match unseen.len() {
+        0 => String::new(),
+        count => {
+            format!(
+                ", without what is due of {}, which you may not see",
+                counted(count, "confidential exemption")
+            )
+        }
+    };
+    let text = format!("{} due, {late} of them overdue{without}", all.len());
+    write_wrapped("", REST, &text, out)
+}
+
+/// Whether this is needed only if the exemption is renewed: a review, or the check of a certification, whose moment is not
+/// before the exemption's own end.
+pub(super) fn is_for_renewal(summary: &Summary, what: &str, by: Timestamp) -> bool {
+    (what == REVIEW || what == CHECK) && by >= summary.valid_until
 }
 
 /// All that is due, the earliest first. Each has the highest version that asks for it.
@@ -415,6 +441,53 @@ a, version 2: revoked, scc
         let mut out = Vec::new();
         due(&all[..0], now, &mut out).unwrap();
         assert_eq!(out, b"nothing is due\n");
+    }
+
+    #[test]
+    fn what_is_due_of_confidential_ones_is_told_to_be_left_out_and_not_counted_as_none() {
+        let now = time("2026-12-02T00:00:00Z");
+        let told = |all: &[Summary]| {
+            let mut out = Vec::new();
+            due(all, now, &mut out).unwrap();
+            String::from_utf8(out).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let secret = |id: &str, version: u32| {
+            Summary { id: id.into(), version, confidential: true, ..summary() }.redacted()
+        };
+        let open = Summary { id: "z".into(), ..summary() };
+        assert_eq!(
+            told(&[secret("art49-2", 1), open, secret("art49-2", 2), secret("b", 1)]),
+            "z: tell-authority, before 2026-12-03 00:00:00 UTC (in 1 day) art49-2: (confidential) b: (confidential) \
+             1 due, 0 of them overdue, without what is due of 2 confidential exemptions, which you may not see"
+        );
+        assert_eq!(
+            told(&[secret("b", 1)]),
+            "b: (confidential) 0 due, 0 of them overdue, without what is due of 1 confidential exemption, which you may \
+             not see"
+        );
+        let read = told(&[Summary { confidential: true, ..summary() }]);
+        assert!(read.ends_with("1 due, 0 of them overdue"), "{read}");
+    }
+
+    #[test]
+    fn what_the_own_end_of_an_exemption_comes_before_is_due_only_if_it_is_renewed() {
+        let now = time("2026-12-02T00:00:00Z");
+        let until = summary().valid_until;
+        let earlier = until - jiff::SignedDuration::from_nanos(1);
+        for (what, by, is_marked) in [
+            (REVIEW, until, true),
+            (CHECK, until, true),
+            (REVIEW, earlier, false),
+            (CHECK, earlier, false),
+            ("delete", until, false),
+            ("tell-authority", until, false),
+        ] {
+            let due_of = vec![DueSummary { what: what.into(), by }];
+            let mut out = Vec::new();
+            due(&[Summary { due: due_of, ..summary() }], now, &mut out).unwrap();
+            let text = String::from_utf8_lossy(&out).split_whitespace().collect::<Vec<_>>().join(" ");
+            assert_eq!(text.contains("if it is renewed"), is_marked, "{text}");
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::approval::{GEO, POLICY};
+use crate::approval::{GEO, GEO_OLDER, POLICY};
 use crate::cli::CliError;
 use crate::config::policy::Policy;
 use crate::config::{self, Surroundings};
-use crate::geo::{GeoDb, mmdb};
+use crate::geo::{Built, GeoDb, Info, mmdb};
 
 /// A file that is signed.
 pub(super) enum Signed {
@@ -34,11 +34,16 @@ impl Signed {
         Ok(Self::Config(Box::new(checked.policy)))
     }
 
-    /// What a signature over it is made for.
-    pub(super) const fn namespace(&self) -> &'static str {
+    /// What a signature over it is made for, where databases were in force that were built then.
+    pub(super) fn namespace(&self, built: &Built) -> &'static str {
         match self {
             Self::Config(_) => POLICY,
-            Self::Database(_) => GEO,
+            Self::Database(database) => of_database(&database.info, built),
         }
     }
+}
+
+/// What a signature over a database is made for, where databases were in force that were built then.
+pub(super) fn of_database(database: &Info, built: &Built) -> &'static str {
+    if built.newer_than(database).is_some() { GEO_OLDER } else { GEO }
 }

@@ -9,8 +9,9 @@ use jiff::tz::TimeZone;
 use ssh_key::PublicKey;
 
 use super::diff::Compared;
-use super::kind::Signed;
+use super::kind::{self, Signed};
 use super::side::Side;
+use crate::approval::POLICY;
 use crate::approval::allowed_signers::Line;
 use crate::approval::load::load;
 use crate::cli::geo::{self, in_force};
@@ -59,30 +60,37 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
 
 fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     let signed = Signed::read(&args.new, &bytes)?;
-    let (namespace, sha256) = (signed.namespace(), sha256(&bytes));
+    let sha256 = sha256(&bytes);
     let mut shown = Vec::new();
     let mut warnings = Vec::new();
     writeln!(shown, "{sha256}  {}\n", crate::cli::table::plain(&args.new.to_string_lossy()))?;
-    let object = match signed {
+    let (namespace, object) = match signed {
         Signed::Config(policy) => {
+            let namespace = POLICY;
             let (old, new) = (Side::read(&args.config, &[])?, Side::of(&args.new, *policy, &[])?);
             warnings.extend(key_that_does_not_count(&old.policy, (&args.how.key, namespace), now));
             let compared = Compared::of(&old, &new)?;
             compared.write(&mut shown)?;
-            ("config", compared.json())
+            (namespace, ("config", compared.json()))
         }
         Signed::Database(database) => {
             let checked = config::load(&args.config, &Surroundings::new(None));
             let policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
             warnings.extend(database.info.stale(now, policy.geo.max_age).map(|stale| stale.to_string()));
-            warnings.extend(key_that_does_not_count(&policy, (&args.how.key, namespace), now));
             let old = match args.old.as_slice() {
                 [] => in_force(&policy.state.directory)?,
                 files => geo::database(&policy, files)?,
             };
+            let mut built = old.info.built.clone();
+            built.advance(&old.info, now);
+            let namespace = kind::of_database(&database.info, &built);
+            if let Some(newer) = built.newer_than(&database.info) {
+                warnings.push(format!("one that was built at {newer} was in force: this one is older"));
+            }
+            warnings.extend(key_that_does_not_count(&policy, (&args.how.key, namespace), now));
             let compared = geo::Compared::of(policy, old, *database);
             compared.write(SHOWN, &mut shown)?;
-            ("database", compared.json())
+            (namespace, ("database", compared.json()))
         }
     };
     Ok(Signable { bytes, sha256, namespace, shown, object, warnings })
@@ -127,7 +135,7 @@ mod tests {
     use super::*;
     use crate::approval::signature::Parsed;
     use crate::approval::tests::oracle::{ED25519, key};
-    use crate::approval::{GEO, POLICY};
+    use crate::approval::{GEO, GEO_OLDER};
     use crate::geo::mmdb;
     use crate::geo::mmdb::writer::{Value as Field, Writer};
     use crate::store::last_database;
@@ -138,12 +146,15 @@ mod tests {
         std::fs::create_dir(&state).unwrap();
         let database = |country: &'static str| {
             let mut writer = Writer::new(6);
+            writer.build_epoch = if country == "CH" { 1_780_000_000 } else { writer.build_epoch };
             let country = Field::Map(vec![("iso_code", Field::Text(country))]);
             let record = writer.record(&Field::Map(vec![("country", country)]));
             writer.network(u128::from(u32::from_be_bytes([8, 8, 8, 0])), 120, record);
             writer.bytes()
         };
-        let in_force = mmdb::parse(&database("US"), Path::new("old.mmdb")).unwrap();
+        let mut in_force = mmdb::parse(&database("US"), Path::new("old.mmdb")).unwrap();
+        let itself = in_force.info.clone();
+        in_force.info.built.advance(&itself, Timestamp::MAX);
         last_database::write(&state, &in_force).unwrap();
         let config = |permit: &str| {
             format!(
@@ -154,6 +165,7 @@ mod tests {
         std::fs::write(bed.path().join("old.toml"), config("\"BE\"")).unwrap();
         std::fs::write(bed.path().join("new.toml"), config("\"BE\", \"CH\"")).unwrap();
         std::fs::write(bed.path().join("new.mmdb"), database("BE")).unwrap();
+        std::fs::write(bed.path().join("older.mmdb"), database("CH")).unwrap();
         bed
     }
 
@@ -181,6 +193,7 @@ mod tests {
         for (name, namespace, opens) in [
             ("new.toml", POLICY, "pin mail: permit"),
             ("new.mmdb", GEO, "8.8.8.0/24  US    BE  permits mail"),
+            ("older.mmdb", GEO_OLDER, "one that was built at 2026-09-21T"),
         ] {
             let bytes = std::fs::read(bed.path().join(name)).unwrap();
             let digest = sha256(&bytes);

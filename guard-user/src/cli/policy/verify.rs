@@ -13,13 +13,15 @@ use crate::cli::table::plain;
 use crate::cli::{CliError, DEFAULT_CONFIG, verified};
 use crate::config::{self, Surroundings};
 use crate::exit::Exit;
-use crate::store::sha256;
+use crate::store::{last_database, sha256};
 
 const AFTER_HELP: &str = "\
 Signatures are those beside the file: NEW.sig and every NEW.*.sig, as `policy
 sign` writes them, or, without it,
   ssh-keygen -Y sign -n borderguard-policy -f KEY NEW
-for a config, and with -n borderguard-geo for a database. The exit code is 1 where one is bad or missing.";
+for a config, with -n borderguard-geo for a database, and with
+-n borderguard-geo-older for one that is older than one that was in force. The
+exit code is 1 where one is bad or missing.";
 
 /// Arguments of `policy verify`.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,6 +46,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let in_force = config::load(&args.config, &Surroundings::new(None));
     let in_force = in_force.map_err(|errors| CliError::errors(&errors))?.policy;
     let config = args.config.display();
+    let kept = last_database::read(&in_force.state.directory).ok().flatten();
+    let built = kept.map(|database| database.info.built).unwrap_or_default();
     let approvals = in_force.approval.filter(|it| !it.policy.is_empty()).ok_or_else(|| {
         let message = format!(
             "{config} asks for no signature of a config: write [approval.policy] there, so that one is needed"
@@ -51,7 +55,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         CliError::bad_input(message)
     })?;
     let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
-    let namespace = Signed::read(&args.new, &bytes)?.namespace();
+    let namespace = Signed::read(&args.new, &bytes)?.namespace(&built);
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let signatures = beside::read(&args.new)

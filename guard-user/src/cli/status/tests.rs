@@ -247,7 +247,7 @@ carriers of volumes
     dovecot.service, last 2026-11-23T11:59:30Z: reported
 
 pins, packets
-  name  home  action  ingress    pass  observe  flag  drop  most bytes to
+  name  home  action  ingress    pass  observe  flag  drop  most bytes judged
   mail  IE    drop    flag     12,345        0     0     7  BE 8.6 MiB
     cgroups made again: 1, in the tables after 3 ms altogether; packets that
     counted as pinned meanwhile: 40

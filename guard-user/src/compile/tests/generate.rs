@@ -234,6 +234,7 @@ fn pin() -> impl Strategy<Value = Pin> {
     let ingress = select(vec![Ingress::Off, Ingress::Flag, Ingress::Drop]);
     (vec(jurisdiction(), 1..=3), action, ingress, select_by).prop_map(
         |(permitted, action, ingress, select)| Pin {
+            canary: None,
             name: String::new(),
             home: "IE".parse().unwrap(),
             permitted: permitted.into_iter().collect::<JurisdictionSet>(),

@@ -58,7 +58,12 @@ fn requests_look_as_documented() {
         ),
         (
             json!({"request": "exemption-receipt", "id": "x", "version": 2}),
-            Request::ExemptionReceipt { id: "x".into(), version: Some(2), not_written: None },
+            Request::ExemptionReceipt {
+                id: "x".into(),
+                version: Some(2),
+                not_written: None,
+                right_only: false,
+            },
         ),
         (
             json!({

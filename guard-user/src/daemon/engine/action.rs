@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard_common::abi::traced::TraceTarget;
 use jiff::Timestamp;
 
 use super::basis::{Basis, Geo, Table};
@@ -11,6 +12,8 @@ use super::ids::{StoreId, Ticket};
 use super::notices::Notice;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
+use crate::canary::Guarded;
+use crate::compile::HostFacts;
 use crate::config::bypass::Bypass;
 use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
@@ -79,6 +82,10 @@ pub enum Action {
         /// What it is told.
         notice: Box<Notice>,
     },
+    /// Send canaries so from now on.
+    Canaries(Box<Canaries>),
+    /// What collects the log hands back the canary of this number: the request is answered by who sent it.
+    ConfirmCanary(Ticket, u64),
     /// Write events so from now on.
     EventLog(policy::Log),
     /// Keep the flow history so from now on.
@@ -89,6 +96,25 @@ pub enum Action {
     Notify(State),
     /// Everything is done that had to be done before the end.
     Ended,
+}
+
+/// What canaries are planned by.
+#[derive(Clone, Debug)]
+pub struct Canaries {
+    /// The policy.
+    pub policy: Arc<Policy>,
+    /// What its names stand for.
+    pub facts: HostFacts,
+    /// The interfaces that it names and that can be guarded.
+    pub guarded: Vec<Guarded>,
+}
+
+impl Canaries {
+    /// Whether the same are planned by the other.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.policy, &other.policy) && self.facts == other.facts && self.guarded == other.guarded
+    }
 }
 
 /// How serious a line of the log is.
@@ -152,6 +178,10 @@ pub enum KernelJob {
     Forget(Stray),
     /// Make entries in bpffs anew.
     RestoreEntries,
+    /// Tell how these live packets are judged, and what was told since the last look.
+    Trace(TraceTarget),
+    /// Put the ordinary programs in the place of the tracing ones.
+    StopTracing,
     /// Read what exemptions have let through.
     ReadUses,
     /// Set the counts of these slots to zero.

@@ -45,6 +45,15 @@ pub(super) struct Config {
     pub(super) unrecorded_why: Option<String>,
     /// The config that was in force before the start, which is to be held against it.
     pub(super) of_trail: Option<LastPolicy>,
+    /// Whether the live one is being held against that now.
+    pub(super) is_being_held: bool,
+    /// Whether it is not known yet what was in force before the start: until then the audit trail has nothing of what is live,
+    /// which would be what the next start is held against.
+    pub(super) is_unsure: bool,
+    /// Whether the trail has no record of the start for that reason.
+    pub(super) start_is_due: bool,
+    /// When it is tried again to hold it, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) hold_again: Option<u64>,
     /// Since when it is being read, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) loading: Option<u64>,
     /// Who waits for it.
@@ -93,6 +102,10 @@ impl Config {
             unrecorded: Vec::new(),
             unrecorded_why: None,
             of_trail: None,
+            is_being_held: false,
+            is_unsure: false,
+            start_is_due: false,
+            hold_again: None,
             loading: None,
             waiting: Vec::new(),
             late: Vec::new(),

@@ -37,12 +37,13 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod tries;
 mod volumes;
 
 pub use action::{
-    Action, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob, SampleFor,
-    State, StoreJob,
+    Action, Canaries, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob,
+    SampleFor, State, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};

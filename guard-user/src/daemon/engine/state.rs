@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::action::{Action, KernelJob, Level, StoreJob};
+use super::action::{Action, Canaries, KernelJob, Level, StoreJob};
 use super::bypass::Bypass;
 use super::cgroups::Cgroups;
 use super::changes::{ChangeId, Changes};
@@ -22,6 +22,7 @@ use super::quotas::Quotas;
 use super::reads::Reads;
 use super::records::Gap;
 use super::signers::Signers;
+use super::tracing::Tracing;
 use crate::audit::Who;
 use crate::config::policy::{InterfacePattern, Policy};
 use crate::control::protocol::Response;
@@ -76,6 +77,7 @@ pub struct Engine {
     pub(super) loads: Loads,
     pub(super) signers: Signers,
     pub(super) reads: Reads,
+    pub(super) tracing: Tracing,
     pub(super) ending: Ending,
     /// Whether an earlier daemon had left tables in the kernel.
     pub(super) has_taken_over: bool,
@@ -107,6 +109,8 @@ pub struct Engine {
     pub(super) is_ready: bool,
     /// By what the flow history was last told what to keep.
     pub(super) told_history: Option<(Arc<Policy>, Kept)>,
+    /// By what canaries are planned.
+    pub(super) told_canaries: Option<Canaries>,
     /// What operations of the store were for, that are not done yet, and since when.
     pub(super) asked: BTreeMap<StoreId, (u64, Purpose)>,
     pub(super) actions: Vec<Action>,

@@ -4,7 +4,7 @@ use jiff::tz::TimeZone;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::approval::{self, Candidate, Signature};
+use crate::approval::{self, Candidate, Missing, NotApproved, NotEnough, Signature, Signer};
 use crate::audit::Who;
 use crate::config::Policy;
 use crate::config::policy::Approvals;
@@ -92,7 +92,8 @@ pub(super) fn judged(
     // Read anew each time: a key that was taken out of the file counts no more.
     let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
     let loader = who.user.as_deref();
-    let (approvals, quorum) = approval::judge(candidate, signatures, &config.signers, &allowed, loader, now)?;
+    let (approvals, quorum) = approval::judge(candidate, signatures, &config.signers, &allowed, loader, now)
+        .map_err(|why| refusal(why, &config.signers))?;
     let seat_of = |identity: &str| {
         let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
         seat.map(|seat| seat.role.clone())
@@ -103,4 +104,48 @@ pub(super) fn judged(
         fingerprint: approval.fingerprint,
     });
     Ok(approved.collect())
+}
+
+/// Why it is not approved; where signatures are missing with who can make them, and how.
+fn refusal(why: NotApproved, signers: &[Signer]) -> ApprovalError {
+    let NotApproved::NotEnough(NotEnough::Missing { missing }) = &why else { return why.into() };
+    let of_role = |missing: &Missing| {
+        let has_it = signers.iter().filter(|signer| signer.roles.contains(&missing.role));
+        let who: Vec<String> = has_it.map(|it| it.identity.escape_debug().to_string()).collect();
+        format!("the config has as \"{}\": {}", missing.role.escape_debug(), who.join(", "))
+    };
+    let who: Vec<String> = missing.iter().map(of_role).collect();
+    let next = format!(
+        "{}. Whoever of them has not signed does it by `borderguard exemption sign FILE --key KEY`",
+        who.join("; ")
+    );
+    ApprovalError::Missing { why, next }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_lacks_approvals_is_told_who_can_make_them_and_how() {
+        let signer = |identity: &str, roles: &[&str]| Signer {
+            identity: identity.to_owned(),
+            roles: roles.iter().map(|&role| role.to_owned()).collect(),
+            user: None,
+        };
+        let signers =
+            [signer("aoife@example.org", &["legal", "dpo"]), signer("brian@example.org", &["legal"])];
+        let missing = |role: &str| Missing { role: role.to_owned(), count: 1 };
+        let why = NotEnough::Missing { missing: vec![missing("legal"), missing("dpo")] };
+        let error = refusal(why.into(), &signers);
+        assert_eq!(error.code(), "approvals-missing");
+        assert_eq!(
+            error.to_string(),
+            "not approved: approvals are missing: 1 as \"legal\", 1 as \"dpo\"; the config has as \"legal\": \
+             aoife@example.org, brian@example.org; the config has as \"dpo\": aoife@example.org. Whoever of them has not \
+             signed does it by `borderguard exemption sign FILE --key KEY`"
+        );
+        let other = refusal(NotEnough::NobodyElse.into(), &signers);
+        assert!(!other.to_string().contains("exemption sign"), "{other}");
+    }
 }

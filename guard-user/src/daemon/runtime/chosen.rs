@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tracing::{info, warn};
 
 use super::gate;
 use super::last_database::Keeper;
-use crate::approval::GEO;
+use crate::approval::{GEO, GEO_OLDER};
 use crate::compile::{geo_change, only_closing};
 use crate::config::policy::{Approvals, Policy};
 use crate::daemon::engine::{Held, SignedFile, Waits};
 use crate::digest::sha256;
-use crate::geo::{GeoDb, Info};
+use crate::geo::{Built, GeoDb, Info};
 use crate::store::{RevokedKeys, last_database};
 
 /// The database in force, with which one that was read is compared.
@@ -20,10 +21,8 @@ pub(super) enum Before {
     Is(Box<GeoDb>),
     /// There is none: no daemon was at work on this host yet.
     First,
-    /// None is kept.
-    None,
-    /// It can't be read.
-    Unreadable(String),
+    /// It can't be read, for this reason, and was the newest of these.
+    Gone(String, Built),
 }
 
 impl Before {
@@ -31,8 +30,28 @@ impl Before {
     pub(super) fn of(keeper: &Keeper, patience: Duration) -> Self {
         match keeper.last(patience) {
             Ok(Some(before)) => Self::Is(Box::new(before)),
-            Ok(None) => Self::None,
-            Err(error) => Self::Unreadable(error),
+            Ok(None) => Self::Gone(format!("{} is not there", last_database::FILE), keeper.built()),
+            Err(error) => {
+                warn!("what the geo databases change is not known, for those before can't be read: {error}");
+                Self::Gone(error, keeper.built())
+            }
+        }
+    }
+
+    /// Why it can't be read, where it can't.
+    pub(super) fn why_gone(&self) -> Option<&str> {
+        match self {
+            Self::Gone(why, _) => Some(why),
+            Self::Is(_) | Self::First => None,
+        }
+    }
+
+    /// What is known of when databases were built.
+    fn built(&self) -> Built {
+        match self {
+            Self::Is(database) => database.info.built.clone(),
+            Self::First => Built::default(),
+            Self::Gone(_, built) => built.clone(),
         }
     }
 }
@@ -79,20 +98,19 @@ pub(super) fn choose(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &
     chosen
 }
 
-fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
+fn compared(policy: &Policy, mut read: GeoDb, before: Before, yes: (bool, &RevokedKeys)) -> Chosen {
     let (accepted, revoked) = yes;
+    let built = before.built();
+    // Also where only what it closes comes into force: an older one would open that again.
+    let mut with_this = built.clone();
+    with_this.advance(&read.info, Timestamp::now());
+    read.info.built = with_this;
+    let in_force = (&built, revoked);
     let approvals = gate::asks(policy).filter(|_| !policy.geo.files.is_empty());
     let before = match before {
         Before::Is(before) => *before,
         Before::First => return Chosen::whole(read),
-        Before::None => {
-            let why = format!("{} is not there", last_database::FILE);
-            return unheld(read, approvals, &why, revoked);
-        }
-        Before::Unreadable(error) => {
-            warn!("what the geo databases change is not known, for those before can't be read: {error}");
-            return unheld(read, approvals, &error, revoked);
-        }
+        Before::Gone(why, _) => return unheld(read, approvals, &why, in_force),
     };
     let change = geo_change(policy, &before, &read);
     if let Some(share) = policy.geo.ask_above.filter(|_| !accepted)
@@ -109,17 +127,18 @@ fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKe
     let share = policy.geo.may_open;
     let opened = change.most_opened().filter(|pin| share.is_below(pin.opened_percent()));
     let Some(approvals) = approvals else { return Chosen::whole(read) };
-    let Some(pin) = opened else { return still_unheld(read, before.info.unheld, approvals, revoked) };
+    let Some(pin) = opened else { return still_unheld(read, before.info.unheld, approvals, in_force) };
     let opens = format!("for the pin {} {}", pin.pin, of_what_it_permits(pin.opened_percent()));
-    match signed(&read.info, approvals, &opens, revoked) {
+    match signed(&read.info, approvals, &opens, in_force) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
         Err(missing) => {
             let mut database = only_closing(policy, &before, &read);
             database.info.source.push_str(", without what it opens");
             database.info.unheld = before.info.unheld;
+            database.info.built = read.info.built;
             let waits = format!(
                 "{} would open {opens}, which is above {share} (geo.may_open) and stays closed: {missing}. A signature \
-                 is FILE.NAME.sig beside the database, as `ssh-keygen -Y sign -n {GEO}` makes it",
+                 is FILE.NAME.sig beside the database, as `borderguard policy sign` makes it",
                 read.info.source
             );
             Chosen { waits: Some(Waits::Openings(waits)), ..Chosen::whole(database) }
@@ -129,9 +148,9 @@ fn compared(policy: &Policy, read: GeoDb, before: Before, yes: (bool, &RevokedKe
 
 /// One that is compared with none: it is taken, for a host without a guard lets everything pass. Where signatures are asked
 /// for and it has none, that is said.
-fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, revoked: &RevokedKeys) -> Chosen {
+fn unheld(read: GeoDb, approvals: Option<&Approvals>, why: &str, in_force: (&Built, &RevokedKeys)) -> Chosen {
     let Some(approvals) = approvals else { return Chosen::whole(read) };
-    match signed(&read.info, approvals, "all that it permits", revoked) {
+    match signed(&read.info, approvals, "all that it permits", in_force) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
         Err(missing) => {
             let why =
@@ -147,10 +166,10 @@ fn still_unheld(
     mut read: GeoDb,
     unheld: Option<String>,
     approvals: &Approvals,
-    revoked: &RevokedKeys,
+    in_force: (&Built, &RevokedKeys),
 ) -> Chosen {
     let Some(why) = unheld else { return Chosen::whole(read) };
-    match signed(&read.info, approvals, "all that it permits", revoked) {
+    match signed(&read.info, approvals, "all that it permits", in_force) {
         Ok(signed) => Chosen { signed, ..Chosen::whole(read) },
         Err(_) => {
             read.info.unheld = Some(why);
@@ -167,9 +186,9 @@ fn signed(
     database: &Info,
     approvals: &Approvals,
     opens: &str,
-    revoked: &RevokedKeys,
+    (built, revoked): (&Built, &RevokedKeys),
 ) -> Result<Vec<SignedFile>, String> {
-    let files = if database.parts.is_empty() { std::slice::from_ref(database) } else { &database.parts };
+    let files = database.files();
     let one = |file: &Info| {
         let Some((path, digest)) = file.path.as_ref().zip(file.sha256.as_ref()) else {
             return Err(format!("{} was read from no file", file.source));
@@ -179,7 +198,15 @@ fn signed(
         if sha256(&bytes) != *digest {
             return Err(of_file(&"it was replaced while it was read"));
         }
-        let by = gate::signed(path, (&bytes, GEO), approvals, revoked).map_err(|why| of_file(&why))?;
+        let newer = built.newer_than(file);
+        let namespace = if newer.is_some() { GEO_OLDER } else { GEO };
+        let by = gate::signed(path, (&bytes, namespace), approvals, revoked).map_err(|why| match newer {
+            None => of_file(&why),
+            Some(newer) => of_file(&format!(
+                "one that was built at {newer} was in force, so that this older one needs signatures of its own \
+                 (`ssh-keygen -Y sign -n {GEO_OLDER}`): {why}"
+            )),
+        })?;
         Ok(SignedFile { file: path.clone(), sha256: digest.clone(), opens: opens.to_owned(), by })
     };
     // Of two files of which one is a copy of the other, the other's word would be lost.

@@ -19,7 +19,7 @@ use crate::daemon::engine::{Held, LoadFailure, SignedFile};
 use crate::exemption::record::ApprovedBy;
 use crate::geo::GeoDb;
 use crate::inputs;
-use crate::openings::{Openings, World, openings};
+use crate::openings::{Change, Openings, World, openings};
 use crate::store::last_policy::{self, LastPolicy};
 use crate::store::{RevokedKeys, sha256};
 
@@ -153,7 +153,8 @@ impl InForce {
         if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
             return Ok(None);
         }
-        let before = if policy.geo.files == self.policy.geo.files { None } else { before() };
+        let has_others = policy.geo.files != self.policy.geo.files;
+        let before = if has_others { before() } else { None };
         let old = World {
             policy: &self.policy,
             geo: before.as_ref().unwrap_or(database),
@@ -161,7 +162,10 @@ impl InForce {
             may_exempt: true,
         };
         let new = World { policy, geo: database, exemptions: &[], may_exempt: true };
-        let found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
+        let mut found = openings(&old, &new).map_err(|error| bad_input(error.to_string()))?;
+        if has_others && before.is_none() {
+            found.changes.push(databases_before_are_gone(policy, &self.policy));
+        }
         if found.is_empty() {
             return Ok(None);
         }
@@ -184,6 +188,20 @@ impl InForce {
              {file}.NAME.sig, as `ssh-keygen -Y sign -n {}` makes it",
             approval::POLICY
         ))
+    }
+}
+
+/// That the databases of a config can't be compared with those in force: any address may be in another place by them.
+fn databases_before_are_gone(new: &Policy, old: &Policy) -> Change {
+    let named = |policy: &Policy| match policy.geo.files.as_slice() {
+        [] => "the embedded database".to_owned(),
+        files => files.iter().map(|it| it.display().to_string()).collect::<Vec<_>>().join(", "),
+    };
+    Change {
+        key: "geo.files".to_owned(),
+        was: named(old),
+        is: named(new),
+        opens: "the database in force can't be read, so that what this one opens is not known".to_owned(),
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::memory;
 use crate::daemon::engine::{Input, Surroundings};
-use crate::geo::GeoDb;
+use crate::geo::{Built, GeoDb};
 use crate::store::last_database::{self, LastDatabaseError};
 
 /// How long after a failure the disk is tried again.
@@ -34,6 +34,8 @@ struct Waiting {
     database: Option<GeoDb>,
     /// By what the one is known that was kept last: another one in its file is none.
     expected: Option<String>,
+    /// When the newest of each type was built that was in force.
+    built: Built,
     /// Whether a thread writes.
     is_written: bool,
     /// Whether the file was there at the last look; `None` before the first was written.
@@ -95,15 +97,23 @@ impl Keeper {
         }
     }
 
-    /// The one that is kept is known by this, as the audit trail has it.
-    pub(super) fn expect(&self, digest: String) {
-        self.0.waiting().expected = Some(digest);
+    /// The one that is kept is known by this, and was the newest of these, as the audit trail has it.
+    pub(super) fn expect(&self, digest: String, built: Built) {
+        let mut waiting = self.0.waiting();
+        waiting.expected = Some(digest);
+        waiting.built = built;
+    }
+
+    /// When the newest of each type was built that was in force, as far as that is known where none can be read.
+    pub(super) fn built(&self) -> Built {
+        self.0.waiting().built.clone()
     }
 
     /// Has this one kept, and not one before it any more.
     pub(super) fn keep(&self, database: GeoDb) {
         let mut waiting = self.0.waiting();
         waiting.expected.clone_from(&database.info.digest);
+        waiting.built.clone_from(&database.info.built);
         waiting.database = Some(database);
         if std::mem::replace(&mut waiting.is_written, true) {
             return;
@@ -112,7 +122,9 @@ impl Keeper {
         let started =
             std::thread::Builder::new().name("last-database".to_owned()).spawn(move || shared.write());
         if let Err(error) = started {
-            *waiting = Waiting { expected: waiting.expected.take(), ..Waiting::default() };
+            waiting.database = None;
+            waiting.is_written = false;
+            waiting.has_written = None;
             self.0.tell(Some(format!("no thread can be had: {error}; the next reload tries it again")));
         }
     }

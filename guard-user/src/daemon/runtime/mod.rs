@@ -5,6 +5,7 @@
 //! requests and changes of links come before everything that only looks.
 
 mod approvals;
+mod canaries;
 mod cgroups;
 mod chosen;
 mod counts;
@@ -12,6 +13,7 @@ mod databases;
 mod dropped;
 mod duties;
 pub(in crate::daemon) mod facts;
+mod first_tables;
 #[cfg(test)]
 mod floor;
 mod gaps;
@@ -58,7 +60,7 @@ use tracing::{error, info, warn};
 use super::engine::{Action, Asker, Engine, Input, Level, State, Surroundings, Ticket, not_permitted};
 use crate::audit::Who;
 use crate::config::Checked;
-use crate::control::protocol::{Request, Response};
+use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::refusals::Refusal;
 use crate::control::right::Right;
 use crate::control::server::{Command, Message, Server, Setup};
@@ -392,6 +394,23 @@ impl Daemon {
                 Action::Answer(ticket, response) => {
                     if let Some(answer) = self.answers.remove(&ticket) {
                         // A client that did not wait for the answer has gone.
+                        let _gone = answer.send(response);
+                    }
+                }
+                Action::Canaries(canaries) => self.parts.canaries.follow(*canaries),
+                Action::ConfirmCanary(ticket, number) => {
+                    let response = match self.parts.canaries.confirm(number) {
+                        true => Response::Done {
+                            message: "the canary has come back".to_owned(),
+                            generation: self.engine.generation(),
+                            exemptions: Vec::new(),
+                        },
+                        false => Response::error(
+                            ErrorKind::NotFound,
+                            "the log of the daemon that runs has no such canary, or not any more",
+                        ),
+                    };
+                    if let Some(answer) = self.answers.remove(&ticket) {
                         let _gone = answer.send(response);
                     }
                 }

@@ -4,6 +4,9 @@ use std::io;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+/// How long a start waits for the disk that has the store.
+pub(super) const DISK: Duration = Duration::from_secs(2);
+
 /// Why work has no outcome.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NoOutcome {

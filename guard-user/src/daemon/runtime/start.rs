@@ -9,44 +9,40 @@ use anyhow::{Context, Result};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
-use super::chosen::{self, Before};
 use super::databases::Databases;
 use super::dropped::Dropped;
+use super::first_tables;
 use super::gate::{self, AtStart};
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
 use super::naming::Naming;
-use super::patience::{NoOutcome, within};
+use super::patience::{DISK, NoOutcome, within};
 use super::sampler::Sources;
 use super::store::StoreAt;
-use super::{counts, kernel, memory, namespaces, notices, sampler, sockets, store};
+use super::{canaries, counts, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
-use crate::config::policy::{InterfacePattern, Log, Policy, State};
+use crate::canary::Sent;
+use crate::config::policy::{InterfacePattern, Log, State};
 use crate::config::{self, Checked};
 use crate::control::server::{Message, Setup};
 use crate::control::users::{Host, Names};
-use crate::daemon::engine::{
-    self, Action, Begin, Engine, Held, Input, LoadFailure, Prepared, StoreFault, Surroundings,
-};
+use crate::daemon::engine::{self, Action, Begin, Engine, Held, Input, Prepared, StoreFault, Surroundings};
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
-use crate::geo::Info;
 use crate::health::{Problem, ProblemCode};
 use crate::history;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
 use crate::store::last_policy;
-use crate::store::{Cursor, FILE, PinCounts, RevokedKeys, Store, StoreError};
+use crate::store::{Cursor, FILE, PinCounts, Store, StoreError};
 use crate::telemetry::{self, counters_of, diagnostics};
 
 /// How long the start waits for the name of the daemon's own user.
 const OWN_NAME: Duration = Duration::from_millis(200);
-/// How long the start waits for the disk that has the store.
-const DISK: Duration = Duration::from_secs(2);
 /// Requests that wait for the daemon.
 const REQUESTS: usize = 16;
 
@@ -75,6 +71,7 @@ pub(super) struct Parts {
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
     pub(super) notices: notices::Worker,
+    pub(super) canaries: canaries::Worker,
 }
 
 /// A daemon that is about to run.
@@ -150,11 +147,14 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         if !store.kept().is_usable() {
             return Err("the store can't be opened".to_owned());
         }
+        if older.is_some() {
+            return Err("an older store was put back, which does not have what was in force".to_owned());
+        }
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
     // Before the one that was given takes its place.
     let named_before = named_before(&state);
-    let before = of_databases(&store, &keeper, is_first);
+    let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
     let revoked = store.kept().known_revoked_keys();
     let (policy, held_config) = match gate::at_start(
         (&state, DISK),
@@ -175,13 +175,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     if let Some(why) = &held_config.unheld {
         error!("{}", Problem::new(ProblemCode::ConfigUnheld, why));
     }
-    let of_kernel = (state.as_path(), Kernel::generation(&kernel));
-    let (mut prepared, database_problem) = prepare(policy, of_kernel, (&reading, before), &revoked)?;
+    let generation = Kernel::generation(&kernel);
+    let (mut prepared, database_problem) =
+        first_tables::prepare(policy, generation, (&reading, before), &revoked).map_err(StartError::Input)?;
     prepared.held.signed.extend(held_config.signed);
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
-    let generation = Kernel::generation(&kernel);
     if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
         // For events of the earlier daemon's generation that are still to come.
         names.add(counts::names_of(pins, generation, &options.config.to_string_lossy()));
@@ -223,12 +223,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let past = history::Worker::start(settings, log.session());
     let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
+    let canaries = Sent::default();
     let sources = report_events(
         &mut kernel,
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
         cursor,
-        (log, looks),
+        (log, looks, canaries.clone()),
     )?;
     let private = crate::kernel::is_private(&pin_path);
     let (engine, actions) = Engine::new(begin, Clocks::read());
@@ -268,6 +269,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         notices: notices::Worker::start(inputs.clone())?,
+        canaries: canaries::Worker::start(View::open(&pin_path)?, canaries, inputs.clone())?,
         kernel: kernel::Worker::start(Box::new(kernel), names, inputs.clone())?,
         store: store::Worker::start(store, at, keeper, inputs.clone())?,
         options,
@@ -291,7 +293,7 @@ fn report_events(
     pin_path: &Path,
     (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
     cursor: Option<Cursor>,
-    (log, looks): (EventLog, Log),
+    (log, looks, canaries): (EventLog, Log, Sent),
 ) -> Result<Sources> {
     let (boot, condition) = (boot_id().ok(), log.condition());
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
@@ -321,6 +323,7 @@ fn report_events(
             let dropped = dropped.context("cannot start the thread that closes sockets")?;
             Box::new(move |key, record| dropped.seen(key, record))
         },
+        canaries,
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
@@ -366,18 +369,18 @@ fn open_store(at: &StoreAt, adopted: bool) -> Opened {
     let (place, state) = (at.clone(), at.state.as_path());
     let error = match within(DISK, "open-store", move || open_store_now(&place, adopted)) {
         Ok(opened) => return opened,
-        Err(NoOutcome::Broken) => return without_store(state, &store::broken(state)),
+        Err(NoOutcome::Broken) => return without_store(at, &store::broken(state)),
         Err(NoOutcome::NoThread(error)) => error,
         Err(late) => std::io::Error::new(std::io::ErrorKind::TimedOut, late.to_string()),
     };
     let error = StoreError::Disk { path: state.join(FILE), step: "opening it", source: error };
-    without_store(state, &error)
+    without_store(at, &error)
 }
 
 fn open_store_now(at: &StoreAt, adopted: bool) -> Opened {
     let (mut store, older) = match store::open(at) {
         Ok(opened) => opened,
-        Err(error) => return without_store(&at.state, &error),
+        Err(error) => return without_store(at, &error),
     };
     for problem in store.kept().problems() {
         error!("an exemption can't be used and is closed: {problem}");
@@ -394,10 +397,10 @@ fn open_store_now(at: &StoreAt, adopted: bool) -> Opened {
 }
 
 /// A store that holds nothing, so that every exemption is closed.
-fn without_store(state: &Path, error: &StoreError) -> Opened {
+fn without_store(at: &StoreAt, error: &StoreError) -> Opened {
     error!("the store can't be used, so every exemption is closed: {error}");
     Opened {
-        store: Store::closed(state, error),
+        store: Store::closed(&at.state, error).noting_in(at.marks()),
         fault: Some(error.into()),
         older: None,
         counts: None,
@@ -414,70 +417,4 @@ fn pin_counts(store: &Store, adopted: bool) -> PinCounts {
         warn!("which pins the counts so far are of is not known, and they are shown under the present ones: {error}");
         PinCounts::default()
     })
-}
-
-/// What the databases of a start are compared with: the one that is kept, where the audit trail says that it is the one.
-fn of_databases(store: &Store, keeper: &Keeper, is_first: bool) -> Before {
-    if is_first {
-        return Before::First;
-    }
-    if !store.kept().is_usable() {
-        return Before::Unreadable(
-            "the store can't be opened, whose audit trail says which it was".to_owned(),
-        );
-    }
-    match store.reader().and_then(|reader| reader.last_database()) {
-        Ok(Some(digest)) => keeper.expect(digest),
-        Ok(None) => {}
-        Err(error) => return Before::Unreadable(error.to_string()),
-    }
-    Before::of(keeper, DISK)
-}
-
-/// The tables to begin with: of the config and its databases, else of the last database that was good, else those
-/// that the kernel has. Says why it is not the first.
-fn prepare(
-    policy: Policy,
-    (state, generation): (&Path, u64),
-    (reading, before): (&Reading, Before),
-    revoked: &RevokedKeys,
-) -> Result<(Prepared, Option<String>), StartError> {
-    let read = loader::whole(&policy.geo, &reading.databases).and_then(|database| {
-        let chosen = chosen::choose(&policy, database, before, (false, revoked));
-        let (held, database_waits) = (chosen.held(), chosen.waits.clone());
-        let prepared = loader::prepare(policy.clone(), &chosen.database)?;
-        chosen.keep(&reading.keeper);
-        Ok(Prepared { database_waits, held, ..prepared })
-    });
-    let failed = match read {
-        Ok(prepared) => return Ok((prepared, None)),
-        Err(LoadFailure { message, .. }) => message,
-    };
-    error!("the geo database can't be used: {failed}");
-    let why_not = match crate::store::last_database::read(state) {
-        Ok(Some(database)) => match loader::prepare(policy.clone(), &database) {
-            Ok(prepared) => {
-                let Info { source, generated, .. } = &database.info;
-                let of =
-                    generated.map(|date| format!(" of {}", date.strftime("%Y-%m-%d"))).unwrap_or_default();
-                let why = format!("{failed}. The last one that was good is in force: {source}{of}");
-                drop(database);
-                memory::trim();
-                return Ok((prepared, Some(why)));
-            }
-            Err(LoadFailure { message, .. }) => {
-                format!("the last one that was good can't be used either: {message}")
-            }
-        },
-        Ok(None) => "no earlier one was kept".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    if generation == 0 {
-        return Err(StartError::Input(format!("{failed}\n{why_not}")));
-    }
-    let why = format!(
-        "{failed}; {why_not}. The geo tables that the kernel has stay in force, with the [[site]] entries of their \
-         time: a change of those does not count yet"
-    );
-    Ok((loader::with_tables(policy, None), Some(why)))
 }

@@ -182,7 +182,8 @@ fn work(
             Some(None) => continue,
             None => {
                 let error = broken(state);
-                let before = std::mem::replace(&mut store, Store::closed(state, &error));
+                let before =
+                    std::mem::replace(&mut store, Store::closed(state, &error).noting_in(at.marks()));
                 store.take_orders_of(&before.kept());
                 given_up.push(ManuallyDrop::new(before));
                 let fault = Surroundings::Store(Some((&error).into()));
@@ -237,7 +238,7 @@ pub(super) struct StoreAt {
 }
 
 impl StoreAt {
-    fn marks(&self) -> Marks {
+    pub(super) fn marks(&self) -> Marks {
         let kernel = KeptHead::open(&self.pin_path);
         let kernel: Box<dyn HeadKeeper + Send> = match kernel {
             Ok(kept) => Box::new(InKernel(kept)),

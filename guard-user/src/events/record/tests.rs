@@ -4,6 +4,7 @@ use guard_common::abi::Hook;
 use guard_common::verdict::{Reason, Verdict};
 use serde_json::Value;
 
+use super::super::event::{Endpoint, Event};
 use super::super::lost::What;
 use super::super::peers::Peers;
 use super::super::pinned_copy::tests::dumped;
@@ -11,6 +12,7 @@ use super::super::run::LastLine;
 use super::super::summary::Group;
 use super::super::tests::{dropped, envelope};
 use super::*;
+use crate::canary::Written;
 
 fn summary() -> Summary {
     let mut peers = Peers::default();
@@ -39,8 +41,22 @@ fn summary() -> Summary {
     }
 }
 
+/// A canary at `eth0`.
+fn canary() -> Canary {
+    let end = |ip: &str, port| Some(Endpoint { ip: ip.parse().unwrap(), port: Some(port) });
+    let event = Event {
+        reason: Reason::PlaceUnknown,
+        jurisdiction: "unknown".parse().unwrap(),
+        placed_by: guard_common::abi::PlacedBy::Nothing,
+        source: end("192.0.2.10", 143),
+        destination: end("198.51.100.254", 9),
+        ..dropped()
+    };
+    Canary { number: 0x4be2_0d1c_97a3_5f08, pin: Some("mail".into()), event, written: Written::default() }
+}
+
 /// One of each kind.
-pub(in super::super) fn records() -> [Record; 7] {
+pub(in super::super) fn records() -> [Record; 8] {
     let [flow, copy] = [Entry::Flow(dropped()), Entry::Copy(dumped())].map(|it| Record::Event(it.into()));
     let start = Start {
         time: "2026-11-23T11:00:01Z".parse().unwrap(),
@@ -59,7 +75,8 @@ pub(in super::super) fn records() -> [Record; 7] {
         bytes: 1860,
     });
     let summary = Record::Summary(summary().into());
-    [flow, copy, summary, lost, difference, Record::Start(start), Record::End(End { time })]
+    let canary = Record::Canary(Box::new(canary()));
+    [flow, copy, canary, summary, lost, difference, Record::Start(start), Record::End(End { time })]
 }
 
 /// What is summed up beyond the groups that are told apart.
@@ -111,7 +128,7 @@ fn every_line_says_what_kind_it_is_and_has_its_number_and_host() {
 
 #[test]
 fn a_summary_has_the_same_sums_in_each_format() {
-    let record = &records()[2];
+    let record = &records()[3];
     let line = |format| serde_json::from_str::<Value>(&record.to_line(format, &envelope())).unwrap();
     let [ocsf, ecs, json] = [LogFormat::Ocsf, LogFormat::Ecs, LogFormat::Json].map(line);
     let of = |value: &Value, packets: &str, bytes: &str, events: &str| {

@@ -106,6 +106,7 @@ pub fn parse(bytes: &[u8], path: &Path) -> Result<GeoDb, Error> {
     }
     let mut info = walk.info;
     info.source = format!("{} from {}", shown(&metadata.database_type), path.display());
+    info.database_type = Some(shown(&metadata.database_type));
     info.path = Some(path.to_owned());
     info.records = walk.networks;
     info.bytes = Some(bytes.len() as u64);

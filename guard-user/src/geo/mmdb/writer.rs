@@ -71,7 +71,7 @@ pub(crate) struct Writer {
     pub(super) ip_version: u16,
     pub(super) record_size: u16,
     pub(super) database_type: &'static str,
-    pub(super) build_epoch: u64,
+    pub(crate) build_epoch: u64,
     nodes: Vec<[Child; 2]>,
     data: Vec<u8>,
 }

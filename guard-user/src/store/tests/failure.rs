@@ -5,7 +5,7 @@ use super::told::told;
 use super::world::{Event, World};
 use super::{kinds, load, named, now, open_ids, trail, who};
 use crate::exemption::record::{Status, Use};
-use crate::store::{Change, StoreError, Target};
+use crate::store::{Change, StoreError, Target, without_remedy};
 
 /// What opens and failed is not open later; what closes and failed holds, and the next write keeps it.
 #[test]
@@ -125,7 +125,12 @@ fn an_error_of_the_disk_says_what_to_do() {
         (libc::ELOOP, "symbolic link"),
         (libc::EIO, "dmesg"),
     ] {
-        assert!(error(number).contains(word), "{}", error(number));
+        let told = error(number);
+        assert!(told.contains(word), "{told}");
+        // Of what is over it is said why, and not what to do.
+        let why = format!("/var/lib/x: writing it failed: {}", std::io::Error::from_raw_os_error(number));
+        assert_eq!(without_remedy(&told), why);
+        assert_eq!(without_remedy(&why), why);
     }
 }
 

@@ -13,12 +13,22 @@ use crate::events::id::EventId;
 use crate::exemption::draft::Draft;
 use crate::history::Filter;
 use crate::hostname::hostname;
+use crate::text::visible;
 
-/// The answers that this event gives, as keys and values.
+/// What an event says to a document that asks for what it tells of.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// Answers, as keys and values.
+    pub(super) answers: Vec<(&'static str, String)>,
+    /// What is for the author to weigh, in lines of a comment.
+    pub(super) seen: Vec<String>,
+}
+
+/// What this event knows.
 ///
 /// # Errors
 /// Where no daemon answers, it has no such event any more, or the event tells of nothing that an exemption could let pass.
-pub(super) fn answers(socket: &Path, id: EventId) -> Result<Vec<(&'static str, String)>> {
+pub(super) fn known(socket: &Path, id: EventId) -> Result<Known> {
     let filter = Filter { event: Some(id), ..Filter::default() };
     let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
     let mut exchange = Exchange::begin(socket, &request)?;
@@ -26,9 +36,10 @@ pub(super) fn answers(socket: &Path, id: EventId) -> Result<Vec<(&'static str, S
         match exchange.response()? {
             Some(Response::Event { line }) => {
                 let event: Value = serde_json::from_str(&line)?;
-                return Ok(of(&event, hostname()).map_err(|why| {
+                let answers = of(&event, hostname()).map_err(|why| {
                     CliError::bad_input(format!("no exemption can be asked for by the event {id}: {why}"))
-                })?);
+                })?;
+                return Ok(Known { answers, seen: seen(&event, id) });
             }
             Some(Response::Missed { .. } | Response::LeftOut { .. }) => {}
             Some(Response::End {}) | None => {
@@ -128,6 +139,46 @@ fn named(draft: &Draft, at: usize) -> String {
         Some(networks) => format!("{name}{place} with {networks}"),
         None => format!("{name}{place} without networks"),
     }
+}
+
+/// A document with these lines above it as a comment.
+pub(super) fn commented(lines: &[String], text: &str) -> String {
+    let comment: String = lines.iter().map(|line| format!("# {line}\n")).collect();
+    if comment.is_empty() { text.to_owned() } else { format!("{comment}\n{text}") }
+}
+
+/// What was seen, for whom writes the document: none of it is a ground, and nothing of it is asked for. Names of processes are
+/// chosen by who runs them, so that they are shown as what they are.
+fn seen(event: &Value, id: EventId) -> Vec<String> {
+    let text = |value: &Value| value.as_str().map(|it| visible(it).into_owned());
+    let end = |end: &Value| {
+        let ip = text(&end["ip"])?;
+        Some(end["port"].as_u64().map_or_else(|| ip.clone(), |port| format!("{ip} port {port}")))
+    };
+    let mut lines = vec![format!("From the event {id}, which is no ground for a transfer.")];
+    if let (Some(protocol), Some(from), Some(to)) =
+        (text(&event["protocol"]), end(&event["source"]), end(&event["destination"]))
+    {
+        let (action, reason) = (text(&event["action"]), text(&event["reason"]));
+        let judged = [action, reason].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        lines.push(format!("Seen: {protocol} from {from} to {to} ({judged})."));
+    }
+    if let (Some(bytes), Some(packets), Some(since)) =
+        (event["flow_bytes"].as_u64(), event["flow_packets"].as_u64(), text(&event["flow_start"]))
+    {
+        lines.push(format!(
+            "For quota_bytes: {bytes} bytes in {packets} packets since {since}. What was dropped was sent again, or not at all: \
+             ask who wants the data how much it is."
+        ));
+    }
+    let process = &event["process"];
+    if let (Some(command), Some(pid)) = (text(&process["command"]), process["pid"].as_u64()) {
+        let unit = text(&process["unit"]).map(|unit| format!(" of {unit}")).unwrap_or_default();
+        let user = text(&process["user"]).or_else(|| process["uid"].as_u64().map(|uid| uid.to_string()));
+        let user = user.map(|user| format!(", user {user}")).unwrap_or_default();
+        lines.push(format!("Sent by: {command} ({pid}){unit}{user}."));
+    }
+    lines
 }
 
 fn of(event: &Value, host: &str) -> Result<Vec<(&'static str, String)>, &'static str> {
@@ -255,6 +306,33 @@ mod tests {
                 (found, told) => panic!("{answers}: {found:?}, not {told:?}"),
             }
         }
+    }
+
+    /// A process may have any name: it ends no comment, and a document with it has the same answers.
+    #[test]
+    fn what_was_seen_is_a_comment_whatever_the_names_in_it() {
+        let id = EventId { session: None, number: 7 };
+        let mut event = event();
+        event["flow_bytes"] = json!(49_440);
+        let lines = seen(&event, id);
+        let all = lines.join("\n");
+        for words in [
+            "the event 7",
+            "tcp from 192.0.2.10 port 143 to 198.51.100.7 port 40000 (dropped, forbidden)",
+            "49440 bytes",
+        ] {
+            assert!(all.contains(words), "{words}: {all}");
+        }
+        assert!(all.contains("Sent by: imap (4711) of dovecot.service, user dovecot."), "{all}");
+        event["process"]["command"] = json!("a\nquota_bytes = 1\r\u{1b}[2J\u{202e}");
+        let lines = seen(&event, id);
+        assert!(lines.iter().all(|line| line.chars().all(|it| !crate::text::is_unseen(it))), "{lines:?}");
+        let text = commented(&lines, "id = \"x\"\n");
+        let read: toml::Table = text.parse().unwrap();
+        assert_eq!(read.into_iter().collect::<Vec<_>>(), [("id".to_owned(), "x".into())]);
+        // A reader without the right to see people gets none of the process.
+        event["process"] = Value::Null;
+        assert!(seen(&event, id).iter().all(|line| !line.contains("Sent by")));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn answers_come_from_a_file_and_single_ones_add_to_it() {
     assert_eq!(shown.matches("[[recipient]]\n").count(), 3 + shown.matches("add [[recipient]]\n").count());
     assert!(!args.file.exists() && shown.contains("\nnothing was written; of this document:\n"), "{shown}");
     let stdin = Args { answers: Some("-".into()), ..bed.args(&[]) };
-    let draft = given(&stdin, &mut "recipient = [{ name = \"A\" }]".as_bytes()).unwrap();
+    let (draft, _) = given(&stdin, &mut "recipient = [{ name = \"A\" }]".as_bytes()).unwrap();
     assert!(draft.to_toml().contains("[[recipient]]\n"));
 }
 
@@ -227,7 +227,7 @@ fn a_terminal_is_asked_for_everything_and_asked_again_where_an_answer_makes_no_s
     let bed = Bed::new();
     let args = bed.args(&[]);
     let mut out = Vec::new();
-    let exit = finish(&args, draft, NOW.parse().unwrap(), &mut out).unwrap();
+    let exit = finish(&args, (draft, &[]), NOW.parse().unwrap(), &mut out).unwrap();
     let document = std::fs::read_to_string(&args.file).unwrap();
     assert_eq!(exit, Exit::Ok, "{}\n{document}", String::from_utf8_lossy(&out));
     let document = parse(&document);

@@ -251,6 +251,38 @@ fn a_folder_that_takes_no_files_is_found_before_anything_is_asked() {
     }
 }
 
+/// Who may not be given receipts is told so, whatever the folder is; who may, what is wrong with the folder.
+#[test]
+fn the_right_is_looked_at_before_the_folder() {
+    let bed = Bed::new();
+    let socket = bed.path("control.sock");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let answers = [
+        r#"{"response":"error","kind":"not-permitted","message":"it takes the right `exemptions`"}"#,
+        r#"{"response":"planned","message":"m","exemptions":[]}"#,
+    ];
+    let server = std::thread::spawn(move || {
+        answers.map(|answer| {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut asked = String::new();
+            io::BufRead::read_line(&mut io::BufReader::new(stream.try_clone().unwrap()), &mut asked).unwrap();
+            writeln!(stream, "{answer}").unwrap();
+            asked
+        })
+    });
+    let told = [(Exit::NotPermitted, "the right `exemptions`"), (Exit::BadInput, "No such file")];
+    for (exit, says) in told {
+        let target = Target { socket: Some(socket.clone()), config: None };
+        let id = Some("mlat-1".to_owned());
+        let args = Args { id, verify: None, into: bed.path("none/there"), target, ..bed.args() };
+        let error = run(&args, now(), &mut Vec::new()).unwrap_err();
+        assert!(exit_of(&error) == exit && error.to_string().contains(says), "{error}");
+    }
+    for asked in server.join().unwrap() {
+        assert!(asked.contains("\"right_only\":true"), "nothing else is asked: {asked}");
+    }
+}
+
 #[test]
 fn what_others_signed_or_stamped_does_not_count() {
     let bed = Bed::new();

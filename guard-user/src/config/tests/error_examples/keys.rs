@@ -2,7 +2,7 @@
 
 use super::Example;
 
-const PIN_KEYS: &str = "the keys here are name, home, permit, action, ingress, record, [pin.select]";
+const PIN_KEYS: &str = "the keys here are name, home, permit, action, ingress, record, canary, canary_returned_within, [pin.select]";
 
 pub(super) const EXAMPLES: &[Example] = &[
     (

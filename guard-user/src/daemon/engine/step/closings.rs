@@ -68,6 +68,22 @@ impl Engine {
         is_closed.then(|| if self.changes.is_being_revoked(key) { State::Revoked } else { State::Stayed })
     }
 
+    /// The orders that the disk refused, in words; `None` where there are none. Which they are is said where everybody may
+    /// read it, of the first few.
+    pub(super) fn unkept_orders(&self) -> Option<String> {
+        const NAMED: usize = 3;
+        let count = self.kept.unsaved_orders().count();
+        let public = self.kept.unsaved_orders().filter(|it| self.kept.is_public(&it.covers));
+        let named: Vec<String> = public.take(NAMED).map(ToString::to_string).collect();
+        let (orders, are) = if count == 1 { ("order", "is") } else { ("orders", "are") };
+        let which = match (named.len(), count - named.len()) {
+            (0, _) => String::new(),
+            (_, 0) => format!(" ({})", named.join("; ")),
+            (_, more) => format!(" ({}; and {more} more)", named.join("; ")),
+        };
+        (count > 0).then(|| format!("{count} {orders}{which} {are}"))
+    }
+
     /// Why slots of what is closed here could not be marked.
     pub(super) fn hold_error(&self) -> Option<&str> {
         let wanted = self.slots_to_mark();
@@ -124,8 +140,9 @@ impl Engine {
             self.log(
                 Level::Error,
                 format!(
-                    "exemption {id} was closed by an order that the disk had not taken when the daemon ended: it \
-                     stays closed. Resume it where the order is lifted"
+                    "an order that closes exemption {id} had been begun when the last daemon ended, and the disk had \
+                     not taken it: it is in force since this start, and packets may have passed until then. Resume \
+                     the exemption where the order is lifted"
                 ),
             );
             let (target, change) = (Target::Id(id), Change::of_mark(now.wall));

@@ -18,7 +18,17 @@ use crate::health::ProblemCode;
 use crate::hostname::hostname;
 use crate::store::last_policy::LastPolicy;
 
+/// How long after the live config could not be held against the one before the start that is tried again.
+const HOLD_AGAIN_NS: u64 = 5_000_000_000;
+
 impl Engine {
+    /// Tries again to hold the live config against the one before the start, where that is due.
+    pub(super) fn hold_again(&mut self, now: Clocks) {
+        if self.config.hold_again.is_some_and(|at| at <= now.boot_ns) && !self.config.is_busy() {
+            self.load_config(None);
+        }
+    }
+
     pub(super) fn begin_with(&mut self, prepared: Prepared) {
         self.take_up(prepared, false);
     }
@@ -31,7 +41,16 @@ impl Engine {
             return;
         }
         self.config.loading = Some(self.now.boot_ns);
-        self.config.waiting.extend(request);
+        self.config.is_being_held = self.config.of_trail.is_some();
+        self.config.hold_again = None;
+        match (self.config.is_being_held, request) {
+            // What is on the disk is read after that.
+            (true, Some(request)) => {
+                self.config.again = true;
+                self.config.late.push(request);
+            }
+            (_, request) => self.config.waiting.extend(request),
+        }
         // It reads the databases too.
         self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
@@ -41,7 +60,7 @@ impl Engine {
             observe: policy.host.observe,
             unheld: self.config.unheld.clone(),
         };
-        let of_trail = self.config.of_trail.take();
+        let of_trail = self.config.of_trail.clone();
         self.actions.push(Action::Load { live, revoked: self.kept.known_revoked_keys(), of_trail });
     }
 
@@ -49,6 +68,7 @@ impl Engine {
     pub(super) fn hold_against(&mut self, found: Result<Option<LastPolicy>, String>) {
         match found {
             Ok(found) => {
+                self.config.is_unsure = found.is_some();
                 self.config.of_trail = found;
                 // Where it asks for nothing, what is on the disk is read again, now that it is known which keys are revoked.
                 self.load_config(None);
@@ -103,6 +123,13 @@ impl Engine {
 
     fn config_read(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         self.config.loading = None;
+        if std::mem::take(&mut self.config.is_being_held) {
+            match &result {
+                Ok(_) => (self.config.of_trail, self.config.is_unsure) = (None, false),
+                // Until then what is live may open over what was in force.
+                Err(_) => self.config.hold_again = Some(now.boot_ns.saturating_add(HOLD_AGAIN_NS)),
+            }
+        }
         if std::mem::take(&mut self.config.databases.are_read_alone) {
             self.databases_loaded(result);
             return self.warn_of_age(now);
@@ -322,7 +349,8 @@ impl Engine {
 
     /// There was nothing that the config of the start could be held against, and that is known now.
     pub(super) fn start_was_the_first(&mut self) {
-        if self.config.unheld.take().is_some() {
+        self.config.is_unsure = false;
+        if self.config.unheld.take().is_some() || self.config.start_is_due {
             let by = self.daemon.clone();
             self.record_config(Kind::Reload, &by);
         }
@@ -401,6 +429,14 @@ impl Engine {
 
     /// Records which config is live, and keeps its text with that.
     fn record_config(&mut self, kind: Kind, by: &Who) {
+        if self.config.is_unsure {
+            self.config.start_is_due |= kind == Kind::Start;
+            return;
+        }
+        if std::mem::take(&mut self.config.start_is_due) && kind != Kind::Start {
+            let daemon = self.daemon.clone();
+            self.record_config(Kind::Start, &daemon);
+        }
         let record = records::record_of(self.now.wall, (kind, by), "", "", self.config_facts());
         let text = Arc::clone(&self.config.wanted().text);
         self.ask_store(Purpose::Record, StoreJob::RecordConfig { record, text });
@@ -430,6 +466,9 @@ impl Engine {
         ];
         for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
             facts[name] = value.into();
+        }
+        if !database.built.is_empty() {
+            facts["database_built"] = json!(database.built);
         }
         facts
     }

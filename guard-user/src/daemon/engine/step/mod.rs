@@ -2,6 +2,7 @@
 
 mod asked;
 mod bypass;
+mod canaries;
 mod carriers;
 mod cgroups;
 mod changes;
@@ -24,6 +25,7 @@ mod reconcile;
 mod records;
 mod signers;
 mod status;
+mod tracing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -48,6 +50,7 @@ use crate::daemon::engine::quotas::Quotas;
 use crate::daemon::engine::reads::Reads;
 use crate::daemon::engine::signers::Signers;
 use crate::daemon::engine::state::{Begin, Due, Engine, Purpose};
+use crate::daemon::engine::tracing::Tracing;
 use crate::daemon::engine::{
     Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
 };
@@ -90,6 +93,7 @@ impl Engine {
             loads: Loads::default(),
             signers: Signers::default(),
             reads: Reads::default(),
+            tracing: Tracing::default(),
             ending: Ending::default(),
             has_taken_over: generation > 0,
             begun_ns: now.boot_ns,
@@ -108,9 +112,11 @@ impl Engine {
             now,
             is_ready: false,
             told_history: None,
+            told_canaries: None,
             asked: BTreeMap::new(),
             actions: Vec::new(),
         };
+        engine.config.is_unsure = !engine.kept.is_usable();
         engine.close_held(now);
         engine.begin_with(prepared);
         engine.interfaces.look();
@@ -141,6 +147,8 @@ impl Engine {
             Input::NotingSet(result) => self.noting_set(result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
+            Input::Traced(told) => self.traced(told, now),
+            Input::TracingStopped(result) => self.tracing_stopped(result),
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::Held { slots, held, result } => self.closings.held(slots, held, result, now),
@@ -165,6 +173,7 @@ impl Engine {
         self.do_what_is_due(now);
         self.reconcile(now);
         self.follow_history(now);
+        self.follow_canaries();
         std::mem::take(&mut self.actions)
     }
 
@@ -183,6 +192,8 @@ impl Engine {
         }
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
+            Request::CanaryConfirm { canary } => self.confirm_canary(ticket, &canary),
+            Request::Trace { id, begin } => self.trace(ticket, id, begin, asker.who, now),
             Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run, refused } => {
                 let wanted = match (dry_run, refused) {
@@ -223,6 +234,7 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
+            self.look_at_trace(now);
             self.interfaces.look();
             self.forget_the_start(now);
             self.log_problems(now);
@@ -273,6 +285,7 @@ impl Engine {
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
             Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
+            Surroundings::Canaries(problems) => ("canaries", problems.is_empty()),
             Surroundings::Elsewhere(found) => ("elsewhere", *found == Elsewhere::default()),
         };
         match is_well {
@@ -335,6 +348,7 @@ impl Engine {
                 if self.kept.is_usable() {
                     self.record_gap();
                     self.keep_approvals();
+                    self.hold_again(self.now);
                 }
                 self.recorded_for_end();
             }

@@ -59,6 +59,7 @@ impl Engine {
             )
         }));
         problems.extend(self.problem_of_law(now));
+        problems.extend(self.problem_of_trace());
         self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
@@ -338,11 +339,10 @@ impl Engine {
             problems.push(Problem::of(ProblemCode::OrderNotKept, id, message));
         }
         // What is loaded and open of what they cover is named above.
-        let orders = self.kept.unsaved_orders().count();
-        if orders > 0 {
+        if let Some(orders) = self.unkept_orders() {
             let message = format!(
-                "{orders} standing here alone: the disk has not taken that yet; it is tried again every few seconds, and after a \
-                 restart what they cover could be loaded and resumed"
+                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
+                 takes them from high-water.json (state.mark_directory)"
             );
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
@@ -440,7 +440,7 @@ impl Engine {
     fn problems_of_surroundings(&self, problems: &mut Vec<Problem>) {
         for found in self.surroundings.values() {
             match found {
-                Surroundings::Control(found) | Surroundings::Start(found) => {
+                Surroundings::Control(found) | Surroundings::Start(found) | Surroundings::Canaries(found) => {
                     problems.extend(found.iter().cloned());
                 }
                 Surroundings::State(Some(why)) => {

@@ -29,10 +29,15 @@ impl Engine {
             }
             Request::ExemptionOrders {} => Ask::List,
             Request::ExemptionOpen {} => Ask::Store(Query::Open),
-            Request::ExemptionReceipt { id, version, not_written: None } => {
+            Request::ExemptionReceipt { right_only: true, .. } => {
+                // The connection has looked at the right.
+                let message = "you may be given receipts".to_owned();
+                return self.answer(ticket, Response::Planned { message, exemptions: Vec::new() });
+            }
+            Request::ExemptionReceipt { id, version, not_written: None, .. } => {
                 Ask::Store(Query::Receipt { id, version, who: asker.who.clone() })
             }
-            Request::ExemptionReceipt { id, version, not_written: Some(why) } => {
+            Request::ExemptionReceipt { id, version, not_written: Some(why), .. } => {
                 let query = Query::ReceiptNotWritten { id, version, why, who: asker.who.clone() };
                 return self.read_store(ticket, &asker, query, None);
             }

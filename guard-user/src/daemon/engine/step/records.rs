@@ -7,7 +7,7 @@ use crate::daemon::engine::records::{LostRecords, record_of};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, StoreJob};
 use crate::health::{Problem, ProblemCode};
-use crate::store::Lost;
+use crate::store::{Lost, without_remedy};
 
 impl Engine {
     /// Appends to the audit trail.
@@ -65,7 +65,15 @@ impl Engine {
                 "; that it lacks records is kept nowhere, so that a restart now would lose that too: {why}"
             )
         });
-        let message = format!("the audit trail has a gap: {}{}", gap.why, unkept.unwrap_or_default());
+        let message = match gap.is_open() {
+            true => format!("the audit trail has a gap: {}{}", gap.why, unkept.unwrap_or_default()),
+            // What was to be done about it is done.
+            false => format!(
+                "the audit trail has a gap: records could not be written, for {}; it takes records again, and one of \
+                 them says what it lacks",
+                without_remedy(&gap.why)
+            ),
+        };
         Some(Problem::new(ProblemCode::AuditGap, message))
     }
 

@@ -91,6 +91,17 @@ fn a_stay_that_the_disk_refused_holds_over_a_restart_until_it_is_lifted() {
     world.settle();
     assert_eq!(world.open(), Vec::<String>::new(), "and it is not opened all the same");
     world.rest();
+    // The daemon may have ended before the kernel refused packets: nothing claims that they were.
+    let is_logged =
+        |it: &String| it.contains("exemption a had been begun") && it.contains("since this start");
+    assert!(world.log.iter().any(is_logged), "{:?}", world.log);
+    let list = world.ask(Request::ExemptionOrders {});
+    world.rest();
+    let Response::Orders { orders } = world.answer(list) else { panic!("{:?}", world.answers) };
+    let [order] = &orders[..] else { panic!("{orders:?}") };
+    let is_told =
+        order.order.contains("had been begun before") && order.order.contains("in force since then");
+    assert!(is_told, "{order:?}");
     assert_eq!(world.open(), Vec::<String>::new());
     assert_eq!(world.problems(), [], "the disk has it now");
     let resumed = world.resume("a");

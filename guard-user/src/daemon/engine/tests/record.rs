@@ -40,7 +40,10 @@ fn answer(world: &mut World, request: Request) -> Response {
 }
 
 fn receipt_of(world: &mut World, id: &str) -> Response {
-    answer(world, Request::ExemptionReceipt { id: id.to_owned(), version: None, not_written: None })
+    answer(
+        world,
+        Request::ExemptionReceipt { id: id.to_owned(), version: None, not_written: None, right_only: false },
+    )
 }
 
 #[test]
@@ -56,6 +59,10 @@ fn a_receipt_is_of_what_is_closed_and_signed_by_the_hosts_key() {
         world.stay("a");
         world.settle();
     }
+    assert!(trail(&world).iter().all(|record| record["kind"] != Kind::Receipt.name()));
+    let (id, not_written) = ("a".to_owned(), None);
+    let asked = Request::ExemptionReceipt { id, version: None, not_written, right_only: true };
+    assert!(matches!(answer(&mut world, asked), Response::Planned { .. }));
     assert!(trail(&world).iter().all(|record| record["kind"] != Kind::Receipt.name()));
     world.revoke("a");
     world.settle();
@@ -150,7 +157,8 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
     world.settle();
     let document = document("a-marker", 1, world.clocks().wall)
         .replace("pins = ", "confidential = true\npins = ")
-        .replace("cidrs = ", "ports = [\"tcp/44443\"]\ncidrs = ");
+        .replace("cidrs = ", "ports = [\"tcp/44443\"]\ncidrs = ")
+        + "[[duty]]\nwhat = \"answer\"\ndue = 2026-12-20\n";
     let hash = sha256(document.as_bytes());
     let mut number = 1000;
     let mut asked = |world: &mut World, request: Request, sees_all: bool| {
@@ -183,7 +191,7 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
         [list, report, asked(&mut world, Request::Audit { from: 0 }, sees_all)]
     };
     let (view, all) = (seen(false), seen(true));
-    let markers: [(&str, &[&str]); 11] = [
+    let markers: [(&str, &[&str]); 12] = [
         ("its id and version", &["a-marker"]),
         ("state, pins, window, quota, bytes", &["\"mail\""]),
         ("type of instrument, ground, basis", &["treaty-request"]),
@@ -192,6 +200,7 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
         ("name of the instrument, case, authority", &["US-Ireland MLAT 2001"]),
         ("purpose, categories of data", &["Evidence in case"]),
         ("exporter, recipients' names and networks", &["Requesting authority", "203.0.113.10"]),
+        ("duties, reviews and deletions that are due", &["\"what\":\"answer\""]),
         ("reasons that were given", &["marker-reason"]),
         ("SHA-256 of the document", &[&hash]),
         ("who loaded and closed it", &["4294000111", "marker-user"]),
@@ -386,7 +395,8 @@ fn the_trail_has_a_receipt_that_was_signed_and_that_it_was_not_written() {
     world.rest();
     assert!(matches!(receipt_of(&mut world, "a"), Response::Receipt { .. }));
     let why = Some("the disk is\u{1b}[31m full".to_owned());
-    let lost = Request::ExemptionReceipt { id: "a".to_owned(), version: None, not_written: why };
+    let lost =
+        Request::ExemptionReceipt { id: "a".to_owned(), version: None, not_written: why, right_only: false };
     assert!(matches!(answer(&mut world, lost), Response::Done { .. }));
     assert_eq!(given(&world), 2);
     let record = last(&world, Kind::Receipt);

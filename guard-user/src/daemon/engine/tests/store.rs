@@ -77,8 +77,8 @@ fn a_store_that_opens_late_does_not_open_what_an_order_closed() {
     world.store_is_away = false;
     world.rest();
     assert_eq!(world.open(), Vec::<String>::new());
-    // Records of the time without a store are missing for good.
-    assert_eq!(world.codes(), [ProblemCode::AuditGap], "and the disk has the order by now");
+    // What is live is recorded once it is known what was in force before: no record of it is lost.
+    assert_eq!(world.codes(), Vec::<ProblemCode>::new(), "and the disk has the order by now");
 }
 
 #[test]
@@ -174,6 +174,13 @@ fn a_disk_that_refuses_for_long_is_told_for_as_long() {
     world.stay("a");
     world.rest();
     assert!(world.codes().contains(&ProblemCode::OrderNotKept));
+    let problems = world.problems();
+    let told = problems.iter().find(|it| it.message.contains("in memory alone"));
+    let order = world.store.kept().unsaved_orders().next().unwrap().to_string();
+    assert!(
+        told.is_some_and(|it| it.message.starts_with(&format!("1 order ({order}) is in memory alone: "))),
+        "{problems:?}"
+    );
     world.disk.heal();
     world.rest();
     assert!(!world.codes().contains(&ProblemCode::OrderNotKept));
@@ -344,4 +351,9 @@ fn what_an_earlier_daemon_could_not_record_the_trail_says_as_soon_as_the_disk_ta
     let [gap] = &gaps[..] else { panic!("{gaps:?}") };
     assert!(gap.contains("\"lost\":7") && gap.contains("2026-11-23T11:00:00Z"), "{gap}");
     assert!(told(&mut world).is_some_and(|it| !it.contains("restart")), "what it says is kept now");
+    assert!(
+        told(&mut world).is_some_and(|it| it.contains("it takes records again")),
+        "{:?}",
+        told(&mut world)
+    );
 }

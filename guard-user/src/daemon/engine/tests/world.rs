@@ -288,6 +288,8 @@ impl World {
                 Action::EventLog(_)
                 | Action::FlowHistory(_)
                 | Action::Tell { .. }
+                | Action::Canaries(_)
+                | Action::ConfirmCanary(..)
                 | Action::Notify(_)
                 | Action::FindCarriers(_) => {}
             }
@@ -493,7 +495,6 @@ pub(super) fn is_open(summary: &crate::exemption::Summary) -> bool {
 }
 
 /// No test here is about approvals.
-fn without_approvals(mut problems: Vec<Problem>) -> Vec<Problem> {
-    problems.retain(|problem| problem.code != ProblemCode::ApprovalsOff);
-    problems
+fn without_approvals(problems: Vec<Problem>) -> Vec<Problem> {
+    problems.into_iter().filter(|problem| problem.code != ProblemCode::ApprovalsOff).collect()
 }

@@ -49,7 +49,13 @@ impl Bed {
 
     /// Writes a database in which these networks are in these countries, and reads it.
     fn database(&self, name: &str, networks: &[(&str, &'static str)]) -> GeoDb {
+        self.built(name, networks, 0)
+    }
+
+    /// Writes one that was built so many days after those, and reads it.
+    fn built(&self, name: &str, networks: &[(&str, &'static str)], days: i64) -> GeoDb {
         let mut writer = Writer::new(6);
+        writer.build_epoch = writer.build_epoch.saturating_add_signed(days * 86_400);
         for (network, country) in networks {
             let country = Value::Map(vec![("iso_code", Value::Text(country))]);
             let record = writer.record(&Value::Map(vec![("country", country)]));
@@ -78,6 +84,10 @@ fn places(database: &GeoDb) -> [String; 3] {
     })
 }
 
+fn gone(why: &str) -> Before {
+    Before::Gone(why.to_owned(), Built::default())
+}
+
 fn before(database: &GeoDb) -> Before {
     Before::Is(Box::new(database.clone()))
 }
@@ -97,7 +107,7 @@ fn what_closes_is_taken_and_what_opens_waits_for_signatures() {
             "{why}"
         );
         assert!(
-            why.contains("a.mmdb: ") && why.contains("1 as \"dpo\"") && why.contains("-n borderguard-geo"),
+            why.contains("a.mmdb: ") && why.contains("1 as \"dpo\"") && why.contains("policy sign"),
             "{why}"
         );
         // What is in force is what the next is compared with: it still waits, and is not opened by coming again.
@@ -163,7 +173,7 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
     let bed = Bed::new();
     let next = bed.database("a.mmdb", &NEXT);
     let policy = bed.policy("", ASKED);
-    for before in [Before::None, Before::Unreadable("it is damaged".to_owned())] {
+    for before in [gone("geo.last is not there"), gone("it is damaged")] {
         let it = choose(&policy, next.clone(), before, (false, &Ok(Vec::new())));
         assert_eq!(places(&it.database), places(&next), "a host without a guard lets everything pass");
         let why = it.database.info.unheld.clone().unwrap();
@@ -175,7 +185,10 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
     }
     bed.sign("a.mmdb", ED25519, GEO);
     assert_eq!(
-        choose(&policy, next.clone(), Before::None, (false, &Ok(Vec::new()))).database.info.unheld,
+        choose(&policy, next.clone(), gone("geo.last is not there"), (false, &Ok(Vec::new())))
+            .database
+            .info
+            .unheld,
         None
     );
     assert_eq!(
@@ -183,7 +196,46 @@ fn what_is_compared_with_none_is_taken_and_told_unless_it_is_signed() {
         None
     );
     assert_eq!(
-        choose(&bed.policy("", ""), next, Before::None, (false, &Ok(Vec::new()))).held(),
+        choose(&bed.policy("", ""), next, gone("geo.last is not there"), (false, &Ok(Vec::new()))).held(),
         Held::default()
     );
+}
+
+#[test]
+fn an_older_database_that_was_signed_once_does_not_come_back_by_its_signatures() {
+    let bed = Bed::new();
+    let policy = bed.policy("", ASKED);
+    let none_revoked = Ok(Vec::new());
+    let choose = |read: &GeoDb, before| choose(&policy, read.clone(), before, (true, &none_revoked));
+    // The older one opens what the newer one closes, and is in force first, by its signatures.
+    let first = bed.database("now", &NOW);
+    let older = bed.built("a.mmdb", &NEXT, 1);
+    bed.sign("a.mmdb", ED25519, GEO);
+    let in_force = choose(&older, before(&first));
+    assert_eq!((places(&in_force.database), in_force.waits), (places(&older), None));
+    // The newer one closes and opens: unsigned it comes into force by half, signed as a whole.
+    let unsigned = bed.built("c.mmdb", &NOW, 2);
+    let by_half = choose(&unsigned, before(&in_force.database));
+    assert!(by_half.waits.is_some() && places(&by_half.database) == ["IE", "US", "US"]);
+    let signed = bed.built("b.mmdb", &NOW, 2);
+    bed.sign("b.mmdb", ED25519, GEO);
+    let whole = choose(&signed, before(&in_force.database));
+    assert_eq!(whole.waits, None);
+    for now in [&by_half.database, &whole.database] {
+        let back = choose(&older, before(now));
+        let Some(Waits::Openings(why)) = back.waits else { panic!("{:?}", back.waits) };
+        assert!(why.contains("was in force") && why.contains("borderguard-geo-older"), "{why}");
+        assert_eq!(places(&back.database)[1], "US");
+        // Nor behind the back of what is kept: the audit trail knows when the newest was built.
+        let lost = Before::Gone("geo.last is not there".to_owned(), now.info.built.clone());
+        assert!(choose(&older, lost).database.info.unheld.unwrap().contains("borderguard-geo-older"));
+        // Nor after another one of the same day.
+        let other = choose(&bed.built("d.mmdb", &NOW, 1), before(now));
+        assert!(choose(&older, before(&other.database)).waits.is_some());
+    }
+    // Who wants it back signs that.
+    bed.sign("a.mmdb", ED25519, crate::approval::GEO_OLDER);
+    let back = choose(&older, before(&whole.database));
+    assert_eq!((places(&back.database), back.waits), (places(&older), None));
+    assert!(choose(&bed.built("c.mmdb", &NOW, 3), before(&back.database)).waits.is_some(), "unsigned");
 }
