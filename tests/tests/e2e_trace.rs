@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData, MapInfo};
 use aya::programs::{SchedClassifier, TcAttachType};
-use guard_tests::bed::{self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US};
+use guard_tests::bed::{
+    self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US,
+};
 use guard_tests::proc::{Process, retry_until};
 use serde_json::Value;
 
@@ -19,7 +21,9 @@ const LEASE: Duration = Duration::from_secs(3);
 fn trace(bed: &Bed, words: &[&str]) -> Process {
     let client = begin(bed, words);
     client
-        .wait_for(PATIENCE, "the trace to begin", || Some(()).filter(|()| client.stderr().contains("tracing:")))
+        .wait_for(PATIENCE, "the trace to begin", || {
+            Some(()).filter(|()| client.stderr().contains("tracing:"))
+        })
         .unwrap();
     client
 }
@@ -140,7 +144,10 @@ fn the_steps_of_live_packets_are_those_that_explain_has() {
     assert!(is_named || is_said, "{}", told[0]);
     assert_eq!(told[2]["verdict"], "drop", "{}", told[2]);
     assert_eq!(until_ordinary(&bed, LEASE), before, "the program of before, and no other one");
-    assert_eq!(bed.status().unwrap().problems.iter().filter(|it| it.code.as_str() == "trace-left").count(), 0);
+    assert_eq!(
+        bed.status().unwrap().problems.iter().filter(|it| it.code.as_str() == "trace-left").count(),
+        0
+    );
 }
 
 #[test]
@@ -153,7 +160,10 @@ fn a_trace_is_bounded_and_one_at_a_time() {
     let client = trace(&bed, &["-n", "3", "--to", "203.0.113.10", "--for", "2m", "--json"]);
     assert!(ordinary(&bed).is_none());
     let refused = bed.ask(&["trace"]).unwrap();
-    assert!(refused.status.code() == Some(1) && refused.complaint.contains("one trace runs at a time"), "{refused:?}");
+    assert!(
+        refused.status.code() == Some(1) && refused.complaint.contains("one trace runs at a time"),
+        "{refused:?}"
+    );
     let refused = bed.ask(&["trace", "--pin", "nobody", "--json"]).unwrap();
     assert!(!refused.status.success(), "{refused:?}");
     assert_eq!(bed.send(10, MAIL_PORT, US, Family::V4).unwrap(), 0);
@@ -252,6 +262,7 @@ fn counters_are_exact_over_the_swap_and_a_daemon_that_ends_swaps_back() {
     });
     assert!(sent > 1000, "{sent}");
     assert_eq!((dropped(&bed), bed.arrived(US, Family::V4).unwrap()), (sent, 0));
+    drop(socket);
     // A daemon that ends puts the ordinary programs back itself.
     let _client = trace(&bed, &["-n", "1000", "--for", "5m"]);
     assert!(ordinary(&bed).is_none());

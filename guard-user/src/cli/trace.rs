@@ -102,7 +102,7 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
             return Err(unexpected(&words.socket).into());
         };
         if is_on && !was_on {
-            writeln!(complaints, "tracing: at most {} packets, for {} s", args.count, args.seconds)?;
+            writeln!(complaints, "tracing: {} at most, for {} s", packets_words(args.count), args.seconds)?;
         }
         was_on |= is_on;
         for traced in &packets {
@@ -141,16 +141,21 @@ fn over((was_on, told, taken, missing): (bool, u64, u64, u64), complaints: &mut 
     let lost = taken.saturating_sub(told);
     match (told, lost) {
         (0, 0) => writeln!(complaints, "the trace is over: no packet was judged that was asked for")?,
-        (told, 0) => writeln!(complaints, "the trace is over: {told} packets")?,
+        (told, 0) => writeln!(complaints, "the trace is over: {}", packets_words(told))?,
         (told, lost) => writeln!(
             complaints,
-            "the trace is over: {told} packets; {lost} more were counted, and the log had no room for them"
+            "the trace is over: {}; {lost} more were counted, and the log had no room for them",
+            packets_words(told)
         )?,
     }
     if missing > 0 {
         writeln!(complaints, "{missing} steps of these packets were not kept")?;
     }
     Ok(if lost > 0 || missing > 0 { Exit::Failed } else { Exit::Ok })
+}
+
+fn packets_words(count: u64) -> String {
+    format!("{count} packet{}", if count == 1 { "" } else { "s" })
 }
 
 /// Begins a trace and takes what is told, until it is over or nobody wants it.
@@ -179,7 +184,8 @@ struct Words {
 impl Words {
     /// Those of the generation that is live.
     fn of(config: &Path) -> Result<Self> {
-        let checked = inputs::load_config(config, false).map_err(|error| CliError::document(error.to_string()))?;
+        let checked =
+            inputs::load_config(config, false).map_err(|error| CliError::document(error.to_string()))?;
         let socket = checked.policy.control.socket.clone();
         let mut status = status(&socket)?;
         for _ in 0..TRIES {
@@ -306,6 +312,7 @@ mod tests {
         assert!(exit == Ok(Exit::Failed) && text.contains("2 more were counted"), "{text}");
         let (exit, text) = said((true, 3, 3, 4));
         assert!(exit == Ok(Exit::Failed) && text.contains("4 steps"), "{text}");
+        assert_eq!(said((true, 1, 1, 0)).1, "the trace is over: 1 packet\n");
         assert!(said((true, 0, 0, 0)).1.contains("no packet was judged"));
         assert!(said((false, 0, 0, 0)).0.unwrap_err().contains("nothing was traced"));
     }

@@ -42,9 +42,9 @@ mod shared;
 pub mod socket;
 pub mod status;
 mod streams;
-pub mod trace;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod users;
 mod wire;
 

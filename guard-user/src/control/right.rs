@@ -237,7 +237,8 @@ mod tests {
     /// Every right against every request.
     #[test]
     fn each_right_lets_do_just_what_it_says() {
-        const VIEW: &[&str] = &["status", "events", "trace", "exemption-list", "exemption-show", "audit", "report"];
+        const VIEW: &[&str] =
+            &["status", "events", "trace", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",

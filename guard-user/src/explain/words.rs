@@ -223,7 +223,9 @@ impl Renderer<'_> {
             let (name, budget) = (&rule.name, rule.bytes_per_minute.unwrap_or_default());
             Some(match is_left {
                 true if self.from.is_live => {
-                    format!("of the {budget} bytes a minute that the rule \"{name}\" lets pass, enough were left")
+                    format!(
+                        "of the {budget} bytes a minute that the rule \"{name}\" lets pass, enough were left"
+                    )
                 }
                 true => format!(
                     "of the {budget} bytes a minute that the rule \"{name}\" lets pass, those are taken to be left that no \

@@ -4,50 +4,57 @@
 //! closes waits for it.
 
 use std::io;
-use std::thread::JoinHandle;
 
 use guard_common::abi::traced::TraceTarget;
 
-use super::traced::{Prepared, TraceReader};
-use super::{KernelError, LinuxKernel, TraceRecords};
+use super::api::{Told, Tracing};
+use super::traced::{LiveTrace, Prepared, TraceReader};
+use super::{KernelError, LinuxKernel, swap};
 
-/// What came of a look at a trace.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Told {
-    /// Whether the tracing programs are on the interfaces. Before that nothing is logged.
-    pub is_on: bool,
-    /// How many packets were logged since they are, or found no room in the log.
-    pub taken: u64,
-    /// Those that were told to their end since the last look.
-    pub packets: Vec<TraceRecords>,
-}
+/// The tracing programs, as they were built with this binary.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-trace-ebpf"));
 
-/// Has the programs tell how they judge live packets.
-pub trait Tracing {
-    /// Sets which packets are told of and until when, and takes what was told since the last call. The first call has the
-    /// tracing programs loaded; one that finds them loaded puts them in the place of the ordinary ones.
+impl LinuxKernel {
+    /// Loads the tracing programs over the maps that are live, and sets them to be those that attachments get. They log
+    /// nothing before [`TraceReader::set_target`]. Attachments are swapped by
+    /// [`swap_attachments`](Self::swap_attachments).
     ///
     /// # Errors
-    /// Where the kernel refuses. [`stop_tracing`](Self::stop_tracing) is to follow then.
-    fn trace_packets(&mut self, target: &TraceTarget) -> Result<Told, KernelError>;
+    /// As [`open`](Self::open), where the kernel refuses them; nothing is changed then.
+    pub fn begin_trace(&mut self) -> Result<TraceReader, KernelError> {
+        let prepared = self.trace_loader()()?;
+        self.take_up_trace(prepared)
+    }
 
-    /// Puts the ordinary programs in the place of the tracing ones. To be called again where nothing is traced is no error.
+    /// What loads the tracing programs, on any thread.
+    pub(super) fn trace_loader(&self) -> impl FnOnce() -> Result<Prepared, KernelError> + Send + use<> {
+        let (settings, path) = (self.settings, self.pin_path().to_owned());
+        move || {
+            let mut ebpf = settings.load(OBJECT, &path)?;
+            let reader = TraceReader::of(&mut ebpf)?;
+            Ok(Prepared { alternate: swap::load(ebpf)?, reader })
+        }
+    }
+
+    /// Sets loaded tracing programs to be those that attachments get.
+    pub(super) fn take_up_trace(&mut self, prepared: Prepared) -> Result<TraceReader, KernelError> {
+        self.set_programs(Some(prepared.alternate))?;
+        Ok(prepared.reader)
+    }
+
+    /// Sets the ordinary programs to be those that attachments get again.
     ///
     /// # Errors
-    /// Where an interface still has the tracing program, which judges as the ordinary one does.
-    fn stop_tracing(&mut self) -> Result<(), KernelError>;
-}
+    /// [`KernelError::Load`] where the kernel does not tell the programs' ids.
+    pub fn end_trace(&mut self) -> Result<(), KernelError> {
+        self.set_programs(None)
+    }
 
-/// How far a trace has come.
-#[derive(Debug, Default)]
-pub(super) enum LiveTrace {
-    /// There is none.
-    #[default]
-    Off,
-    /// The verifier has the programs.
-    Loading(JoinHandle<Result<Prepared, KernelError>>),
-    /// They are on the interfaces.
-    On(TraceReader),
+    /// Whether attachments get the tracing programs.
+    #[must_use]
+    pub const fn traces(&self) -> bool {
+        self.alternate.is_some()
+    }
 }
 
 impl Tracing for LinuxKernel {
@@ -70,7 +77,7 @@ impl Tracing for LinuxKernel {
                 let mut reader = self.take_up_trace(prepared)?;
                 reader.set_target(*target)?;
                 self.swap_attachments()?;
-                self.live_trace = LiveTrace::On(reader);
+                self.live_trace = LiveTrace::On(Box::new(reader));
                 Ok(Told { is_on: true, ..Told::default() })
             }
             LiveTrace::On(mut reader) => {

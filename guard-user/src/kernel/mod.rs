@@ -40,8 +40,8 @@ mod kernel_types;
 mod link;
 mod link_type;
 mod linux;
-mod live_trace;
 mod listening;
+mod live_trace;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -86,7 +86,7 @@ use guard_common::packet::Link;
 pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
+    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, Told, Tracing, VolumeTarget,
 };
 pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
@@ -101,7 +101,6 @@ pub use held::Marks;
 pub use high_water::KeptHead;
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
-pub use live_trace::{Told, Tracing};
 pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
@@ -120,12 +119,12 @@ use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
 use kept_maps::KeptMaps;
-use live_trace::LiveTrace;
 use maps::{Found, Maps};
 use observe::Memory;
 use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
+use traced::LiveTrace;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -13,13 +14,9 @@ use guard_common::abi::traced::{
 use guard_common::abi::{Direction, Hook, Outcome};
 use guard_common::packet::{Addr, Layer, Packet, Parsed};
 
+use super::KernelError;
 use super::alternate::Alternate;
 use super::plain::Plain;
-use super::swap;
-use super::{KernelError, LinuxKernel};
-
-/// The tracing programs, as they were built with this binary.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-trace-ebpf"));
 
 /// A packet as the tracing program judged it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,8 +61,20 @@ pub type TraceRecords = Vec<Record>;
 /// The tracing programs, loaded, and the reader of what they log.
 #[derive(Debug)]
 pub(super) struct Prepared {
-    alternate: Alternate,
-    reader: TraceReader,
+    pub(super) alternate: Alternate,
+    pub(super) reader: TraceReader,
+}
+
+/// How far a trace has come.
+#[derive(Debug, Default)]
+pub(super) enum LiveTrace {
+    /// There is none.
+    #[default]
+    Off,
+    /// The verifier has the programs.
+    Loading(JoinHandle<Result<Prepared, KernelError>>),
+    /// They are on the interfaces.
+    On(Box<TraceReader>),
 }
 
 /// Takes aya-log's lines.
@@ -126,6 +135,22 @@ impl AsFd for TraceReader {
 }
 
 impl TraceReader {
+    /// The reader of an object's log.
+    ///
+    /// # Errors
+    /// Where the object lacks a map, or it can't be opened.
+    pub(super) fn of(ebpf: &mut Ebpf) -> Result<Self, KernelError> {
+        let target = taken_map(ebpf, "TRACE_TARGET")?;
+        let taken = taken_map(ebpf, "TRACE_TAKEN")?;
+        let lines = Lines::default();
+        let logger = EbpfLogger::init_with_logger(ebpf, lines.clone()).map_err(|error| KernelError::Map {
+            what: "open",
+            map: "AYA_LOGS",
+            source: std::io::Error::other(error),
+        })?;
+        Ok(Self { logger, lines, target, taken, begun: BTreeMap::new(), malformed: 0 })
+    }
+
     /// Sets which packets are logged, and until when.
     ///
     /// # Errors
@@ -267,55 +292,6 @@ fn assemble(records: &[Record]) -> Option<TracedPacket> {
         },
         missing,
     })
-}
-
-impl LinuxKernel {
-    /// Loads the tracing programs over the maps that are live, and sets them to be those that attachments get. They log
-    /// nothing before [`TraceReader::set_target`]. Attachments are swapped by
-    /// [`swap_attachments`](Self::swap_attachments).
-    ///
-    /// # Errors
-    /// As [`open`](Self::open), where the kernel refuses them; nothing is changed then.
-    pub fn begin_trace(&mut self) -> Result<TraceReader, KernelError> {
-        let prepared = self.trace_loader()()?;
-        self.take_up_trace(prepared)
-    }
-
-    /// What loads the tracing programs, on any thread.
-    pub(super) fn trace_loader(&self) -> impl FnOnce() -> Result<Prepared, KernelError> + Send + use<> {
-        let (settings, path) = (self.settings, self.pin_path().to_owned());
-        move || {
-            let mut ebpf = settings.load(OBJECT, &path)?;
-            let target = taken_map(&mut ebpf, "TRACE_TARGET")?;
-            let taken = taken_map(&mut ebpf, "TRACE_TAKEN")?;
-            let lines = Lines::default();
-            let logger = EbpfLogger::init_with_logger(&mut ebpf, lines.clone()).map_err(|error| {
-                KernelError::Map { what: "open", map: "AYA_LOGS", source: std::io::Error::other(error) }
-            })?;
-            let reader = TraceReader { logger, lines, target, taken, begun: BTreeMap::new(), malformed: 0 };
-            Ok(Prepared { alternate: swap::load(ebpf)?, reader })
-        }
-    }
-
-    /// Sets loaded tracing programs to be those that attachments get.
-    pub(super) fn take_up_trace(&mut self, prepared: Prepared) -> Result<TraceReader, KernelError> {
-        self.set_programs(Some(prepared.alternate))?;
-        Ok(prepared.reader)
-    }
-
-    /// Sets the ordinary programs to be those that attachments get again.
-    ///
-    /// # Errors
-    /// [`KernelError::Load`] where the kernel does not tell the programs' ids.
-    pub fn end_trace(&mut self) -> Result<(), KernelError> {
-        self.set_programs(None)
-    }
-
-    /// Whether attachments get the tracing programs.
-    #[must_use]
-    pub const fn traces(&self) -> bool {
-        self.alternate.is_some()
-    }
 }
 
 #[cfg(test)]

@@ -116,7 +116,10 @@ pub(super) fn fault(id: &str, wanted: &TraceWanted, pins: &[Pin]) -> Option<Stri
         return Some(format!("a trace tells of 1 to {MOST_PACKETS} packets, and not of {}", wanted.packets));
     }
     if !(1..=MOST_SECONDS).contains(&wanted.seconds) {
-        return Some(format!("a trace goes on for 1 to {MOST_SECONDS} seconds, and not for {}", wanted.seconds));
+        return Some(format!(
+            "a trace goes on for 1 to {MOST_SECONDS} seconds, and not for {}",
+            wanted.seconds
+        ));
     }
     if pins_of(wanted.pin.as_deref(), pins).is_none() {
         let name = wanted.pin.as_deref().unwrap_or_default();

@@ -46,7 +46,8 @@ impl Engine {
                 return self.answer(ticket, Response::error(ErrorKind::Busy, message));
             }
             (None, Some(_)) if self.tracing.is_ending || self.tracing.left.is_some() => {
-                let message = "the ordinary programs are being put back after the last trace: try again in a second";
+                let message =
+                    "the ordinary programs are being put back after the last trace: try again in a second";
                 return self.answer(ticket, Response::error(ErrorKind::Busy, message));
             }
             (None, Some(wanted)) => {

@@ -16,9 +16,12 @@ fn wanted() -> TraceWanted {
     TraceWanted { from: None, to: None, pin: None, packets: 10, seconds: 10 }
 }
 
+/// The number of the host's first interface.
+const FIRST: u64 = 2;
+
 /// A packet of this number on the first interface.
 fn packet(number: u64) -> TraceRecords {
-    vec![[head(number, PACKET, 0), 1, 0, 1, 0], [head(number, OUTCOME, 0), 0, 0, 0, 0]]
+    vec![[head(number, PACKET, 0), 1, 0, FIRST, 0], [head(number, OUTCOME, 0), 0, 0, 0, 0]]
 }
 
 impl World {
