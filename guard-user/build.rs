@@ -1,5 +1,5 @@
 //! Builds the kernel program and puts its object where the library embeds it from: `borderguard-ebpf` in
-//! `OUT_DIR`, and with the feature `bench` also `borderguard-bench-ebpf`.
+//! `OUT_DIR`, `borderguard-trace-ebpf` beside it, and with the feature `bench` also `borderguard-bench-ebpf`.
 //!
 //! The compiler and the linker are those that `cargo xtask setup` wrote to `.tools/ebpf-toolchain`.
 //! `aya_build` takes its settings from the environment of its own process, so this script runs itself once
@@ -19,6 +19,8 @@ use anyhow::{Context as _, Result, bail};
 const OBJECT: &str = "borderguard-ebpf";
 /// The object that only the bench loads.
 const BENCH_OBJECT: &str = "borderguard-bench-ebpf";
+/// The one that takes its place while packets are traced.
+const TRACE_OBJECT: &str = "borderguard-trace-ebpf";
 /// The kernel program's package, seen from this one.
 const PACKAGE_DIR: &str = "../guard-ebpf";
 /// Everything else that the objects are made of.
@@ -48,13 +50,21 @@ fn main() -> ExitCode {
 }
 
 /// The build itself, in the clean environment.
+///
+/// The tracing object is built first and by itself: what it has more is a feature, which the ordinary one must not have.
 fn inner(toolchain: &str) -> Result<()> {
+    build(toolchain, &["trace"])?;
+    build(toolchain, if env::var_os(BENCH).is_some() { &["bench"] } else { &[] })
+}
+
+/// Builds every object that these features of the kernel program's package let be built.
+fn build(toolchain: &str, features: &[&str]) -> Result<()> {
     aya_build::build_ebpf(
         [aya_build::Package {
             name: "guard-ebpf",
             root_dir: PACKAGE_DIR,
             no_default_features: false,
-            features: if env::var_os(BENCH).is_some() { &["bench"] } else { &[] },
+            features,
         }],
         aya_build::Toolchain::Custom(toolchain),
     )
@@ -88,7 +98,7 @@ fn outer() -> Result<()> {
         );
     }
     let bench = wants_bench().then_some(BENCH_OBJECT);
-    for object in [OBJECT].into_iter().chain(bench) {
+    for object in [OBJECT, TRACE_OBJECT].into_iter().chain(bench) {
         let (from, to) = (shared.join(object), out_dir.join(object));
         without_debug_info(&from, &to)
             .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;

@@ -14,6 +14,7 @@ mod nat64;
 mod ports;
 mod relay;
 mod socket;
+pub mod traced;
 mod untagged;
 mod volume;
 

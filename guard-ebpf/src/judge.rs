@@ -1,7 +1,7 @@
 //! One packet's way: copy, parse, judge, exempt, account.
 
 use guard_common::abi::{Canary, Hook, NO_EXEMPTION, Outcome, Place, Process, Provenance, dimension};
-use guard_common::decide::{self, Decision, NoTrace, Wanted};
+use guard_common::decide::{self, Decision, Trace as _, Wanted};
 use guard_common::packet::{self, Fault, Link, Packet, Parsed, contradicts};
 use guard_common::tables::Tables as _;
 use guard_common::verdict::{Reason, Verdict};
@@ -13,6 +13,7 @@ use crate::counters::total;
 use crate::generation::Generation;
 use crate::header::{self, SHORT_LEN};
 use crate::hooks::Source;
+use crate::listener;
 use crate::scratch::{self, Scratch};
 use crate::segments;
 use crate::subprograms;
@@ -69,6 +70,7 @@ fn judge_in<S: Source>(
     if policy.dimensions & dimension::DIRECTION != 0 {
         scratch.provenance.direction = source.direction();
     }
+    listener::begin(number);
     parse(number, link, source, scratch);
     if link as u8 == Link::Raw as u8
         && scratch.parsed == Parsed::Ip.code()
@@ -96,6 +98,7 @@ fn judge_in<S: Source>(
     if hook as u8 == Hook::Ingress as u8 && scratch.outcome.verdict != Verdict::Pass as u8 {
         judge_quoted(number, generation, link, source, scratch);
     }
+    listener::end(number, hook, policy.generation);
     let passes = scratch.outcome.verdict != Verdict::Drop as u8;
     if passes && decide::is_counted_below(hook, policy, scratch.provenance.ifindex, scratch.outcome.tag) {
         return true;
@@ -198,6 +201,7 @@ fn judge_quoted<S: Source>(
     if subprograms::borderguard_quote(number) == 0 {
         return;
     }
+    listener::listener(number).quoted();
     let of_error = scratch.outcome;
     if borderguard_judge(number, generation.live.0) == EXEMPTABLE {
         exempt(number, generation, scratch);
@@ -240,7 +244,7 @@ pub extern "C" fn borderguard_judge(number: u32, live: u32) -> u32 {
         &scratch.packet,
         &tables,
         &scratch.provenance,
-        &mut NoTrace,
+        &mut listener::listener(number),
     );
     scratch.outcome = Outcome::from(decision);
     u32::from(decision.exemptable)
@@ -263,7 +267,7 @@ pub extern "C" fn borderguard_exempt(number: u32, live: u32) -> u32 {
         denied: scratch.outcome.denied,
         bytes: decide::charged(hook, policy, &scratch.provenance, scratch.outcome.tag),
     };
-    match decide::exempt(hook, &scratch.packet, &tables, &wanted, || now, &mut NoTrace) {
+    match decide::exempt(hook, &scratch.packet, &tables, &wanted, || now, &mut listener::listener(number)) {
         Ok(slot) => EXEMPT | u32::from(slot),
         Err(Some(reason)) => reason as u32,
         Err(None) => 0,

@@ -13,6 +13,7 @@ pub mod generation;
 pub mod header;
 pub mod hooks;
 pub mod judge;
+pub mod listener;
 pub mod maps;
 pub mod records;
 pub mod scratch;
@@ -20,5 +21,7 @@ pub mod segments;
 pub mod socket_storage;
 pub mod subprograms;
 pub mod tables;
+#[cfg(feature = "trace")]
+pub mod tracing;
 pub mod untagged;
 pub mod users;

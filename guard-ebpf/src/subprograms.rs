@@ -3,11 +3,12 @@
 //! every call looks the same to it and the ways through one do not multiply with those through the next.
 
 use guard_common::abi::Hook;
-use guard_common::decide::{self, NoTrace, Transfer};
+use guard_common::decide::{self, Transfer};
 use guard_common::packet::{self, Addr, HEADER_LEN, Link, Parsed, segment};
 use guard_common::tables::Accounts;
 
 use crate::generation::Generation;
+use crate::listener::listener;
 use crate::maps::HOST_ADDRESSES;
 use crate::scratch::{self, Scratch};
 use crate::{counters, records, untagged};
@@ -139,7 +140,7 @@ pub extern "C" fn borderguard_failsafe(number: u32, live: u32, bytes: u64) -> u3
     let generation = Generation::of(live);
     match (scratch(number), generation.policy()) {
         (Some(scratch), Some(policy)) => {
-            decide::failsafe(&generation, policy, &scratch.packet, bytes, &mut NoTrace) as u32
+            decide::failsafe(&generation, policy, &scratch.packet, bytes, &mut listener(number)) as u32
         }
         _ => 0,
     }
@@ -235,7 +236,7 @@ pub extern "C" fn borderguard_find_exemption(whole: u64, open: u64, now: u64, by
     let (Some(scratch), Some(policy)) = (scratch(number), generation.policy()) else { return 0 };
     let candidates = &scratch.last_recipient.candidates;
     let take = |slot| borderguard_take(whole, slot, now, bytes);
-    decide::find_exemption(policy, candidates, open, take, &mut NoTrace)
+    decide::find_exemption(policy, candidates, open, take, &mut listener(number))
 }
 
 /// [`records::record`] of the packet and the outcome in the scratch of this number, judged by this generation.

@@ -156,7 +156,7 @@ impl Tables for KernelTables {
         recipient: &Recipient,
         transfer: &Transfer,
         open: u64,
-        _trace: &mut R,
+        trace: &mut R,
     ) -> u32 {
         let Some(scratch) = scratch::get(self.scratch) else { return 0 };
         // SAFETY: the scratch is this program's alone, and nothing else has a reference to this field.
@@ -175,6 +175,7 @@ impl Tables for KernelTables {
         if last.first < MAX_EXEMPTIONS as u32 {
             let answer = decide::take(hook, self, policy, last.first, transfer);
             if answer & decide::FOUND != 0 {
+                trace.exemption(last.first as u16, Ok(()));
                 return answer;
             }
         }

@@ -1,7 +1,8 @@
 //! The loaded program against the same decision on the host: verdict and reason agree for every frame.
 //!
 //! Frames of every rule kind on both hooks come from the packet builder, then thousands that were made of
-//! those by changing, cutting and joining them.
+//! those by changing, cutting and joining them. The tracing programs judge all of it too, and their steps are those of
+//! `explain`, word by word.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 mod support;
@@ -13,6 +14,7 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use guard_common::abi::Hook;
+use guard_common::abi::traced::TraceTarget;
 use guard_common::packet::{Addr, Fault, Link, Parsed, contradicts};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::bpffs::BpfFs;
@@ -23,79 +25,10 @@ use guard_user::config::{self, Policy};
 use guard_user::explain::frames::parse_frame;
 use guard_user::explain::{Explainer, NamedExemption, Surroundings};
 use guard_user::geo::embedded;
-use guard_user::kernel::{KernelError, LinuxKernel};
+use guard_user::kernel::{KernelError, LinuxKernel, TraceReader};
 use support::mutation::Numbers;
 
-const POLICY: &str = r#"approval = "none"
-[host]
-interfaces = ["lo"]
-[geo]
-nat64 = ["2001:db8:64::/96", "2001:db8:6500::/40", "2001:db8:66:100::/56"]
-[[failsafe]]
-name = "ssh"
-local_ports = ["tcp/22"]
-anywhere = true
-[[failsafe]]
-name = "monitoring"
-peers = ["203.0.113.250/32"]
-remote_ports = ["udp/1-1024"]
-[[failsafe]]
-name = "tight"
-peers = ["203.0.113.130/32"]
-remote_ports = ["udp/53"]
-bytes_per_minute = 1
-[[site]]
-name = "dublin"
-jurisdiction = "IE"
-cidrs = ["192.0.2.0/24", "2001:db8:1::/48"]
-[[site]]
-name = "brussels"
-jurisdiction = "BE"
-cidrs = ["198.51.100.0/24", "2001:db8:2::/48"]
-[[site]]
-name = "ashburn"
-jurisdiction = "US"
-cidrs = ["203.0.113.0/24", "2001:db8:3::/48", "2001:db8:2:0:8000::/65"]
-[[pin]]
-name = "mail"
-home = "IE"
-permit = ["EU"]
-action = "drop"
-ingress = "drop"
-[pin.select]
-sources = ["192.0.2.10/32", "2001:db8:1::10/128"]
-ports = ["tcp/143", "sctp/143-200", "udp/143"]
-[[pin]]
-name = "records"
-home = "IE"
-action = "flag"
-ingress = "flag"
-[pin.select]
-sources = ["192.0.2.0/24", "2001:db8:1::/48"]
-interfaces = ["l*"]
-[[pin]]
-name = "backup"
-home = "IE"
-permit = ["US"]
-action = "observe"
-[pin.select]
-marks = ["0x10/0xff"]
-[[pin]]
-name = "host"
-home = "IE"
-action = "flag"
-ingress = "flag"
-[pin.select]
-sources = ["host"]
-ports = ["tcp/25"]
-[[pin]]
-name = "updates"
-home = "IE"
-action = "observe"
-[pin.select]
-ports = ["udp/5"]
-direction = "opened"
-"#;
+const POLICY: &str = include_str!("support/differential.toml");
 
 fn policy() -> Policy {
     let surroundings = config::Surroundings::new(None);
@@ -330,6 +263,8 @@ struct Both {
     explainer: Explainer,
     seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
     refused: u64,
+    /// Reads what the tracing programs say, where they judge.
+    reader: Option<TraceReader>,
 }
 
 impl Both {
@@ -354,6 +289,15 @@ impl Both {
             told.steps
         );
         assert_eq!(by_kernel.bytes, frame.len() as u64, "{hook:?} {link:?} {frame:02x?}");
+        if let Some(reader) = &mut self.reader {
+            let traced = reader.packets();
+            let [traced] = traced.as_slice() else { panic!("{traced:?} for {frame:02x?}") };
+            assert_eq!((traced.missing, traced.hook), (0, hook), "{traced:?}");
+            let by_trace = self.explainer.explain_traced(traced, from).unwrap();
+            assert_eq!(by_trace.steps, told.steps, "{hook:?} {link:?} {frame:02x?}\n{traced:#?}");
+            assert_eq!((by_trace.verdict, by_trace.reason), (told.verdict, told.reason));
+            assert_eq!((traced.generation, u64::from(traced.wire_len)), (1, frame.len() as u64));
+        }
         let lets_through = match hook {
             Hook::Ingress => by_kernel.code == 2,
             _ => by_kernel.code == u32::MAX,
@@ -366,10 +310,21 @@ impl Both {
 #[test]
 #[ignore = "needs root and BPF"]
 fn the_kernel_decides_as_the_host_does() {
+    decides_as_the_host_does("differential", false);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_tracing_programs_decide_as_the_host_does_and_tell_the_same_steps() {
+    decides_as_the_host_does("differential-traced", true);
+}
+
+/// Every frame, by the ordinary programs or by the tracing ones, whose steps are compared too.
+fn decides_as_the_host_does(label: &str, traced: bool) {
     const MUTATED: usize = 6000;
     can_bpf().unwrap();
     let every = every();
-    let pins = BpfFs::new("differential").unwrap();
+    let pins = BpfFs::new(label).unwrap();
     let mut kernel = support::open_to_judge(&pins.path().join("guard")).unwrap();
     let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
     let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
@@ -380,7 +335,13 @@ fn the_kernel_decides_as_the_host_does() {
     let explainer = explainer.with_addresses(addresses.map(Addr::from).into());
     kernel.know_addresses(&explainer.tables().addresses).unwrap();
     kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
-    let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0 };
+    let reader = traced.then(|| {
+        let mut reader = kernel.begin_trace().unwrap();
+        let all = TraceTarget { deadline_ns: u64::MAX, packets: u64::MAX, ..TraceTarget::default() };
+        reader.set_target(all).unwrap();
+        reader
+    });
+    let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0, reader };
     let frames = frames();
     // Leaving without a mark meets every reason; the other ways may leave frames out.
     for (link, frame) in &frames {

@@ -78,6 +78,25 @@ fn the_programs_for_shared_cpus_load_within_their_bounds() {
     assert!(counts.iter().zip(BOUNDS).all(|(found, bound)| found.1 <= bound.1), "{counts:?}");
 }
 
+/// Those that log each step, in the place of the ordinary ones.
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_tracing_programs_load_within_their_bounds() {
+    for cpus in [CpuUse::Exclusive, CpuUse::Shared] {
+        let pins = PinPlace::new("traced");
+        let mut kernel = LinuxKernel::open_for(&pins.path(), cpus).unwrap();
+        let ordinary = kernel.verified_instructions().unwrap();
+        let _reader = kernel.begin_trace().unwrap();
+        let counts = kernel.verified_instructions().unwrap();
+        println!("verified instructions: {counts:?}");
+        assert_ne!(counts[..4], ordinary[..4]);
+        // Each step that is kept is a call more.
+        assert!(counts.iter().take(4).all(|(_, count)| *count <= 300_000), "{counts:?}");
+        kernel.end_trace().unwrap();
+        assert_eq!(kernel.verified_instructions().unwrap(), ordinary);
+    }
+}
+
 /// A time namespace whose boot time is another would shift the windows of exemptions.
 #[test]
 #[ignore = "needs root and BPF"]

@@ -2,7 +2,7 @@
 
 mod carried;
 mod of_event;
-mod told;
+pub(super) mod told;
 
 use std::fs::File;
 use std::io::{self, Write};

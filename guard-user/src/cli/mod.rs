@@ -32,6 +32,7 @@ pub mod table;
 pub mod target;
 mod time_stamp;
 pub mod top;
+pub mod trace;
 mod trail;
 mod verified;
 

@@ -16,6 +16,7 @@
 //! | `status` | | one `status` |
 //! | `events` | `follow`, `limit`, `format` | an `event` for each, oldest first, then `end`; with `follow` no end |
 //! | `flows` | | `flows`, a `flow` for each flow record of the kernel, then `end` |
+//! | `trace` | `id`, `begin` | one `trace` |
 //! | `reload` | | `done`, or an `error` and the old generation stays live |
 //! | `exemption-load` | `document`, `name` | `done` once the kernel judges by it, or an `error` |
 //! | `exemption-list` | | one `exemptions` |
@@ -44,6 +45,7 @@ pub mod status;
 mod streams;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 pub mod users;
 mod wire;
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::error_kind::ErrorKind;
 use super::status::Status;
+pub use super::trace::{TraceWanted, TracedRecords};
 use crate::config::policy::LogFormat;
 use crate::exemption::Summary;
 use crate::exemption::Target;
@@ -47,6 +48,15 @@ pub enum Request {
     CanaryConfirm {
         /// Its number, as the log has it: 16 hexadecimal digits.
         canary: String,
+    },
+    /// How live packets are judged: the first request begins a trace, and each later one of its name keeps it for
+    /// [`TRACE_LEASE`](super::trace::TRACE_LEASE) more and takes what was told meanwhile.
+    Trace {
+        /// Its name, which the client makes: at most 64 bytes.
+        id: String,
+        /// What is traced; without it the trace has begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begin: Option<TraceWanted>,
     },
     /// Take up an exemption.
     ExemptionLoad {
@@ -276,6 +286,19 @@ pub enum Response {
     Status {
         /// All of it.
         status: Box<Status>,
+    },
+    /// To `trace`.
+    Trace {
+        /// Whether the tracing programs are on the interfaces; before that nothing is told.
+        is_on: bool,
+        /// Whether the trace is over: no further request is answered.
+        is_over: bool,
+        /// The generation that is live.
+        generation: u64,
+        /// Packets that were told so far, and those for which the log had no room.
+        taken: u64,
+        /// Those that were told since the last answer, in the order in which they were told.
+        packets: Vec<TracedRecords>,
     },
     /// To `events`: one event, as the line that the log has.
     Event {

@@ -70,6 +70,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Status {} => ("status", Right::View),
         Request::Events { .. } => ("events", Right::View),
         Request::Flows {} => ("flows", Right::View),
+        Request::Trace { .. } => ("trace", Right::View),
         Request::ExemptionList {} => ("exemption-list", Right::View),
         Request::ExemptionShow { .. } => ("exemption-show", Right::View),
         Request::Audit { .. } => ("audit", Right::View),
@@ -154,6 +155,7 @@ mod tests {
                 filter: Default::default(),
             },
             Request::Flows {},
+            Request::Trace { id: String::new(), begin: None },
             Request::ExemptionList {},
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
@@ -238,7 +240,7 @@ mod tests {
     #[test]
     fn each_right_lets_do_just_what_it_says() {
         const VIEW: &[&str] =
-            &["status", "events", "flows", "exemption-list", "exemption-show", "audit", "report"];
+            &["status", "events", "flows", "trace", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
             "audit-checkpoint",
             "audit-config",

@@ -11,7 +11,7 @@ use super::surroundings::Surroundings;
 
 impl Explainer {
     /// What becomes of the call of a process of this host that would send the packet, in a sentence; `None` where there is
-    /// no such call, or none is ever refused.
+    /// no such call, it has been made, or none is ever refused.
     pub(super) fn call(
         &self,
         packet: &Packet,
@@ -21,7 +21,8 @@ impl Explainer {
         let (hook, parsed, verdict) = judged;
         let [layer] = packet.layers() else { return None };
         let is_sent = (hook, parsed) == (Hook::Egress, Parsed::Ip) && !from.is_forwarded;
-        if !self.policy.refuses_calls() || !is_sent || verdict != Verdict::Drop {
+        // The call of one that was sent was not refused.
+        if from.is_live || !self.policy.refuses_calls() || !is_sent || verdict != Verdict::Drop {
             return None;
         }
         let refusing = self.refusing(layer, from);

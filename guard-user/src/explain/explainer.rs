@@ -121,6 +121,20 @@ impl Explainer {
         Ok(self)
     }
 
+    /// The policy that it was compiled of.
+    #[must_use]
+    pub const fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Has it know an interface too of which only packets are told that the kernel judged: for deciding, tables would have
+    /// to have it.
+    pub fn name_interface(&mut self, fact: InterfaceFact) {
+        if self.facts.interfaces.iter().all(|known| known.names.first() != fact.names.first()) {
+            self.facts.interfaces.push(fact);
+        }
+    }
+
     /// Whether exemptions may be open that could not be read.
     #[must_use]
     pub fn has_unread_exemptions(&self) -> bool {

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use guard_common::abi::{Hook, NO_EXEMPTION, Place};
 use guard_common::decide::{Decision, decide, mirror};
-use guard_common::packet::{MAX_LAYERS, Packet, Parsed};
+use guard_common::packet::{Layer, MAX_LAYERS, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::bit_set::in_set;
@@ -44,6 +44,17 @@ impl Explanation {
     }
 }
 
+/// A packet and what was decided for it.
+pub(super) struct Told<'a> {
+    pub(super) hook: Hook,
+    pub(super) parsed: Parsed,
+    /// What was judged: on ingress the answer, of an ICMP error it may be what that quotes.
+    pub(super) judged: &'a Packet,
+    /// The outermost layer of an ICMP error in whose place another packet was judged, as it came in.
+    pub(super) error: Option<&'a Layer>,
+    pub(super) decision: &'a Decision,
+}
+
 impl Explainer {
     /// Decides for a packet at the time `now`, in nanoseconds of `CLOCK_BOOTTIME`, and tells how. The packet
     /// is as the parser read it, on ingress too, where it has no mark and no cgroup yet.
@@ -67,16 +78,25 @@ impl Explainer {
         self.tables().now_ns.store(now, Ordering::Relaxed);
         let mut recorder = Recorder::default();
         let decision = decide(hook, parsed, &judged, self.tables(), &origin, || now, &mut recorder);
+        if decision.quoted {
+            judged = Packet { layers: [packet.quoted; MAX_LAYERS], layer_count: 1, hop_count: 0, ..judged };
+        }
+        let error = packet.layers().first().filter(|_| decision.quoted);
+        self.tell(&Told { hook, parsed, judged: &judged, error, decision: &decision }, from, &recorder)
+    }
+
+    /// Tells a decision.
+    pub(super) fn tell(&self, told: &Told<'_>, from: &Surroundings, recorder: &Recorder) -> Explanation {
+        let Told { hook, parsed, judged, error, decision } = *told;
         let (own, of_quoted) = recorder.parts();
         let heard = if decision.quoted { of_quoted } else { own };
         let mut first = Vec::new();
-        if let Some(layer) = packet.layers().first().filter(|_| decision.quoted) {
+        if let Some(layer) = error {
             let says = format!("an ICMP error, {}, judged by the packet that it quotes", LayerWords(layer));
             first.push(Step { step: "flow", says });
-            judged = Packet { layers: [packet.quoted; MAX_LAYERS], layer_count: 1, hop_count: 0, ..judged };
         }
         let (place, destination) = deciding(heard);
-        let renderer = Renderer { explainer: self, hook, packet: &judged, from, decision: &decision };
+        let renderer = Renderer { explainer: self, hook, packet: judged, from, decision };
         first.extend(renderer.steps(parsed, heard));
         Explanation {
             verdict: decision.verdict,
@@ -85,7 +105,7 @@ impl Explainer {
             denied: self.pin_names(decision.denied),
             place,
             destination,
-            exemption: self.exemption_id(&decision),
+            exemption: self.exemption_id(decision),
             steps: first,
         }
     }

@@ -21,6 +21,7 @@ pub mod flow;
 pub mod frames;
 mod judged;
 pub mod kernel_copy;
+mod live;
 mod places;
 mod recorded;
 mod selectors;

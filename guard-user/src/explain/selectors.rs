@@ -20,15 +20,30 @@ pub(super) struct At<'a> {
 }
 
 /// The values that match, one text for each dimension that the pin uses; or the first dimension that
-/// does not match.
+/// does not match. `matches` is what was decided: of a live packet not all that was known is told.
 pub(super) fn look(
     pin: &Pin,
     layer: Option<&Layer>,
     from: &Surroundings,
     at: At<'_>,
+    matches: bool,
 ) -> Result<Vec<String>, String> {
     let select = &pin.select;
     let mut matched = Vec::new();
+    // What of a live packet is not told, by which the pin is known.
+    let mut untold = Vec::new();
+    let mut is_untold = |what: &str, values: &[String], is_given: bool| {
+        let is_untold = from.is_live && !is_given && !values.is_empty();
+        if is_untold {
+            untold.push(format!("the {what} is {}", any_of(values)));
+        }
+        is_untold
+    };
+    let of_cgroups = is_untold("cgroup", &select.cgroups, from.cgroup.is_some());
+    let users: Vec<String> = select.users.iter().map(|user| user.text.clone()).collect();
+    let of_users = is_untold("user", &users, from.user.is_some());
+    let volumes: Vec<String> = select.volumes.iter().map(|path| path.display().to_string()).collect();
+    let of_volumes = is_untold("volume", &volumes, !from.volumes.is_empty());
     if !select.interfaces.is_empty() {
         matched.push(look_at_interfaces(&select.interfaces, from, at)?);
     }
@@ -38,7 +53,7 @@ pub(super) fn look(
             None => return Err(format!("the mark {:#x} is not {}", from.mark, any_of(&select.marks))),
         }
     }
-    if !select.cgroups.is_empty() {
+    if !select.cgroups.is_empty() && !of_cgroups {
         let Some(path) = &from.cgroup else {
             return Err(format!("it selects the cgroup {}, and none is given", any_of(&select.cgroups)));
         };
@@ -47,7 +62,7 @@ pub(super) fn look(
             None => return Err(format!("the cgroup {path} is not in {}", any_of(&select.cgroups))),
         }
     }
-    if !select.users.is_empty() {
+    if !select.users.is_empty() && !of_users {
         let names: Vec<&str> = select.users.iter().map(|user| user.text.as_str()).collect();
         let Some((name, uid)) = &from.user else {
             return Err(format!("it selects the user {}, and none is given", any_of(&names)));
@@ -58,7 +73,7 @@ pub(super) fn look(
             None => return Err(format!("the user {name} is not {}", any_of(&names))),
         }
     }
-    if !select.volumes.is_empty() {
+    if !select.volumes.is_empty() && !of_volumes {
         let names: Vec<_> = select.volumes.iter().map(|path| path.display()).collect();
         match select.volumes.iter().find(|path| from.volumes.contains(path)) {
             Some(path) => matched.push(format!("carries data of the volume {}", path.display())),
@@ -84,15 +99,21 @@ pub(super) fn look(
             }
         });
     }
-    let Some(layer) = layer else { return Ok(matched) };
-    if select.has_sources() {
-        matched.push(look_at_source(pin, layer, from, at)?);
+    if let Some(layer) = layer {
+        if select.has_sources() {
+            matched.push(look_at_source(pin, layer, from, at)?);
+        }
+        if !select.ports.is_empty() {
+            matched.push(look_at_ports(&select.ports, ("source", layer.sport), layer)?);
+        }
+        if !select.remote_ports.is_empty() {
+            matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
+        }
     }
-    if !select.ports.is_empty() {
-        matched.push(look_at_ports(&select.ports, ("source", layer.sport), layer)?);
-    }
-    if !select.remote_ports.is_empty() {
-        matched.push(look_at_ports(&select.remote_ports, ("remote", layer.dport), layer)?);
+    match (untold.is_empty(), matches) {
+        (true, _) => {}
+        (false, true) => matched.extend(untold),
+        (false, false) => return Err(format!("it was not found that {}", untold.join(" and that "))),
     }
     Ok(matched)
 }

@@ -23,6 +23,9 @@ pub struct Surroundings {
     pub volumes: Vec<PathBuf>,
     /// Who opened the connection.
     pub direction: Direction,
+    /// Whether the kernel's program judged it: then it knew the user, the cgroup and the volumes, and what it says does not
+    /// name them.
+    pub is_live: bool,
     /// That process in words, where it is one of this host.
     pub process: Option<String>,
 }

@@ -162,18 +162,18 @@ impl Renderer<'_> {
         match (matching, self.decision.tag >> number & 1) {
             (Some(at), _) => {
                 let inside = if at > 0 { "the packet inside: " } else { "" };
-                let by = selectors::look(pin, Some(layer(self.packet, at)), self.from, at_host)
+                let by = selectors::look(pin, Some(layer(self.packet, at)), self.from, at_host, true)
                     .unwrap_or_default();
                 format!("{title} matches: {inside}{}", by.join(", "))
             }
             (None, 1) => {
-                let by = selectors::look(pin, None, self.from, at_host).unwrap_or_default();
+                let by = selectors::look(pin, None, self.from, at_host, true).unwrap_or_default();
                 let by = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
                 format!("{title} may match{by}: the packet can't be read")
             }
             _ => {
                 let first = self.packet.layers().first().filter(|_| readable);
-                let why = selectors::look(pin, first, self.from, at_host).err().unwrap_or_default();
+                let why = selectors::look(pin, first, self.from, at_host, false).err().unwrap_or_default();
                 format!("{title} does not match: {why}")
             }
         }
@@ -222,6 +222,11 @@ impl Renderer<'_> {
             let rule = self.explainer.policy.failsafe.get(rule as usize)?;
             let (name, budget) = (&rule.name, rule.bytes_per_minute.unwrap_or_default());
             Some(match is_left {
+                true if self.from.is_live => {
+                    format!(
+                        "of the {budget} bytes a minute that the rule \"{name}\" lets pass, enough were left"
+                    )
+                }
                 true => format!(
                     "of the {budget} bytes a minute that the rule \"{name}\" lets pass, those are taken to be left that no \
                      packet here has used: what the kernel has counted is not asked for"

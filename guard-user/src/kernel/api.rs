@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use guard_common::abi::traced::TraceTarget;
 use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, RelayKey};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
-use super::{Counters, Interface, KernelError, Place, Published};
+use super::{Counters, Interface, KernelError, Place, Published, TraceRecords};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -211,8 +212,35 @@ pub struct Observed {
     pub missing_entries: Vec<String>,
 }
 
+/// What came of a look at a trace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Whether the tracing programs are on the interfaces. Before that nothing is logged.
+    pub is_on: bool,
+    /// How many packets were logged since they are, or found no room in the log.
+    pub taken: u64,
+    /// Those that were told to their end since the last look.
+    pub packets: Vec<TraceRecords>,
+}
+
+/// Has the programs tell how they judge live packets.
+pub trait Tracing {
+    /// Sets which packets are told of and until when, and takes what was told since the last call. The first call has the
+    /// tracing programs loaded; one that finds them loaded puts them in the place of the ordinary ones.
+    ///
+    /// # Errors
+    /// Where the kernel refuses. [`stop_tracing`](Self::stop_tracing) is to follow then.
+    fn trace_packets(&mut self, target: &TraceTarget) -> Result<Told, KernelError>;
+
+    /// Puts the ordinary programs in the place of the tracing ones. To be called again where nothing is traced is no error.
+    ///
+    /// # Errors
+    /// Where an interface still has the tracing program, which judges as the ordinary one does.
+    fn stop_tracing(&mut self) -> Result<(), KernelError>;
+}
+
 /// The kernel side of the guard: what may change what the kernel judges. One owner at a time.
-pub trait Kernel: Send {
+pub trait Kernel: Tracing + Send {
     /// Whether the maps were there already when this was opened.
     fn adopted(&self) -> bool;
 

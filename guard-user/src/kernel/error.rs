@@ -310,6 +310,12 @@ pub enum KernelError {
         /// The entry in bpffs.
         entry: String,
     },
+    /// No thread loads the tracing programs.
+    #[error("cannot load the tracing programs: {source}")]
+    TraceLoad {
+        /// The reason.
+        source: io::Error,
+    },
     /// A netlink request failed.
     #[error("cannot {what}: {source}")]
     Netlink {

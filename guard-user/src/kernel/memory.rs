@@ -2,7 +2,9 @@
 //! attachments and entries that they take away, and operations that fail as often as they say.
 
 mod on_cgroups;
+mod operation;
 mod told;
+mod traced;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -13,41 +15,13 @@ use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable, dimensi
 use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
+pub(crate) use operation::Operation;
 use told::Told;
 
 use super::{
     Attachment, BypassTarget, CgroupTarget, Counters, How, Interface, Kernel, KernelError, LinkType,
     Observed, ObservedInterface, Published, Stray,
 };
-
-/// An operation that can be made to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Operation {
-    /// [`Kernel::publish`], before the flip.
-    Publish,
-    /// [`Kernel::publish`], after the flip: the grace period can't be had.
-    Wait,
-    /// [`Kernel::observe`].
-    Observe,
-    /// [`Kernel::attach`].
-    Attach,
-    /// [`Kernel::release`].
-    Release,
-    /// [`Kernel::exemption_uses`].
-    Uses,
-    /// [`Kernel::reset_exemption_use`].
-    Reset,
-    /// [`Kernel::hold`].
-    Hold,
-    /// [`Kernel::restore_entries`].
-    Restore,
-    /// [`Kernel::refuse_bypass`].
-    Bypass,
-    /// [`Kernel::note_sockets`].
-    Sockets,
-    /// What [`Kernel::attach`], [`Kernel::refuse_bypass`], [`Kernel::note_sockets`] and [`Kernel::restore_entries`] say that they have done.
-    NoEffect,
-}
 
 /// What outlives a daemon. Clones are the same kernel.
 #[derive(Clone, Debug, Default)]
@@ -80,6 +54,7 @@ struct State {
     on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
     told: Told,
+    traced: traced::Trace,
 }
 
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,7 @@
 //! network namespace.
 
 mod addresses;
+mod alternate;
 pub mod api;
 mod attach;
 mod bypass;
@@ -40,6 +41,7 @@ mod link;
 mod link_type;
 mod linux;
 mod listening;
+mod live_trace;
 mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -58,11 +60,14 @@ mod restore;
 mod routes;
 pub mod senders;
 mod sending;
+mod settings;
 mod socket_facts;
 pub mod sockets;
 mod spare;
 mod stacked;
+mod swap;
 mod test_run;
+mod traced;
 mod untagged;
 mod view;
 mod volumes;
@@ -72,16 +77,16 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Mutex;
 
+use aya::Ebpf;
 use aya::programs::{ProgramFd, ProgramInfo, SchedClassifier, Xdp};
 use aya::util::KernelVersion;
-use aya::{Ebpf, EbpfLoader};
-use guard_common::abi::{Hook, Live, SHARED_SCRATCHES};
+use guard_common::abi::{Hook, Live};
 use guard_common::packet::Link;
 
 pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, VolumeTarget,
+    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, Told, Tracing, VolumeTarget,
 };
 pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
@@ -100,13 +105,16 @@ pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
 pub use published::Published;
+pub use settings::{CpuUse, FrameSource};
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
 pub use test_run::Judged;
+pub use traced::{TraceReader, TraceRecords, TracedPacket};
 pub use view::View;
 pub use volumes::Mounts;
 
 use addresses::KnownAddresses;
+use alternate::Alternate;
 use folder::Folder;
 use grace::GracePeriod;
 use hooks::program_name;
@@ -114,7 +122,9 @@ use kept_maps::KeptMaps;
 use maps::{Found, Maps};
 use observe::Memory;
 use senders::OnFunctions;
+use settings::Settings;
 use spare::Spare;
+use traced::LiveTrace;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -126,37 +136,15 @@ pub fn bench_object() -> &'static [u8] {
     aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-bench-ebpf"))
 }
 
-/// Whether programs of one hook get in each other's way on a CPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CpuUse {
-    /// A program has its CPU to itself until it ends, but for other hooks.
-    Exclusive,
-    /// Another program of the same hook may run on the CPU before one ends, as on kernels with `PREEMPT_RT`. The
-    /// programs then claim their memory, count by atomic operations, and drop a packet where no memory is free.
-    Shared,
-}
-
-impl CpuUse {
-    /// As it is on the kernel that runs.
-    #[must_use]
-    pub fn of_this_kernel() -> Self {
-        if grace::softirqs_can_be_preempted() { Self::Shared } else { Self::Exclusive }
-    }
-}
-
-/// Which frames programs judge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FrameSource {
-    /// Those of interfaces.
-    Interfaces,
-    /// Those of test runs alone, of which nobody has told the kernel a protocol.
-    TestRuns,
-}
-
 /// The programs, loaded, and the maps, open: the one process that may change what is pinned at a path.
 #[derive(Debug)]
 pub struct LinuxKernel {
     ebpf: Ebpf,
+    /// How objects are loaded.
+    settings: Settings,
+    /// The programs that attachments get in the place of the ordinary ones.
+    alternate: Option<Alternate>,
+    live_trace: LiveTrace,
     view: View,
     adopted: bool,
     live: Live,
@@ -168,7 +156,7 @@ pub struct LinuxKernel {
     judges_calls: bool,
     /// Test runs, one after the other.
     test_run: Mutex<()>,
-    /// Ids of the loaded programs.
+    /// Ids of the programs that attachments get.
     current: BTreeSet<u32>,
     /// What those at calls do.
     calls: Calls,
@@ -240,24 +228,8 @@ impl LinuxKernel {
         if found == Found::BrokenOff {
             maps::clear(pin_path)?;
         }
-        let shared = u32::from(cpus == CpuUse::Shared);
-        let test_runs = u32::from(frames == FrameSource::TestRuns);
-        // Where it does not tell, the programs that look there are refused.
-        let places = kernel_types::places().map(Option::unwrap_or_default);
-        let mut loader = EbpfLoader::new();
-        loader
-            // No program has places in the kernel's own structs to be put right: those are constants.
-            .btf(None)
-            .default_map_pin_directory(folder::maps(pin_path))
-            .override_global("PREEMPTIBLE", &shared, true)
-            .override_global("TEST_RUNS", &test_runs, true);
-        for ((name, _, _), place) in kernel_types::PLACES.iter().zip(&places) {
-            loader.override_global(name, place, true);
-        }
-        if cpus == CpuUse::Shared {
-            loader.map_max_entries("SCRATCH", SHARED_SCRATCHES * Hook::PACKET_COUNT as u32);
-        }
-        let mut ebpf = loader.load(maps::OBJECT).map_err(loading)?;
+        let settings = Settings { cpus, frames };
+        let mut ebpf = settings.load(maps::OBJECT, pin_path)?;
         load_programs(&mut ebpf)?;
         let refused_on_cgroups = load_on_cgroups(&mut ebpf, calls);
         let maps = Maps::open(pin_path)?;
@@ -282,6 +254,9 @@ impl LinuxKernel {
             on_functions: OnFunctions::default(),
             relay_cgroups: BTreeMap::new(),
             ebpf,
+            settings,
+            alternate: None,
+            live_trace: LiveTrace::default(),
             view,
             adopted,
             live,
@@ -335,7 +310,11 @@ impl LinuxKernel {
         let of_cgroups =
             CgroupHook::ALL.into_iter().filter(|hook| !self.refused_on_cgroups.contains_key(hook));
         let of_cgroups = of_cgroups.map(|hook| (hook.name(), hook.program(self.calls)));
-        for (name, program) in hooks::programs().map(|name| (name, name)).chain(of_cgroups) {
+        for name in hooks::programs() {
+            let count = info(self.programs(), name)?.verified_instruction_count();
+            counts.extend(count.map(|count| (name, count)));
+        }
+        for (name, program) in of_cgroups {
             let count = info(&self.ebpf, program)?.verified_instruction_count();
             counts.extend(count.map(|count| (name, count)));
         }
@@ -344,7 +323,7 @@ impl LinuxKernel {
 
     fn classifier(&self, link: Link) -> Result<&SchedClassifier, KernelError> {
         let name = program_name(Hook::Egress, link);
-        self.ebpf
+        self.programs()
             .program(name)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| missing_program(name))
@@ -352,7 +331,7 @@ impl LinuxKernel {
 
     fn xdp(&self, link: Link) -> Result<&Xdp, KernelError> {
         let name = program_name(Hook::Ingress, link);
-        self.ebpf
+        self.programs()
             .program(name)
             .and_then(|program| program.try_into().ok())
             .ok_or_else(|| missing_program(name))
@@ -368,7 +347,7 @@ impl LinuxKernel {
     }
 
     fn program_id(&self, hook: Hook, link: Link) -> Result<u32, KernelError> {
-        Ok(info(&self.ebpf, program_name(hook, link))?.id())
+        Ok(info(self.programs(), program_name(hook, link))?.id())
     }
 }
 
@@ -434,23 +413,6 @@ fn load_on_cgroups(ebpf: &mut Ebpf, calls: Calls) -> BTreeMap<CgroupHook, String
 
 fn missing_program(name: &str) -> KernelError {
     KernelError::Embedded { what: format!("program `{name}`") }
-}
-
-/// Why the object could not be prepared; a missing permission is told apart.
-fn loading(error: aya::EbpfError) -> KernelError {
-    if let aya::EbpfError::MapError(aya::maps::MapError::CreateError { io_error, .. }) = &error
-        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
-    {
-        let source = std::io::Error::from_raw_os_error(code);
-        return KernelError::NotPermitted { what: "create BPF maps".to_owned(), source };
-    }
-    if let aya::EbpfError::BtfError(aya::BtfError::LoadError { io_error, .. }) = &error
-        && let Some(code @ (libc::EPERM | libc::EACCES)) = io_error.raw_os_error()
-    {
-        let source = std::io::Error::from_raw_os_error(code);
-        return KernelError::NotPermitted { what: "load BPF type information".to_owned(), source };
-    }
-    KernelError::Load { source: Box::new(error) }
 }
 
 fn check_version() -> Result<(), KernelError> {

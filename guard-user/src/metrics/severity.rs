@@ -65,6 +65,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::ExemptionOtherHost
         | P::DatabaseStale
         | P::WorkerStuck
+        | P::TraceLeft
         | P::SocketMissing
         | P::MetricsMissing
         | P::GroupsUnresolved

@@ -15,7 +15,7 @@ use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::exemption;
 use crate::exemption::Clocks;
 use crate::explain::frames::fields;
-use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, came_in_by, leaves_by};
+use crate::explain::{Explainer, Explanation, NamedExemption, Quotas, Step, came_in_by, leaves_by};
 use crate::inputs::Inputs;
 use crate::kernel::{Interface, host_addresses};
 use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
@@ -24,7 +24,11 @@ use crate::store::{NamedEntry, Reader, StoreError, kernel_entries};
 pub(super) const WIRE_LEN: u64 = 1514;
 
 /// The tables of this host: config, databases and open exemptions.
-pub(super) fn explainer_of(inputs: Inputs, iface: Option<&str>, in_iface: Option<&str>) -> Result<Explainer> {
+pub(in crate::cli) fn explainer_of(
+    inputs: Inputs,
+    iface: Option<&str>,
+    in_iface: Option<&str>,
+) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
     let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
         true => host_addresses().context("the addresses of this host can't be listed")?,
@@ -37,15 +41,8 @@ pub(super) fn explainer_of(inputs: Inputs, iface: Option<&str>, in_iface: Option
     let named = exemptions.into_iter().map(|(id, kernel)| NamedExemption { id, kernel }).collect();
     let leaves = iface.map(leaves_by);
     let came_in = in_iface.filter(|_| in_iface != iface).map(came_in_by);
-    let mut interfaces: Vec<InterfaceFact> = leaves.into_iter().chain(came_in).collect();
-    if NeedsInterfaces::of(&inputs.policy) != NeedsInterfaces::Nothing {
-        for fact in &mut interfaces {
-            let name = fact.names.first().map_or("", String::as_str);
-            let below = Interface::below(name).context("what is below the interface is not known")?;
-            fact.names.extend(below.names);
-            fact.loops_back = below.loops_back;
-        }
-    }
+    let interfaces = leaves.into_iter().chain(came_in).map(|fact| with_below(fact, &inputs.policy));
+    let interfaces = interfaces.collect::<Result<Vec<InterfaceFact>>>()?;
     let explainer = Explainer::new(inputs.policy, inputs.database, named, None)
         .and_then(|explainer| explainer.with_interfaces(interfaces))
         .map_err(|error| CliError::bad_input(error.to_string()))?
@@ -55,6 +52,17 @@ pub(super) fn explainer_of(inputs: Inputs, iface: Option<&str>, in_iface: Option
         Some(why) => explainer.with_unread_exemptions(why),
         None => explainer,
     })
+}
+
+/// The interface with what is below it, where the policy asks for that.
+pub(in crate::cli) fn with_below(mut fact: InterfaceFact, policy: &Policy) -> Result<InterfaceFact> {
+    if NeedsInterfaces::of(policy) != NeedsInterfaces::Nothing {
+        let name = fact.names.first().map_or("", String::as_str);
+        let below = Interface::below(name).context("what is below the interface is not known")?;
+        fact.names.extend(below.names);
+        fact.loops_back = below.loops_back;
+    }
+    Ok(fact)
 }
 
 /// The exemptions that are open on this host with their ids, and who says what is left of their quotas: the daemon is
@@ -99,8 +107,13 @@ pub(super) fn tell(
         object.insert("steps".to_owned(), json!(explained.steps));
         return Ok(writeln!(out, "{}", serde_json::Value::Object(object))?);
     }
+    tell_steps(&explained.steps, out)
+}
+
+/// Writes steps, a line each.
+pub(in crate::cli) fn tell_steps(steps: &[Step], out: &mut impl Write) -> Result<()> {
     let mut last = "";
-    for step in &explained.steps {
+    for step in steps {
         let name = if step.step == last { "" } else { step.step };
         writeln!(out, "{name:<10} {}", step.says)?;
         last = step.step;

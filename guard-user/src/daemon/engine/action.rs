@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard_common::abi::traced::TraceTarget;
 use jiff::Timestamp;
 
 use super::basis::{Basis, Geo, Table};
@@ -177,6 +178,10 @@ pub enum KernelJob {
     Forget(Stray),
     /// Make entries in bpffs anew.
     RestoreEntries,
+    /// Tell how these live packets are judged, and what was told since the last look.
+    Trace(TraceTarget),
+    /// Put the ordinary programs in the place of the tracing ones.
+    StopTracing,
     /// Read what exemptions have let through.
     ReadUses,
     /// Set the counts of these slots to zero.

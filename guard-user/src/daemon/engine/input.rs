@@ -20,7 +20,7 @@ use crate::exemption::LawPack;
 use crate::geo::Info;
 use crate::health::Problem;
 use crate::kernel::{
-    Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, UntaggedFlow,
+    Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, Told, UntaggedFlow,
 };
 use crate::store::last_policy::LastPolicy;
 use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, Lost, PinCounts, StoreError};
@@ -100,6 +100,10 @@ pub enum Input {
     },
     /// Entries in bpffs were made anew, or were not.
     Restored(Result<(), String>),
+    /// How live packets were judged that are traced, or why that can't be told.
+    Traced(Result<Told, String>),
+    /// The ordinary programs are in the place of the tracing ones, or are not.
+    TracingStopped(Result<(), String>),
     /// What the kernel has counted for exemptions, by slot.
     Uses(Result<Vec<ExemptionUse>, String>),
     /// The counts of these slots were reset, or were not.

@@ -37,6 +37,7 @@ mod state;
 mod step;
 #[cfg(test)]
 mod tests;
+mod tracing;
 mod tries;
 mod volumes;
 

@@ -22,6 +22,7 @@ use super::quotas::Quotas;
 use super::reads::Reads;
 use super::records::Gap;
 use super::signers::Signers;
+use super::tracing::Tracing;
 use crate::audit::Who;
 use crate::config::policy::{InterfacePattern, Policy};
 use crate::control::protocol::Response;
@@ -76,6 +77,7 @@ pub struct Engine {
     pub(super) loads: Loads,
     pub(super) signers: Signers,
     pub(super) reads: Reads,
+    pub(super) tracing: Tracing,
     pub(super) ending: Ending,
     /// Whether an earlier daemon had left tables in the kernel.
     pub(super) has_taken_over: bool,

@@ -89,6 +89,8 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             Input::Forgotten { stray, result }
         }
         KernelJob::RestoreEntries => Input::Restored(kernel.restore_entries().map_err(text)),
+        KernelJob::Trace(target) => Input::Traced(kernel.trace_packets(&target).map_err(text)),
+        KernelJob::StopTracing => Input::TracingStopped(kernel.stop_tracing().map_err(text)),
         KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
         KernelJob::ResetUses(slots) => {
             let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::{Direction, Hook};
 use guard_common::decide::mirror;
-use guard_common::packet::{Addr, Packet, Parsed};
+use guard_common::packet::{Addr, Layer, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
 
@@ -358,6 +358,7 @@ fn words_agree_with_the_decision_for_any_policy() {
                     user: plain.users.first().map(|uid| (uid.to_string(), *uid)),
                     volumes: carried.map(|fact| fact.volume.path.clone()).collect(),
                     direction: plain.direction,
+                    is_live: false,
                     process: None,
                 };
                 let (parsed, mut packet) = parsed(plain, &Packet::default());
@@ -377,10 +378,18 @@ fn words_agree_with_the_decision_for_any_policy() {
                 }
                 for pin in case.policy.distinct_pins() {
                     let looked_at = plain.hook == Hook::Egress || pin.ingress != Ingress::Off;
+                    // What a trace does not tell of a live packet.
+                    let (cgroup, user, volumes) = Default::default();
+                    let live = Surroundings { is_live: true, cgroup, user, volumes, ..from.clone() };
+                    let at = At { hook: plain.hook, explainer: &explainer };
+                    let look = |way: &Pin, layer: &Layer| {
+                        let found = selectors::look(way, Some(layer), &from, at, false);
+                        let told = selectors::look(way, Some(layer), &live, at, found.is_ok());
+                        assert_eq!(told.is_ok(), found.is_ok(), "{told:?} {found:?}");
+                        found.is_ok()
+                    };
                     let matches = |way: &Pin| {
-                        let at = At { hook: plain.hook, explainer: &explainer };
-                        let mut layers = packet.layers().iter();
-                        layers.any(|layer| selectors::look(way, Some(layer), &from, at).is_ok())
+                        packet.layers().iter().filter(|layer| look(way, layer)).count() > 0
                     };
                     let mut ways = case.policy.pins.iter().filter(|way| way.name == pin.name);
                     let by_words = looked_at && ways.any(matches);

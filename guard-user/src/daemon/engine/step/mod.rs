@@ -25,6 +25,7 @@ mod reconcile;
 mod records;
 mod signers;
 mod status;
+mod tracing;
 
 pub use history::history_settings;
 
@@ -51,6 +52,7 @@ use crate::daemon::engine::quotas::Quotas;
 use crate::daemon::engine::reads::Reads;
 use crate::daemon::engine::signers::Signers;
 use crate::daemon::engine::state::{Begin, Due, Engine, Purpose};
+use crate::daemon::engine::tracing::Tracing;
 use crate::daemon::engine::{
     Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
 };
@@ -93,6 +95,7 @@ impl Engine {
             loads: Loads::default(),
             signers: Signers::default(),
             reads: Reads::default(),
+            tracing: Tracing::default(),
             ending: Ending::default(),
             has_taken_over: generation > 0,
             begun_ns: now.boot_ns,
@@ -146,6 +149,8 @@ impl Engine {
             Input::NotingSet(result) => self.noting_set(result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
+            Input::Traced(told) => self.traced(told, now),
+            Input::TracingStopped(result) => self.tracing_stopped(result),
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::Held { slots, held, result } => self.closings.held(slots, held, result, now),
@@ -190,6 +195,7 @@ impl Engine {
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
             Request::CanaryConfirm { canary } => self.confirm_canary(ticket, &canary),
+            Request::Trace { id, begin } => self.trace(ticket, id, begin, asker.who, now),
             Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run, refused } => {
                 let wanted = match (dry_run, refused) {
@@ -230,6 +236,7 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
+            self.look_at_trace(now);
             self.interfaces.look();
             self.forget_the_start(now);
             self.log_problems(now);

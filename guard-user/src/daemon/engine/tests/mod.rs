@@ -17,4 +17,5 @@ mod record;
 mod reloads;
 mod stacked;
 mod store;
+mod tracing;
 mod world;
