@@ -39,9 +39,9 @@ impl Before {
     }
 
     /// It, where it is known.
-    pub(super) fn known(&self) -> Option<GeoDb> {
+    pub(super) fn known(&self) -> Option<&GeoDb> {
         match self {
-            Self::Is(database) => Some((**database).clone()),
+            Self::Is(database) => Some(database),
             Self::Gone(..) | Self::First => None,
         }
     }

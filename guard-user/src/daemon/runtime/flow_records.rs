@@ -1,6 +1,7 @@
 //! The kernel's flow records with their names, for who asks for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
@@ -10,10 +11,12 @@ use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::kernel::{View, cgroup};
 
-/// Reads them from a view of its own. A name that is not known yet is looked up for the next time.
-pub(super) fn source(view: View, names: SharedNames, users: Names, session: Timestamp) -> Source {
+/// Reads them from a view of its own, which has every map open and so is there for the time of an answer alone. A name that
+/// is not known yet is looked up for the next time.
+pub(super) fn source(pin_path: PathBuf, names: SharedNames, users: Names, session: Timestamp) -> Source {
     Source::new(move || {
         let clock = Clocks::read();
+        let view = View::open(&pin_path).map_err(|error| error.to_string())?;
         let records = view.flows().map_err(|error| error.to_string())?;
         let ids = records.iter().flat_map(|(_, record)| [record.cgroup, record.process.cgroup]);
         let ids: BTreeSet<u64> = ids.filter(|id| *id != 0).collect();

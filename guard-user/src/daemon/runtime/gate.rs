@@ -1,6 +1,5 @@
 //! Whether a config may be taken: one that newly lets anything pass needs the signatures that the config in force asks for.
 
-use std::cell::LazyCell;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -150,13 +149,12 @@ impl InForce {
         (file, spent): (&Path, &KnownSpent),
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
-        before: impl FnOnce() -> Option<GeoDb>,
+        before: Option<&GeoDb>,
     ) -> Result<Option<SignedFile>, LoadFailure> {
         if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
             return Ok(None);
         }
-        let before = before();
-        let in_force = before.as_ref().unwrap_or(database);
+        let in_force = before.unwrap_or(database);
         let has_others = policy.geo.files != self.policy.geo.files;
         let world = |policy, geo| World { policy, geo, exemptions: &[], may_exempt: true };
         let (old, new) =
@@ -280,7 +278,7 @@ pub(super) fn at_start(
     (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
     ((file, observe), spent): ((&Path, bool), &KnownSpent),
     policy: &Policy,
-    (database, before): (impl FnOnce() -> Option<GeoDb>, impl FnOnce() -> Option<GeoDb>),
+    (database, before): (impl FnOnce() -> Option<GeoDb>, Option<&GeoDb>),
 ) -> Result<AtStart, LoadFailure> {
     let folder = state.to_owned();
     let kept = match within(patience, "last-policy", move || InForce::read(&folder)) {
@@ -306,11 +304,9 @@ pub(super) fn at_start(
     }
     let mut held = Held { unheld, none_kept, ..Held::default() };
     let database = if in_force.is_empty() { None } else { database() };
-    // Read once, and where the files differ alone: it may take a while.
-    let last = LazyCell::new(before);
     for in_force in in_force {
         let admitted = match &database {
-            Some(it) => in_force.admit((file, spent), (&candidate, policy), it, || last.clone()),
+            Some(it) => in_force.admit((file, spent), (&candidate, policy), it, before),
             None => Err(bad_input(
                 "no geo database can be read, so that nobody knows what the config opens".to_owned(),
             )),

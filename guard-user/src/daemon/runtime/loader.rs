@@ -105,14 +105,16 @@ fn read(
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
     let read = whole(&policy.geo, &reading.databases)?;
-    let chosen = choose(&policy, read, Before::of(&reading.keeper, PATIENCE), (false, spent));
+    let before = Before::of(&reading.keeper, PATIENCE);
+    let known = before.known().cloned();
+    let chosen = choose(&policy, read, before, (false, spent));
     let state = reading.keeper.state();
     let mut held = chosen.held();
     // One that is gone from the disk while the daemon runs, or was not kept there, is in force all the same.
     let kept = InForce::read(state)?.filter(|it| !it.is(&live));
     for in_force in kept.into_iter().chain(InForce::of(live, "the live config")?) {
-        let before = || reading.keeper.last(PATIENCE).ok().flatten();
-        let admitted = in_force.admit((file, spent), (&candidate, &policy), &chosen.database, before)?;
+        let admitted =
+            in_force.admit((file, spent), (&candidate, &policy), &chosen.database, known.as_ref())?;
         let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
         held.signed.extend(admitted.filter(is_new));
         held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, spent), in_force.unheld()));
@@ -142,10 +144,9 @@ fn hold(
     let candidate = Candidate::of(file, live.bytes, live.observe)?;
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
-    let last_database = || reading.keeper.last(PATIENCE).ok().flatten();
     let choose = |policy: &Policy| {
         let read = whole(&policy.geo, &reading.databases);
-        let read = read.or_else(|failure| last_database().ok_or(failure))?;
+        let read = read.or_else(|failure| reading.keeper.last(PATIENCE).ok().flatten().ok_or(failure))?;
         Ok(choose(policy, read, Before::of(&reading.keeper, PATIENCE), (false, spent)))
     };
     let state = reading.keeper.state();
@@ -153,7 +154,7 @@ fn hold(
     let in_force = InForce::of(last, "the audit trail")?;
     // By no database: the one that is kept now was taken while nobody knew which was in force.
     let admitted = match &in_force {
-        Some(it) => it.admit((file, spent), (&candidate, &policy), &chosen.database, || None),
+        Some(it) => it.admit((file, spent), (&candidate, &policy), &chosen.database, None),
         None => Ok(None),
     };
     let none_was_asked = asks(&policy).is_none();

@@ -161,7 +161,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         (recorded, is_first),
         (given, &spent),
         &policy,
-        (read, || before.known()),
+        (read, before.known()),
     ) {
         Ok(AtStart::Given(held)) => (policy, held),
         Ok(AtStart::InForce(in_force, held)) => (*in_force, held),
@@ -260,12 +260,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         names: users,
         history,
         past: Some(Arc::clone(&sources.past)),
-        flows: Some(flow_records::source(
-            View::open(&pin_path)?,
-            names.clone(),
-            sources.users.clone(),
-            session,
-        )),
+        flows: Some(flow_records::source(pin_path.clone(), names.clone(), sources.users.clone(), session)),
         requests: sender,
     };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;

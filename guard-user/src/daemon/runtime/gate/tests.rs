@@ -55,7 +55,7 @@ impl Bed {
             let candidate = Candidate::read(&file, observe)?;
             let policy = candidate.checked.policy.clone();
             if let Some(in_force) = InForce::read(state)? {
-                in_force.admit((&file, &self.1), (&candidate, &policy), read, || before)?;
+                in_force.admit((&file, &self.1), (&candidate, &policy), read, before.as_ref())?;
             }
             candidate.keep(state, None)
         };
@@ -186,7 +186,8 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
-        let databases = (|| Some(embedded::load()), || Some(embedded::load()));
+        let before = embedded::load();
+        let databases = (|| Some(embedded::load()), Some(&before));
         let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
         let started =
             at_start((state, patience), base, ((&*file, false), &Ok(Spent::default())), &policy, databases)
