@@ -8,6 +8,20 @@ pub fn sha256(bytes: &[u8]) -> String {
     hexadecimal(Sha256::digest(bytes))
 }
 
+/// Returns the 32 bytes of a digest that is written so; `None` where it is not. Capitals are taken too.
+#[must_use]
+pub fn from_hexadecimal(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    let mut bytes = [0; 32];
+    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
 /// Returns two hexadecimal digits in small letters for each byte.
 #[must_use]
 pub fn hexadecimal(bytes: impl AsRef<[u8]>) -> String {

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::chain::Head;
 use crate::approval::{self, AllowedSigners, Approval, Refusal};
+use crate::digest::from_hexadecimal;
 
 /// Bytes of a checkpoint's text.
 pub const CHECKPOINT_BYTES: usize = 1024;
@@ -98,7 +99,7 @@ impl FromStr for Checkpoint {
         let time = field("time").and_then(|text| text.parse().ok()).ok_or(bad("it has no time"))?;
         let sequence =
             field("sequence").and_then(|text| text.parse().ok()).ok_or(bad("it has no sequence"))?;
-        let hash = field("hash").and_then(read_hash).ok_or(bad("it has no hash"))?;
+        let hash = field("hash").and_then(from_hexadecimal).ok_or(bad("it has no hash"))?;
         let checkpoint = Self { host: host.to_owned(), time, head: Head { sequence, hash } };
         // There is one way to write it, so that nothing hides in another.
         if checkpoint.to_string() != text || !host.chars().all(is_host_character) {
@@ -110,16 +111,4 @@ impl FromStr for Checkpoint {
 
 fn is_host_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_')
-}
-
-fn read_hash(text: &str) -> Option<[u8; 32]> {
-    let digits = text.as_bytes();
-    let mut hash = [0; 32];
-    if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(hash)
 }

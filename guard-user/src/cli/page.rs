@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 
 use super::target::Target;
 use crate::config::metrics::Listen;
+use crate::control::client;
 use crate::exit::Exit;
 use crate::live::feed;
 use crate::page::server;
@@ -34,7 +35,7 @@ pub struct Args {
 /// Where this user may not look, or it can't listen there.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let socket = args.target.socket()?;
-    if let Err(error) = feed::status(&socket)
+    if let Err(error) = client::status(&socket)
         && error.exit() == Exit::NotPermitted
     {
         return Err(error.into());

@@ -7,8 +7,7 @@ use anyhow::Result;
 use super::table::{numbers, plain, words, write, write_wrapped};
 use super::target::Target;
 use crate::approval;
-use crate::control::client::{ask, unexpected};
-use crate::control::protocol::{Request, Response};
+use crate::control::client;
 use crate::control::status::{
     BypassStatus, CarriersStatus, ProcessStatus, SocketsStatus, Status, UnplacedStatus, UntaggedStatus,
 };
@@ -40,9 +39,7 @@ pub struct Args {
 /// Where no daemon answers, or `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let socket = args.target.socket()?;
-    let Response::Status { status } = ask(&socket, &Request::Status {})? else {
-        return Err(unexpected(&socket).into());
-    };
+    let status = client::status(&socket)?;
     match args.json {
         true => writeln!(out, "{}", serde_json::to_string(&status)?)?,
         false => write_text(&status, out)?,

@@ -12,8 +12,7 @@ use super::CliError;
 use super::target::Target;
 use crate::config::policy::Policy;
 use crate::config::{self, Surroundings};
-use crate::control::client::{ask, unexpected};
-use crate::control::protocol::{Request, Response};
+use crate::control::client;
 use crate::control::status::{Status, UntaggedFlowStatus};
 use crate::exit::Exit;
 use crate::inputs;
@@ -50,9 +49,7 @@ pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
         inputs::load_config(&file, false).map_err(|error| CliError::document(error.to_string()))?.policy;
     let home = home(args.home.as_deref(), &policy)?;
     let socket = args.target.socket()?;
-    let Response::Status { status } = ask(&socket, &Request::Status {})? else {
-        return Err(unexpected(&socket).into());
-    };
+    let status = client::status(&socket)?;
     let text = suggested(&status, &policy, home, Timestamp::now());
     check(&file, &policy, &text)?;
     out.write_all(text.as_bytes())?;

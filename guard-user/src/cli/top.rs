@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::CliError;
 use super::target::Target;
+use crate::control::client;
 use crate::exit::Exit;
 use crate::live::feed;
 use crate::top::terminal;
@@ -32,7 +33,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     let theme = terminal::theme().map_err(CliError::bad_input)?;
     let socket = args.target.socket()?;
     // Before the terminal is taken: who may not look, or has no daemon, reads why, and a script has its exit code.
-    feed::status(&socket)?;
+    client::status(&socket)?;
     let wanted = feed::Wanted { socket, interval: Duration::from_secs(args.interval), events: EVENTS };
     let news = feed::start(&wanted).context("cannot start the threads that ask the daemon")?;
     terminal::run(&news, theme)?;

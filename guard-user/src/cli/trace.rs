@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 use super::explain::told::{explainer_of, tell_steps, with_below};
 use super::{CliError, DEFAULT_CONFIG};
 use crate::config::values;
-use crate::control::client::{ClientError, ask, unexpected};
+use crate::control::client::{self, ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, TraceWanted, TracedRecords};
-use crate::control::status::Status;
 use crate::control::trace::{MOST_PACKETS, MOST_SECONDS};
 use crate::exemption::Clocks;
 use crate::exit::Exit;
@@ -187,7 +186,7 @@ impl Words {
         let checked =
             inputs::load_config(config, false).map_err(|error| CliError::document(error.to_string()))?;
         let socket = checked.policy.control.socket.clone();
-        let mut status = status(&socket)?;
+        let mut status = client::status(&socket)?;
         for _ in 0..TRIES {
             let mut inputs = inputs::load(config, status.observe)
                 .map_err(|error| CliError::document(error.to_string()))?;
@@ -206,7 +205,7 @@ impl Words {
             }
             let explainer = explainer_of(inputs, None, None)?;
             let before = status.generation;
-            status = self::status(&socket)?;
+            status = client::status(&socket)?;
             if status.generation == before {
                 return Ok(Self { config: config.to_owned(), socket, explainer, generation: before });
             }
@@ -248,13 +247,6 @@ impl Words {
             more(format!("{} of its records are missing: the log had no room for them", packet.missing));
         }
         Ok(Some(explained))
-    }
-}
-
-fn status(socket: &Path) -> Result<Status> {
-    match ask(socket, &Request::Status {})? {
-        Response::Status { status } => Ok(*status),
-        _ => Err(unexpected(socket).into()),
     }
 }
 

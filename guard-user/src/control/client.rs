@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::protocol::{ErrorKind, Request, Response};
+use super::status::Status;
 use super::{ANSWER_TIMEOUT, MAX_RESPONSE_BYTES, STATUS_TIMEOUT, TRANSFER_TIMEOUT};
 use crate::exit::Exit;
 
@@ -235,6 +236,17 @@ pub fn unexpected(socket: &Path) -> ClientError {
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
     let mut exchange = Exchange::begin(socket, request)?;
     exchange.response()?.ok_or_else(|| ClientError::NoAnswer { socket: socket.to_owned() })
+}
+
+/// Asks once for the status.
+///
+/// # Errors
+/// [`ClientError`].
+pub fn status(socket: &Path) -> Result<Box<Status>, ClientError> {
+    match ask(socket, &Request::Status {})? {
+        Response::Status { status } => Ok(status),
+        _ => Err(unexpected(socket)),
+    }
 }
 
 #[cfg(test)]

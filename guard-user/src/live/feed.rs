@@ -2,13 +2,13 @@
 //! daemon was gone.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
-use crate::control::client::{ClientError, Exchange, ask, unexpected};
+use crate::control::client::{ClientError, Exchange, status};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
 use crate::history::Filter;
@@ -43,17 +43,6 @@ pub struct Wanted {
     pub interval: Duration,
     /// How many of the events that are in the daemon's memory come first.
     pub events: usize,
-}
-
-/// Asks once for the status.
-///
-/// # Errors
-/// [`ClientError`].
-pub fn status(socket: &Path) -> Result<Box<Status>, ClientError> {
-    match ask(socket, &Request::Status {})? {
-        Response::Status { status } => Ok(status),
-        _ => Err(unexpected(socket)),
-    }
 }
 
 /// Starts both threads. They end when the receiver is dropped: the one that waits for an event with the next one.

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::audit;
+use crate::digest::from_hexadecimal;
 use crate::exemption::StandingOrder;
 
 /// The file's name in its folder.
@@ -163,7 +164,7 @@ impl Mark {
 
     /// The end of the trail that it is of; `None` where it says none.
     pub(super) fn head(&self) -> Option<audit::Head> {
-        Some(audit::Head { sequence: self.sequence, hash: bytes_of(&self.hash)? })
+        Some(audit::Head { sequence: self.sequence, hash: from_hexadecimal(&self.hash)? })
     }
 
     /// What the kernel has where this is in the file, and this is the end of the trail: another file, also an earlier one with
@@ -175,15 +176,6 @@ impl Mark {
             false => head.pending(&serde_json::to_vec(&self.unsaved).unwrap_or_default()),
         }
     }
-}
-
-/// The bytes that 64 hexadecimal digits are of.
-fn bytes_of(digits: &str) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    for (at, byte) in bytes.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
-    }
-    (digits.len() == 64).then_some(bytes)
 }
 
 /// What is wrong with the file of this folder.

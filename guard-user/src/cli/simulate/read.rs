@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Result;
 use jiff::Timestamp;
 
-use crate::control::client::{Exchange, ask, unexpected};
+use crate::control::client::{self, Exchange};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
 use crate::history::Filter;
@@ -41,9 +41,7 @@ pub(super) fn all(socket: &Path, since: Option<Timestamp>) -> Result<Seen> {
     // The table first: what it forgets meanwhile may be an event by then.
     let live = live(socket, &mut traffic)?;
     let missed = recorded(socket, since, &mut traffic)?;
-    let Response::Status { status } = ask(socket, &Request::Status {})? else {
-        return Err(unexpected(socket).into());
-    };
+    let status = client::status(socket)?;
     let is_permitted = |row: &&crate::control::status::CounterStatus| {
         (row.hook.as_str(), row.verdict.as_str(), row.reason.as_str()) == ("egress", "pass", "permitted")
     };
