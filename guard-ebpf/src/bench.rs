@@ -254,12 +254,4 @@ pub fn bench_trie_v6(_: TcContext) -> i32 {
     TC_ACT_UNSPEC
 }
 
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
+guard_ebpf::object_parts!();

@@ -15,6 +15,7 @@ pub mod hooks;
 pub mod judge;
 pub mod listener;
 pub mod maps;
+pub mod object;
 pub mod records;
 pub mod scratch;
 pub mod segments;

@@ -7,45 +7,20 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::macros::{
-    btf_tracepoint, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, classifier, fentry, fexit, lsm, xdp,
-};
+use aya_ebpf::macros::{btf_tracepoint, cgroup_sock, cgroup_sock_addr, cgroup_sockopt, fentry, fexit, lsm};
 use aya_ebpf::programs::{
     BtfTracePointContext, FEntryContext, FExitContext, LsmContext, SockAddrContext, SockContext,
-    SockoptContext, TcContext, XdpContext,
+    SockoptContext,
 };
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
     MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_go_by_v4, may_go_by_v6,
-    may_set, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices,
-    tc_code, types, used, uses, xdp_code,
+    may_set, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices, types,
+    used, uses,
 };
-use guard_ebpf::judge::judge;
 
-/// What leaves by an interface with Ethernet frames.
-#[classifier]
-pub fn egress(context: TcContext) -> i32 {
-    tc_code(judge(Hook::Egress, Link::Ethernet, &context))
-}
-
-/// What leaves by an interface with bare IP packets (tun, WireGuard, PPP).
-#[classifier]
-pub fn egress_raw(context: TcContext) -> i32 {
-    tc_code(judge(Hook::Egress, Link::Raw, &context))
-}
-
-/// What comes in by an interface with Ethernet frames.
-#[xdp(frags)]
-pub fn ingress(context: XdpContext) -> u32 {
-    xdp_code(judge(Hook::Ingress, Link::Ethernet, &context))
-}
-
-/// What comes in by an interface with bare IP packets.
-#[xdp(frags)]
-pub fn ingress_raw(context: XdpContext) -> u32 {
-    xdp_code(judge(Hook::Ingress, Link::Raw, &context))
-}
+guard_ebpf::packet_programs!();
 
 /// What processes ask of sockets: ways past the hooks above are refused.
 #[cgroup_sockopt(setsockopt)]
@@ -396,14 +371,4 @@ const NO_BUFFERS: i32 = -105;
 /// What programs of sockets that only note answer.
 const ALLOWED: i32 = 1;
 
-/// The licence that the kernel asks for: some helpers are for GPL-compatible programs only.
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
-
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    // The verifier refuses a program in which this loop can be reached.
-    loop {}
-}
+guard_ebpf::object_parts!();
