@@ -10,6 +10,7 @@
 //! - [`user`] does work as another user.
 //! - [`marked`] sees whether marked bytes come to a host.
 //! - [`wire`] counts what a network received, by the kernel's own counters.
+//! - [`resources`] says what a process uses of memory and CPUs.
 //! - [`demo`] is the Dublin demo, which `cargo xtask demo` runs.
 //! - [`pages`] reads pages of the documentation.
 //! - [`privilege`] says whether this process may do any of that.
@@ -36,6 +37,7 @@ pub mod pcap;
 pub mod privilege;
 pub mod proc;
 pub mod program;
+pub mod resources;
 pub mod scratch;
 pub mod service;
 pub mod signing;

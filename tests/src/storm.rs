@@ -1,8 +1,6 @@
 //! A storm of new forbidden flows, as unprivileged processes of the storage host can make it, and how soon what
 //! matters is done meanwhile.
 
-use std::fs::File;
-use std::io::{Read as _, Seek as _};
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -16,6 +14,7 @@ use guard_user::store::Target;
 
 use crate::bed::{Bed, PIN, STORE, UNIT_NICE, US, packets};
 use crate::proc::{Process, retry_until};
+use crate::resources::memory_kib;
 
 /// How long the storm blows while the daemon is asked.
 pub const DURATION: Duration = Duration::from_secs(20);
@@ -153,7 +152,7 @@ pub fn measure(bed: &Bed, sender: &std::path::Path) -> Result<(Storm, Process)> 
         stay_ms,
         status_ms,
         interface_ms,
-        memory_mib: memory(daemon.pid())?,
+        memory_mib: memory_kib(daemon.pid(), "VmHWM")? as f64 / 1024.0,
         log_bytes: (daemon.stdout().len() + daemon.stderr().len()) as u64,
         after,
     };
@@ -241,17 +240,6 @@ fn new_interface(bed: &Bed, view: &View, number: usize) -> Result<f64> {
     let took = soon("the new interface to be guarded", guarded)?;
     store.ip(&["link", "delete", &name])?;
     Ok(millis(took))
-}
-
-/// The largest resident memory of a process so far, MiB.
-fn memory(pid: u32) -> Result<f64> {
-    let mut text = String::new();
-    let mut file = File::open(format!("/proc/{pid}/status"))?;
-    file.rewind()?;
-    file.read_to_string(&mut text)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
-    let kib: f64 = line.split_whitespace().next().context("no number")?.parse()?;
-    Ok(kib / 1024.0)
 }
 
 fn millis(duration: Duration) -> f64 {

@@ -12,6 +12,7 @@ use guard_common::interval::build::GeoImage;
 use guard_common::verdict::Reason;
 use guard_tests::bed::{self, BELGIUM, Bed, CLIENT_PORT, Family, OTHER_PORT, STORE, US};
 use guard_tests::netns::HOST_INTERFACE;
+use guard_tests::resources::memory_kib;
 use guard_user::kernel::{Interface, Kernel as _, LinuxKernel};
 use support::policy;
 
@@ -132,13 +133,6 @@ fn every_packet_meets_one_of_two_generations() {
     assert_eq!(outcomes(&kernel).2, 0, "no third outcome");
 }
 
-/// Resident memory of a process that is of no file, in MiB (proc(5), `RssAnon` of /proc/pid/status).
-fn anonymous_mib(pid: u32) -> u64 {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
 #[test]
 #[ignore = "needs root and BPF"]
 fn the_memory_of_generations_that_are_gone_is_given_back() {
@@ -150,7 +144,7 @@ fn the_memory_of_generations_that_are_gone_is_given_back() {
         bed.status().unwrap();
     }
     // Without a bound on what the allocator keeps it was more than 100 MiB.
-    let used = anonymous_mib(daemon.pid());
+    let used = memory_kib(daemon.pid(), "RssAnon").unwrap() / 1024;
     assert!(used < 32, "{used} MiB");
     daemon.kill(bed::PATIENCE).unwrap();
 }

@@ -12,10 +12,10 @@ use guard_tests::bed::{
 };
 use guard_tests::netns::{HOST_INTERFACE, Netns};
 use guard_tests::proc::{Process, retry_until};
+use guard_tests::resources::stay_on;
 use guard_tests::wire::Received;
 use guard_user::exemption::State;
 use rustix::process::Signal;
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 /// The largest frame of an Ethernet, without its checksum.
 const FULL: u64 = 1514;
@@ -28,13 +28,6 @@ fn cpus() -> usize {
     std::thread::available_parallelism().unwrap().get()
 }
 
-/// Stays on one CPU from now on.
-fn only_on(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).unwrap();
-}
-
 /// Sends to these addresses from several threads on each CPU, datagrams of many sizes over IPv4 and of one over
 /// IPv6, until `until` gives something.
 fn flood<T: Send>(bed: &Bed, to: &[SocketAddr], until: impl FnMut() -> Option<T>) -> T {
@@ -45,7 +38,7 @@ fn flood<T: Send>(bed: &Bed, to: &[SocketAddr], until: impl FnMut() -> Option<T>
         for number in 0..THREADS_ON_EACH * cpus() {
             let (done, sockets) = (&done, &sockets);
             scope.spawn(move || {
-                only_on(number % cpus());
+                stay_on(number % cpus()).unwrap();
                 let payload = [b'm'; 4000];
                 let mut size = 37 * number;
                 while !done.load(Ordering::Relaxed) {
@@ -172,7 +165,7 @@ fn recipients_with_other_ports_share_the_quota() {
         for number in 0..2 * cpus() {
             let (done, socket) = (&done, &socket);
             scope.spawn(move || {
-                only_on(number % cpus());
+                stay_on(number % cpus()).unwrap();
                 let mut size = number;
                 while !done.load(Ordering::Relaxed) {
                     size = (size + 211) % 1472;
@@ -226,7 +219,7 @@ fn large_tcp_segments_are_counted_as_the_packets_that_they_become() {
             .map(|(number, connection)| {
                 connection.server.set_write_timeout(Some(LONG)).unwrap();
                 scope.spawn(move || {
-                    only_on(number % cpus());
+                    stay_on(number % cpus()).unwrap();
                     let bytes = vec![b'm'; 1 << 20];
                     loop {
                         if let Err(error) = (&connection.server).write_all(&bytes) {

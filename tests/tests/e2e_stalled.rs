@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, STORE, US, packets};
 use guard_tests::proc::{Process, retry_until};
 use guard_tests::program;
+use guard_tests::resources::memory_kib;
 use guard_user::control::status::InterfaceStatus;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::pipe::fcntl_setpipe_size;
@@ -92,12 +93,6 @@ fn flood(bed: &Bed, stop: &AtomicBool) -> u64 {
     })
 }
 
-fn resident_kib(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
-}
-
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_flood_of_new_flows_is_counted_and_its_log_is_bounded() {
@@ -137,7 +132,8 @@ fn a_flood_of_new_flows_is_counted_and_its_log_is_bounded() {
     let lost: u64 = status.losses.iter().map(|loss| loss.count).sum();
     let is_told = status.problems.iter().any(|problem| problem.code.as_str() == "events-lost");
     assert!(lost == 0 || is_told, "{lost} lost: {:?}", status.problems);
-    assert!(resident_kib(daemon.pid()) < 300 << 10, "{} KiB", resident_kib(daemon.pid()));
+    let most = memory_kib(daemon.pid(), "VmHWM").unwrap();
+    assert!(most < 300 << 10, "{most} KiB");
     drop(followers);
 
     // The last lines are written at the end.

@@ -13,11 +13,11 @@ use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::Packet;
+use guard_tests::resources::stay_on;
 use guard_user::compile::{HostFacts, InterfaceFact, KernelExemption, policy_table};
 use guard_user::config::{self, Surroundings};
 use guard_user::events::flows::{QUIET_NS, Tracker};
 use guard_user::kernel::{EventReader, Interface, Kernel as _, LinuxKernel, View};
-use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{CLIENT, FrameSocket, PinPlace, STORAGE, add_veth, frame, geo, in_own_network};
 
 /// Another pin's storage.
@@ -60,13 +60,6 @@ fn lost(view: &View, loss: Loss) -> u64 {
     view.lost().unwrap()[loss as usize]
 }
 
-/// Keeps the calling thread on one CPU.
-fn stay_on(cpu: usize) {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    sched_setaffinity(None, &only).unwrap();
-}
-
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_flood_of_one_pin_is_limited_and_hides_no_other_pin() {
@@ -79,7 +72,7 @@ fn a_flood_of_one_pin_is_limited_and_hides_no_other_pin() {
         let mut reader = kernel.events().unwrap();
         let socket = FrameSocket::on("bgk0");
         let frames: Vec<Vec<u8>> = (0..FLOWS).map(|number| flow(STORAGE, number)).collect();
-        stay_on(0);
+        stay_on(0).unwrap();
         let begin = Instant::now();
         for frame in &frames {
             socket.send(frame);
@@ -113,7 +106,7 @@ fn what_many_flows_do_in_a_moment_is_within_the_limit() {
     in_own_network(|| {
         kernel.attach(&Interface::by_name("bgk0").unwrap(), false).unwrap();
         let socket = FrameSocket::on("bgk0");
-        stay_on(0);
+        stay_on(0).unwrap();
         let flows = EVENT_BURST as usize;
         (0..flows).for_each(|number| socket.send(&flow(STORAGE, number)));
         assert_eq!(reader.by_ref().count(), flows);
@@ -138,7 +131,7 @@ fn a_flow_whose_first_packets_meet_is_one_flow() {
             for cpu in 0..cpus {
                 let meet = &meet;
                 scope.spawn(move || {
-                    stay_on(cpu);
+                    stay_on(cpu).unwrap();
                     let socket = FrameSocket::on("bgk0");
                     for round in 0..ROUNDS {
                         let frame = flow(STORAGE, round);

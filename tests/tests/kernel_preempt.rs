@@ -14,15 +14,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use guard_common::abi::{Count, Loss, SHARED_SCRATCHES};
 use guard_common::verdict::Reason;
+use guard_tests::resources::stay_on;
 use guard_user::kernel::{CpuUse, Interface, Kernel as _, LinuxKernel};
-use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{FrameSocket, OTHER, PinPlace, STORAGE, frame, geo, in_own_network, policy};
-
-fn stay_on(cpu: usize) {
-    let mut only = CpuSet::new();
-    only.set(cpu);
-    sched_setaffinity(None, &only).unwrap();
-}
 
 /// Has `tasks` tasks on each of these CPUs send frames, by turns forbidden ones and ones of no pin, and holds every
 /// count against what they sent.
@@ -43,7 +37,7 @@ fn hammer(mut kernel: LinuxKernel, cpus: usize, tasks: usize, frames: u64) {
                 let (begin, frame) = (&begin, if (task / cpus).is_multiple_of(2) { &mail } else { &other });
                 scope.spawn(move || {
                     let socket = FrameSocket::on("bgk0");
-                    stay_on(task % cpus);
+                    stay_on(task % cpus).unwrap();
                     begin.wait();
                     for _ in 0..frames {
                         socket.send(frame);

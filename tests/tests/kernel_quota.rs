@@ -11,11 +11,11 @@ use guard_common::abi::failsafe::minute_at;
 use guard_common::abi::{ExemptionUse, Hook};
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::{Ipv4, Packet};
+use guard_tests::resources::stay_on;
 use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::config::policy::{PortRange, Protocol};
 use guard_user::config::{self, Surroundings};
 use guard_user::exemption::Clocks;
-use rustix::thread::{CpuSet, sched_setaffinity};
 use support::{CLIENT, PinPlace, STORAGE, geo};
 
 /// The slots of both entries, of which the first is the account of both.
@@ -101,9 +101,7 @@ fn all_cpus_at_once_spend_a_quota_of_two_entries_exactly() {
         // One thread on each: nothing interrupts the hook of a CPU by itself.
         for cpu in 0..cpus {
             senders.push(scope.spawn(move || {
-                let mut set = CpuSet::new();
-                set.set(cpu);
-                sched_setaffinity(None, &set).unwrap();
+                stay_on(cpu).unwrap();
                 // So many of each size that every CPU alone would spend it all.
                 for (number, size) in SIZES.into_iter().enumerate() {
                     // A `struct __sk_buff` of zeroes (linux/bpf.h): the wire length is the frame's.
@@ -182,9 +180,7 @@ fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
     std::thread::scope(|scope| {
         for cpu in 0..std::thread::available_parallelism().unwrap().get() {
             scope.spawn(move || {
-                let mut set = CpuSet::new();
-                set.set(cpu);
-                sched_setaffinity(None, &set).unwrap();
+                stay_on(cpu).unwrap();
                 for size in SIZES {
                     let (context, frame) = ([0; 164], frame(PORTS[0], size));
                     let options = TestRunOptions {

@@ -18,6 +18,7 @@ use crate::bpffs::BpfFs;
 use crate::netns::HOST_INTERFACE;
 use crate::proc::Process;
 use crate::program::borderguard;
+use crate::resources::{only, stay_on};
 use crate::storm;
 
 /// Pairs that are timed.
@@ -39,7 +40,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     store.add_address(HOST_INTERFACE, format!("{FROM}/24").parse()?)?;
     let listener = bed.host(BELGIUM)?.run(|| TcpListener::bind(TO))??;
     let before = sched_getaffinity(None)?;
-    sched_setaffinity(None, &only(CONNECTION_CPU)).context("stay on one CPU: the bench needs two")?;
+    stay_on(CONNECTION_CPU).context("the bench needs two CPUs")?;
     let ratios = pairs(&bed, &listener);
     sched_setaffinity(None, &before)?;
     figures.set("storm_beside_ratio", median(ratios?));
@@ -114,12 +115,6 @@ fn beside_the_storm(bed: &Bed, listener: &TcpListener) -> Result<f64> {
 fn pid(process: &Process) -> Result<Pid> {
     let pid = i32::try_from(process.pid()).context("a process has a number that is none")?;
     Pid::from_raw(pid).context("a process has no number")
-}
-
-fn only(cpu: usize) -> CpuSet {
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    set
 }
 
 fn all() -> Result<CpuSet> {

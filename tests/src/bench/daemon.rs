@@ -17,6 +17,7 @@ use crate::cgroup::Cgroup;
 use crate::netns::{HOST_INTERFACE, Host, Lan};
 use crate::proc::{Process, retry_until};
 use crate::program::borderguard;
+use crate::resources::{memory_kib, processor_time};
 use crate::scratch::Scratch;
 use crate::storm;
 
@@ -51,14 +52,7 @@ pub(crate) fn measure(figures: &mut Figures) -> Result<()> {
     let daemon = Process::spawn("borderguard", command)?;
     retry_until(Duration::from_secs(60), "the daemon's socket", || socket.exists().then_some(()))?;
     std::thread::sleep(Duration::from_secs(2));
-    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
-    let kib: f64 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|line| line.split_whitespace().next())
-        .context("no VmRSS in the daemon's status")?
-        .parse()?;
-    figures.set("daemon_rss_mib", kib / 1024.0);
+    figures.set("daemon_rss_mib", memory_kib(daemon.pid(), "VmRSS")? as f64 / 1024.0);
     figures.set("revoke_ms", revoke(&socket)?);
     drop(daemon);
     storm_figures(figures)
@@ -81,16 +75,6 @@ fn storm_figures(figures: &mut Figures) -> Result<()> {
     let used = processor_time(daemon.pid())? - before;
     figures.set("idle_percent", 100.0 * used / begin.elapsed().as_secs_f64());
     Ok(())
-}
-
-/// Seconds of a CPU that a process has used so far, with those of its threads that ended (proc(5), fields 14 and 15 of
-/// /proc/pid/stat).
-fn processor_time(pid: u32) -> Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    // A command's name may have blanks and brackets.
-    let (_, fields) = text.rsplit_once(") ").context("no command in stat")?;
-    let ticks: Vec<u64> = fields.split(' ').skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<u64>() as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Fills the kernel's places for exemptions and revokes some of them: milliseconds from the request to the
