@@ -148,6 +148,8 @@ fn command(record: &Record, out_dir: &Path) -> Result<Command> {
         .env("PATH", env::join_paths(path).context("a folder on PATH has a colon in its name")?)
         // Cargo would have each line of the inner build's progress shown as a warning.
         .env("CARGO_TERM_QUIET", "true")
+        // The workspace's release is made for size.
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
         // A stable compiler takes `-Z build-std` with this alone.
         .env("RUSTC_BOOTSTRAP", "1");
     if wants_bench() {
