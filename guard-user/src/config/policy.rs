@@ -3,7 +3,7 @@
 //! Every value here has passed every check, so nobody needs to look at it with suspicion again: names
 //! are unique, networks have no host bits, groups are resolved to jurisdictions, limits are kept.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +84,21 @@ impl Policy {
             select.volumes.iter().map(|path| select.volume(path)).collect()
         };
         self.pins.iter().flat_map(|pin| of(&pin.select)).collect()
+    }
+
+    /// The numbers of the users that pins select by name, where they were looked up.
+    #[must_use]
+    pub fn named_users(&self) -> BTreeMap<String, u32> {
+        let users = self.pins.iter().flat_map(|pin| &pin.select.users);
+        users.filter(|user| user.is_name()).filter_map(|user| Some((user.text.clone(), user.uid?))).collect()
+    }
+
+    /// Gives users that pins select by name these numbers, where they were not looked up yet.
+    pub fn name_users(&mut self, numbers: &BTreeMap<String, u32>) {
+        let users = self.pins.iter_mut().flat_map(|pin| &mut pin.select.users);
+        for user in users.filter(|user| user.uid.is_none()) {
+            user.uid = numbers.get(&user.text).copied();
+        }
     }
 
     /// Whether an interface of this name is to be guarded.
@@ -442,6 +457,12 @@ pub struct User {
     pub text: String,
     /// The number; `None` for a name that was not looked up yet.
     pub uid: Option<u32>,
+}
+
+impl User {
+    fn is_name(&self) -> bool {
+        self.text.parse::<u32>().is_err()
+    }
 }
 
 /// What cgroups and users are of.

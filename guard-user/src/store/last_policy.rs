@@ -4,6 +4,7 @@
 //! The file is written beside and then renamed, so that a crash leaves the old or the new one, and it ends with a SHA-256
 //! of all before it. A file that is damaged is an error and never used.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -17,8 +18,10 @@ use super::new_file;
 pub const FILE: &str = "policy.last";
 
 /// How every file begins, with the version of its form.
-const MAGIC: &[u8; 22] = b"border guard policy 2\n";
-/// How one begins that an earlier version of this program wrote, which kept no word on why it was held against none.
+const MAGIC: &[u8; 22] = b"border guard policy 3\n";
+/// How one begins that an earlier version of this program wrote, which kept no numbers of users.
+const SECOND_MAGIC: &[u8; 22] = b"border guard policy 2\n";
+/// Likewise one before that, which kept no word on why it was held against none.
 const FIRST_MAGIC: &[u8; 22] = b"border guard policy 1\n";
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -34,7 +37,12 @@ pub struct LastPolicy {
     pub observe: bool,
     /// Why it, or one before it, was held against none, and nobody has signed it since.
     pub unheld: Option<String>,
+    /// The numbers of the users that its pins select by name, as they were looked up when it was taken.
+    pub users: NamedUsers,
 }
+
+/// Numbers of users by their names.
+pub type NamedUsers = BTreeMap<String, u32>;
 
 /// Keeps a config in the place of the one before.
 ///
@@ -46,8 +54,11 @@ pub fn write(state_directory: &Path, policy: &LastPolicy) -> io::Result<()> {
     let mut bytes = MAGIC.to_vec();
     bytes.push(u8::from(policy.observe));
     let unheld = policy.unheld.as_deref().unwrap_or_default().as_bytes();
-    bytes.extend(u32::try_from(unheld.len()).map_err(io::Error::other)?.to_le_bytes());
-    bytes.extend(unheld);
+    let users = serde_json::to_vec(&policy.users)?;
+    for part in [unheld, &users] {
+        bytes.extend(u32::try_from(part.len()).map_err(io::Error::other)?.to_le_bytes());
+        bytes.extend(part);
+    }
     bytes.extend(&policy.bytes);
     let sum = Sha256::digest(&bytes);
     bytes.extend(sum);
@@ -96,14 +107,30 @@ fn parse(bytes: &[u8]) -> Option<LastPolicy> {
     }
     if let Some(first) = content.strip_prefix(FIRST_MAGIC) {
         let (observe, bytes) = first.split_first()?;
-        return Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0, unheld: None });
+        let (bytes, users) = (bytes.to_vec(), NamedUsers::new());
+        return Some(LastPolicy { bytes, observe: *observe != 0, unheld: None, users });
     }
-    let (observe, rest) = content.strip_prefix(MAGIC)?.split_first()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (unheld, bytes) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+    let (rest, has_users) = match content.strip_prefix(MAGIC) {
+        Some(rest) => (rest, true),
+        None => (content.strip_prefix(SECOND_MAGIC)?, false),
+    };
+    let (observe, rest) = rest.split_first()?;
+    let (unheld, mut rest) = part(rest)?;
+    let mut users = NamedUsers::new();
+    if has_users {
+        let (kept, bytes) = part(rest)?;
+        users = serde_json::from_slice(kept).ok()?;
+        rest = bytes;
+    }
     let unheld = String::from_utf8(unheld.to_vec()).ok()?;
     let unheld = (!unheld.is_empty()).then_some(unheld);
-    Some(LastPolicy { bytes: bytes.to_vec(), observe: *observe != 0, unheld })
+    Some(LastPolicy { bytes: rest.to_vec(), observe: *observe != 0, unheld, users })
+}
+
+/// A part with its length before it, and the rest.
+fn part(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    rest.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)
 }
 
 #[cfg(test)]
@@ -118,7 +145,8 @@ mod tests {
         for (bytes, observe, unheld) in
             [("", false, None), ("[host]\n", true, Some("it was gone".to_owned()))]
         {
-            let policy = LastPolicy { bytes: bytes.into(), observe, unheld };
+            let users = unheld.iter().map(|_| ("dovecot".to_owned(), 107)).collect();
+            let policy = LastPolicy { bytes: bytes.into(), observe, unheld, users };
             write(state, &policy).unwrap();
             assert_eq!(read(state).unwrap(), Some(policy));
         }
@@ -131,12 +159,20 @@ mod tests {
             fs::write(state.join(FILE), &whole[..at]).unwrap();
             assert!(read(state).is_err(), "{at} bytes");
         }
-        let mut first = FIRST_MAGIC.to_vec();
-        first.extend(b"\x01[host]\n");
-        let sum = Sha256::digest(&first);
-        fs::write(state.join(FILE), [first.as_slice(), sum.as_slice()].concat()).unwrap();
-        let policy = LastPolicy { bytes: b"[host]\n".to_vec(), observe: true, unheld: None };
-        assert_eq!(read(state).unwrap(), Some(policy), "what an earlier version has kept");
+        let earlier: [(&[u8], &[u8]); 2] =
+            [(FIRST_MAGIC, b"\x01[host]\n"), (SECOND_MAGIC, b"\x01\0\0\0\0[host]\n")];
+        for (magic, rest) in earlier {
+            let content = [magic, rest].concat();
+            let sum = Sha256::digest(&content);
+            fs::write(state.join(FILE), [content.as_slice(), sum.as_slice()].concat()).unwrap();
+            let policy = LastPolicy {
+                bytes: b"[host]\n".to_vec(),
+                observe: true,
+                unheld: None,
+                users: NamedUsers::new(),
+            };
+            assert_eq!(read(state).unwrap(), Some(policy), "what an earlier version has kept");
+        }
         forget(state).unwrap();
         forget(state).unwrap();
         assert_eq!(read(state).unwrap(), None);

@@ -266,7 +266,9 @@ impl Reader {
             return Ok(None);
         };
         let observe = facts.get("observe").and_then(serde_json::Value::as_bool).unwrap_or(false);
-        Ok(Some(LastPolicy { bytes, observe, unheld: word("unheld") }))
+        let users = facts.get("users").cloned().map(serde_json::from_value).transpose();
+        let users = users.map_err(|error| self.damaged(format!("its trail's users: {error}")))?;
+        Ok(Some(LastPolicy { bytes, observe, unheld: word("unheld"), users: users.unwrap_or_default() }))
     }
 
     /// By what the geo database is known that was in force last, and when the newest of each type was built; `None` where none

@@ -19,7 +19,7 @@ use crate::exemption::record::ApprovedBy;
 use crate::geo::GeoDb;
 use crate::inputs;
 use crate::openings::{Change, Openings, World, openings};
-use crate::store::last_policy::{self, LastPolicy};
+use crate::store::last_policy::{self, LastPolicy, NamedUsers};
 use crate::store::{KnownSpent, sha256};
 
 /// A config that was read.
@@ -71,15 +71,20 @@ impl Candidate {
     }
 
     /// Keeps it as the one that the next is held against, where it asks for signatures of that, with why it was held against
-    /// none itself.
+    /// none itself, and the users that it names.
     ///
     /// # Errors
     /// Where the disk refuses.
-    pub(super) fn keep(&self, state: &Path, unheld: Option<String>) -> Result<(), LoadFailure> {
+    pub(super) fn keep(
+        &self,
+        state: &Path,
+        unheld: Option<String>,
+        users: NamedUsers,
+    ) -> Result<(), LoadFailure> {
         let kept = match asks(&self.checked.policy) {
             Some(_) => {
                 let (bytes, observe) = (self.bytes.clone(), self.observe);
-                last_policy::write(state, &LastPolicy { bytes, observe, unheld })
+                last_policy::write(state, &LastPolicy { bytes, observe, unheld, users })
             }
             None => last_policy::forget(state),
         };
@@ -116,7 +121,8 @@ impl InForce {
         let parsed = config::parse(Path::new(last_policy::FILE), &last.bytes, &Surroundings::new(None));
         let mut policy = parsed.map_err(|errors| unusable(at, &errors.to_string()))?.policy;
         policy.host.observe |= last.observe;
-        // Users that are gone meanwhile are compared by their names.
+        policy.name_users(&last.users);
+        // What an earlier version has kept has no numbers; users that are gone meanwhile are compared by their names then.
         let _unknown = inputs::look_up_users(&mut policy);
         let approvals = asks(&policy).cloned();
         Ok(approvals.map(|approvals| Self { last, policy, approvals }))
@@ -124,7 +130,9 @@ impl InForce {
 
     /// Whether it is this one.
     pub(super) fn is(&self, other: &LastPolicy) -> bool {
-        self.last.bytes == other.bytes && self.last.observe == other.observe
+        self.last.bytes == other.bytes
+            && self.last.observe == other.observe
+            && self.policy.named_users() == other.users
     }
 
     /// It as it was kept, and what it says.
@@ -151,7 +159,8 @@ impl InForce {
         database: &GeoDb,
         before: Option<&GeoDb>,
     ) -> Result<Option<SignedFile>, LoadFailure> {
-        if candidate.bytes == self.last.bytes && candidate.observe == self.last.observe {
+        let is_same_text = candidate.bytes == self.last.bytes && candidate.observe == self.last.observe;
+        if is_same_text && policy.named_users() == self.policy.named_users() {
             return Ok(None);
         }
         let in_force = before.unwrap_or(database);
@@ -168,7 +177,8 @@ impl InForce {
         }
         let sha256 = sha256(&candidate.bytes);
         let by = signed(file, (&candidate.bytes, approval::POLICY), &self.approvals, spent);
-        match by.and_then(|by| not_spent(&sha256, spent).map(|()| by)) {
+        let is_new = || if is_same_text { Err(self.other_users(policy)) } else { not_spent(&sha256, spent) };
+        match by.and_then(|by| is_new().map(|()| by)) {
             Ok(by) => {
                 let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
                 info!("the config opens, signed by {}: {found}", names.join(" and "));
@@ -176,6 +186,21 @@ impl InForce {
             }
             Err(why) => Err(self.refusal(file, &found, &why)),
         }
+    }
+
+    /// That the text in force is the same, and its signatures are of a time when its names meant other users.
+    fn other_users(&self, policy: &Policy) -> String {
+        let (before, now) = (self.policy.named_users(), policy.named_users());
+        let others = before.iter().filter_map(|(name, was)| Some((name, was, now.get(name)?)));
+        let others: Vec<String> = others
+            .filter(|(_, was, is)| was != is)
+            .map(|(name, was, is)| format!("{name} was {was} and is {is}"))
+            .collect();
+        format!(
+            "this very text is in force, and its signatures don't cover which users its names are in /etc/passwd ({}): give \
+             the names their numbers back, or change the text, if only by a comment with the date, and have it signed anew",
+            others.join(", ")
+        )
     }
 
     fn refusal(&self, file: &Path, found: &Openings, why: &str) -> LoadFailure {
@@ -323,8 +348,8 @@ pub(super) fn at_start(
         }
     }
     held.unheld = candidate.still_unheld((file, spent), held.unheld.as_deref());
-    let (folder, why) = (state.to_owned(), held.unheld.clone());
-    let kept = within(patience, "last-policy", move || candidate.keep(&folder, why));
+    let (folder, why, users) = (state.to_owned(), held.unheld.clone(), policy.named_users());
+    let kept = within(patience, "last-policy", move || candidate.keep(&folder, why, users));
     // What opens later is held against the one before it then, which opened no more than this one does.
     held.unkept = match kept {
         Ok(Ok(())) => None,

@@ -119,8 +119,9 @@ fn read(
         held.signed.extend(admitted.filter(is_new));
         held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, spent), in_force.unheld()));
     }
+    let users = policy.named_users();
     let prepared = tables(policy, &chosen)?;
-    if let Err(failure) = candidate.keep(state, held.unheld.clone()) {
+    if let Err(failure) = candidate.keep(state, held.unheld.clone(), users) {
         if !held.signed.is_empty() {
             return Err(failure);
         }
@@ -175,11 +176,12 @@ fn hold(
             prepared
         }
         (admitted, in_force) => {
+            let users = policy.named_users();
             let mut prepared = Prepared { warnings, ..tables(policy, &chosen)? };
             prepared.held.signed.extend(admitted?);
             let unheld = in_force.as_ref().and_then(InForce::unheld);
             prepared.held.unheld = candidate.still_unheld((file, spent), unheld);
-            let kept = candidate.keep(state, prepared.held.unheld.clone());
+            let kept = candidate.keep(state, prepared.held.unheld.clone(), users);
             prepared.held.unkept = kept.err().map(|failure| failure.message);
             prepared
         }

@@ -59,6 +59,7 @@ impl Engine {
             bytes: policy.text.to_vec(),
             observe: policy.host.observe,
             unheld: self.config.unheld.clone(),
+            users: policy.named_users(),
         };
         let of_trail = self.config.of_trail.clone();
         self.actions.push(Action::Load { live, spent: self.kept.spent_signatures(), of_trail });
@@ -473,6 +474,10 @@ impl Engine {
         }
         if !database.built.is_empty() {
             facts["database_built"] = json!(database.built);
+        }
+        let users = policy.named_users();
+        if !users.is_empty() {
+            facts["users"] = json!(users);
         }
         facts
     }

@@ -1,9 +1,11 @@
 //! Configs after each other, as a start and reloads hold them.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::approval::POLICY;
 use crate::approval::tests::oracle::{ED25519, OTHER_ED25519, key, sign};
-use crate::geo::{Address, Runs, embedded};
+use crate::geo::{Info, Runs};
 use crate::store::Spent;
 
 /// A state directory, a config file, and the file of allowed signers.
@@ -39,7 +41,13 @@ impl Bed {
 
     /// Takes a config, as a reload does.
     fn reload(&self, text: &str, observe: bool) -> Result<(), String> {
-        self.reload_with(text, observe, (&embedded::load(), Some(embedded::load())))
+        self.reload_with(text, observe, (&small(), Some(small())))
+    }
+
+    /// Likewise, where the name `storage` is the user of this number.
+    fn reload_as(&self, text: &str, uid: u32) -> Result<(), String> {
+        let names = BTreeMap::from([("storage".to_owned(), uid)]);
+        self.take((text, false, &names), (&small(), Some(small())))
     }
 
     /// Likewise, where this database was read, and this one is in force.
@@ -47,17 +55,26 @@ impl Bed {
         &self,
         text: &str,
         observe: bool,
+        databases: (&GeoDb, Option<GeoDb>),
+    ) -> Result<(), String> {
+        self.take((text, observe, &BTreeMap::new()), databases)
+    }
+
+    fn take(
+        &self,
+        (text, observe, names): (&str, bool, &NamedUsers),
         (read, before): (&GeoDb, Option<GeoDb>),
     ) -> Result<(), String> {
         let (state, file) = (self.0.path(), self.0.path().join("policy.toml"));
         std::fs::write(&file, text).unwrap();
         let taken = || {
             let candidate = Candidate::read(&file, observe)?;
-            let policy = candidate.checked.policy.clone();
+            let mut policy = candidate.checked.policy.clone();
+            policy.name_users(names);
             if let Some(in_force) = InForce::read(state)? {
                 in_force.admit((&file, &self.1), (&candidate, &policy), read, before.as_ref())?;
             }
-            candidate.keep(state, None)
+            candidate.keep(state, None, policy.named_users())
         };
         taken().map_err(|failure: LoadFailure| failure.message)
     }
@@ -106,15 +123,51 @@ fn a_revoked_key_signs_no_config() {
     bed.reload(&wide, false).unwrap();
 }
 
+/// Who has root can give a name another number in /etc/passwd, and then what the service sends has no pin.
+#[test]
+fn a_name_that_is_another_user_than_it_was_is_a_change_that_opens() {
+    let bed = Bed::new();
+    let of = |users: &str| {
+        let select = format!("select.ports = [\"tcp/143\"]\nselect.users = [{users}]");
+        bed.config("\"BE\"", ASKED).replace("select.ports = [\"tcp/143\"]", &select)
+    };
+    let text = of("\"storage\", 12");
+    bed.sign(&text, ED25519, POLICY);
+    assert_eq!(bed.reload_as(&text, 107), Ok(()), "the first is compared with nothing");
+    assert_eq!(bed.reload_as(&text, 107), Ok(()), "the same again");
+    let refused = bed.reload_as(&text, 108).unwrap_err();
+    assert!(refused.contains("the pin mail (select.users)"), "{refused}");
+    assert!(refused.contains("don't cover") && refused.contains("(storage was 107 and is 108)"), "{refused}");
+    // By another text, too, until that is signed.
+    let anew = format!("# the service has another user\n{text}");
+    let refused = bed.reload_as(&anew, 108).unwrap_err();
+    assert!(refused.contains("the pin mail (select.users)"), "{refused}");
+    assert_eq!(bed.reload_as(&anew, 107), Ok(()), "the number is back");
+    let again = format!("# once more\n{text}");
+    bed.sign(&again, ED25519, POLICY);
+    assert_eq!(bed.reload_as(&again, 108), Ok(()));
+    assert!(bed.reload_as(&again, 107).is_err(), "and back is another user again");
+    // A name that stands beside the same number is no other user.
+    assert_eq!(bed.reload_as(&of("\"storage\", 12, 108"), 108), Ok(()));
+}
+
+/// A database of some countries: what is compared by all of the embedded one takes seconds here, and is tested elsewhere.
+fn small() -> GeoDb {
+    world(&["IE", "BE", "US", "CN"])
+}
+
 /// A database by which every address is in Ireland.
 fn all_irish() -> GeoDb {
-    fn moved<K: Address>(runs: &Runs<K>) -> Runs<K> {
-        let mut moved = Runs::unknown();
-        runs.iter().for_each(|(start, _)| moved.push(start, "IE".parse().unwrap()));
-        moved
+    world(&["IE"; 4])
+}
+
+fn world(places: &[&str]) -> GeoDb {
+    let (mut v4, mut v6) = (Runs::unknown(), Runs::unknown());
+    for (start, place) in (0x0100_0000_u32..).step_by(0x1000_0000).zip(places) {
+        v4.push(start, place.parse().unwrap());
+        v6.push(u128::from(0x2000_0000 | start >> 4) << 96, place.parse().unwrap());
     }
-    let embedded = embedded::load();
-    GeoDb { v4: moved(&embedded.v4), v6: moved(&embedded.v6), ..embedded }
+    GeoDb { v4, v6, info: Info { source: "a small world".to_owned(), ..Info::default() } }
 }
 
 #[test]
@@ -126,14 +179,14 @@ fn a_database_that_comes_with_a_config_hides_nothing_of_it() {
     let site = "[[site]]\nname = \"dublin\"\njurisdiction = \"IE\"\ncidrs = [\"203.0.113.0/24\"]\n";
     let of_site = narrow.replace("[[pin]]", &format!("{site}[[pin]]"));
     for (text, key) in [(of_site, "site"), (bed.config("\"BE\", \"US\"", ASKED), "permit")] {
-        let refused = bed.reload_with(&text, false, (&irish, Some(embedded::load()))).unwrap_err();
+        let refused = bed.reload_with(&text, false, (&irish, Some(small()))).unwrap_err();
         assert!(refused.contains(&format!("the pin mail ({key})")), "{refused}");
         // Where it is not known which one is in force, any config may open.
         let refused = bed.reload_with(&text, false, (&irish, None)).unwrap_err();
         assert!(refused.contains("the database in force can't be read"), "{refused}");
     }
     let narrower = bed.config("", ASKED);
-    assert_eq!(bed.reload_with(&narrower, false, (&irish, Some(embedded::load()))), Ok(()), "it closes");
+    assert_eq!(bed.reload_with(&narrower, false, (&irish, Some(small()))), Ok(()), "it closes");
 }
 
 #[test]
@@ -186,8 +239,8 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         std::fs::write(&file, text).unwrap();
         let policy = Candidate::read(&file, false).unwrap().checked.policy;
         let patience = Duration::from_secs(10);
-        let before = embedded::load();
-        let databases = (|| Some(embedded::load()), Some(&before));
+        let before = small();
+        let databases = (|| Some(small()), Some(&before));
         let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
         let started =
             at_start((state, patience), base, ((&*file, false), &Ok(Spent::default())), &policy, databases)
@@ -234,7 +287,12 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
     assert_eq!(start(&narrower), "given", "that it was signed once is kept");
     // Where the audit trail has the one in force, removing the file, or damaging it, gains nothing.
     for damage in [None, Some("nonsense")] {
-        let last = LastPolicy { bytes: narrow.clone().into_bytes(), observe: false, unheld: None };
+        let last = LastPolicy {
+            bytes: narrow.clone().into_bytes(),
+            observe: false,
+            unheld: None,
+            users: BTreeMap::new(),
+        };
         *recorded.borrow_mut() = Some(last);
         match damage {
             Some(text) => std::fs::write(state.join(last_policy::FILE), text).unwrap(),

@@ -1,5 +1,7 @@
 //! The worker of the store, over disks that fail.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::audit::{Kind, Record, Who};
 use crate::store::tests::model::ModelDisk;
@@ -87,6 +89,7 @@ fn a_store_that_is_opened_late_and_is_new_makes_the_start_the_first() {
             bytes: b"[host]".to_vec(),
             observe: false,
             unheld: Some("the store can't be opened".to_owned()),
+            users: BTreeMap::new(),
         };
         last_policy::write(&state, &kept).unwrap();
         let late = StoreError::Disk {
