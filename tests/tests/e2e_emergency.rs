@@ -97,6 +97,23 @@ fn an_emergency_that_opened_is_remembered_over_a_restart() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn where_the_store_was_lost_no_emergency_opens_for_what_there_may_have_been() {
+    let story = story("emergency-lost", "");
+    let daemon = story.bed.start(&[]).unwrap();
+    let file = story.written("first", &emergency("first", -1, 30)).unwrap();
+    story.sign(&file, COMPLIANCE).unwrap();
+    story.bed.tell(&["exemption", "load", &file]).unwrap();
+    drop(daemon);
+    fs::remove_file(story.bed.file("state").join("store.redb")).unwrap();
+    for id in ["second", "third"] {
+        let _daemon = story.bed.start(&[]).unwrap();
+        refused(&story, id, &emergency(id, -1, 10), "emergency-again");
+        assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn without_a_quorum_for_it_no_document_is_an_emergency() {
     let story = Story::new("emergency-none").unwrap();
     let _daemon = story.bed.start(&[]).unwrap();

@@ -46,13 +46,13 @@ kinds! {
     Approval = "approval";
     /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
     Signers = "signers";
-    /// An exemption was stayed by an order; its live flows are cut. Where the order is on more than this exemption, the detail has on what: `pin`, `recipient`, `instrument` or `all`. Where it covers nothing that is open, the detail has what it `covers` in the place of a version.
+    /// An exemption was stayed by an order; its live flows are cut. Where the order is on more than this exemption, the detail has on what: `pin`, `recipient`, `instrument` or `all`. Where it covers nothing that is open, the detail has what it `covers` in the place of a version. Where it stands again because a key that had approved its lift is revoked, the detail has the key (`revoked_key`).
     Stay = "stay";
     /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that, and of each exemption that another order still holds (`still_held`). Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.
     Resume = "resume";
     /// An exemption was revoked, for good.
     Revoke = "revoke";
-    /// A legal instrument fell, and with it this exemption; the detail names the instrument.
+    /// A legal instrument fell, and with it this exemption; the detail names the instrument. Where it has fallen again because a key that had approved its restoration is revoked, the detail has the key (`revoked_key`).
     Invalidate = "invalidate";
     /// A key was revoked, and with it this exemption, which it had approved; the detail has the key's fingerprint (`key`), also of a confidential one. Where it had approved nothing that is open, the subject is the fingerprint.
     RevokeKey = "revoke-key";

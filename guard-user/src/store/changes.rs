@@ -4,10 +4,12 @@ use base64ct::{Base64Unpadded, Encoding};
 use jiff::Timestamp;
 use serde_json::{Map, json};
 
+use super::again::Again;
 use super::change::{Change, changed};
 use super::entry::Entry;
 use super::error::WHY_BYTES;
 use super::lifted::Lifted;
+use super::lifted_order::LiftedOrder;
 use super::standing::{Standing, covers};
 use super::tables::ORDERS;
 use super::{Kept, Key, Store, StoreError};
@@ -44,7 +46,13 @@ impl Kept {
             Change::Stay { order } => self.stayed_by(target, order)?,
             Change::Resume { order, .. } => self.held_by_alone(self.order_to_lift(target, order.as_deref())?),
             Change::Revoke { .. } | Change::Invalidate { .. } => self.closed_by(target)?,
-            Change::RevokeKey { why } => self.approved_by(target, why)?,
+            Change::RevokeKey { why } => {
+                let mut keys = self.approved_by(target, why)?;
+                let again = self.held_again(&self.to_stand_again(target.name()));
+                let others: Vec<Key> = again.into_iter().filter(|key| !keys.contains(key)).collect();
+                keys.extend(others);
+                keys
+            }
         };
         for key in &keys {
             if let Some(entry) = self.entry(key) {
@@ -230,7 +238,12 @@ impl Store {
             GivenReason { at: now, what, why, order, still_held, on }
         };
         let (mut records, mut lines) = (Vec::new(), Vec::new());
-        for key in keys.iter().filter(|_| !is_repeated) {
+        // Of a key that is revoked: what it approved itself. What it lifted an order off is stayed by that again.
+        let closed = match change {
+            Change::RevokeKey { why } => Some(self.kept.approved_by(target, why)?),
+            _ => None,
+        };
+        for key in closed.as_ref().unwrap_or(&keys).iter().filter(|_| !is_repeated) {
             let slots = slots.next().unwrap_or_default();
             // One that is only to be kept is written with everything else that the disk did not take.
             let Some(entry) = self.kept.entry(key).filter(|entry| !change.is_repeated_for(entry)) else {
@@ -239,22 +252,8 @@ impl Store {
             let mut record = changed(entry, change, slots, (now, who.uid));
             record.reasons.push(reason(false));
             records.push((key.clone(), record));
-            // What cannot be read may be confidential.
-            let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
-            let mut detail = match (confidential, target) {
-                (true, _) => json!({"why_sha256": sha256(change.why().as_bytes())}),
-                (false, Target::Id(_)) => json!({}),
-                (false, _) => json!({target.kind(): target.name()}),
-            };
-            // A fingerprint is no text of the exemption: the trail has it with each approval too.
-            if let Target::Key(fingerprint) = target {
-                detail[target.kind()] = fingerprint.clone().into();
-            }
-            if let (Some(lifted), false) = (&lifted, confidential) {
-                detail["order"] = lifted.order.clone().into();
-            }
-            let why = if confidential { HIDDEN } else { change.why() };
-            lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
+            let order = lifted.as_ref().map(|lifted| lifted.order.as_str());
+            lines.push(Kept::change_line((key, entry), (target, change), order, (who, now)));
         }
         // The record of what another order still holds has each lift as well.
         let held = lifted.as_ref().map(|order| self.kept.held_by_others(order)).unwrap_or_default();
@@ -274,10 +273,14 @@ impl Store {
             let why = if confidential { HIDDEN } else { change.why() };
             lines.push(Self::record_of(change.kind(), key, who, now, why, detail));
         }
-        if keys.is_empty() && held.is_empty() && !is_repeated {
+        if closed.as_ref().unwrap_or(&keys).is_empty() && held.is_empty() && !is_repeated {
             let order = lifted.as_ref().map(|lifted| lifted.order.as_str());
             lines.push(self.kept.order_record(target, change, order, (who, now)));
         }
+        let again = match change {
+            Change::RevokeKey { .. } => self.kept.again(target.name(), &records, (who, now)),
+            _ => Again::default(),
+        };
         let given = match change {
             Change::Stay { order } if !is_repeated => Some(StandingOrder::new(target, order, (now, who.uid))),
             // Nothing that rests on a name like it is loaded any more.
@@ -288,12 +291,17 @@ impl Store {
             Change::RevokeKey { why } => Some(StandingOrder::revoked_key(target.name(), why, (now, who.uid))),
             _ => None,
         };
+        let given: Vec<StandingOrder> = given.into_iter().chain(again.orders).collect();
+        records.extend(again.records);
+        lines.extend(again.lines);
+        let by = document.map(|it| it.by.as_slice()).unwrap_or_default();
+        let now_lifted = lifted.as_ref().map(|order| LiftedOrder::new(order, by));
         if let Some(document) = document {
             lines.iter_mut().for_each(|line| document.add_to(&mut line.detail));
         }
         let kept = self.commit(&records, lines.clone(), |batch| {
             let mut orders = batch.open_table(ORDERS)?;
-            if let Some(order) = &given {
+            for order in &given {
                 let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
                 orders.insert(order.row().as_str(), bytes.as_slice())?;
             }
@@ -301,9 +309,10 @@ impl Store {
                 orders.remove(row.as_str())?;
             }
             drop(orders);
+            now_lifted.as_ref().map_or(Ok(()), |it| it.keep(batch))?;
             document.map_or(Ok(()), |document| document.keep(batch))
         });
-        if let Some(order) = given {
+        for order in given {
             let unsaved = kept.is_err();
             self.kept.inner_mut().orders.insert(order.row(), Standing { order, unsaved });
         }
@@ -311,7 +320,9 @@ impl Store {
             if kept.is_err() {
                 return kept.map(|()| keys);
             }
-            self.kept.inner_mut().orders.retain(|_, it| it.order != order);
+            let inner = self.kept.inner_mut();
+            inner.orders.retain(|_, it| it.order != order);
+            inner.lifted.extend(now_lifted.map(|it| (it.row(), it)));
         }
         self.take_closings(records, lines, kept.is_ok());
         kept.map(|()| keys)
@@ -356,8 +367,33 @@ impl Store {
 }
 
 impl Kept {
+    /// The line of the trail for a change that is made to an exemption. `lifted` is the order that it lifts.
+    pub(super) fn change_line(
+        (key, entry): (&Key, &Entry),
+        (target, change): (&Target, &Change),
+        lifted: Option<&str>,
+        (who, now): (&Who, Timestamp),
+    ) -> audit::Record {
+        // What cannot be read may be confidential.
+        let confidential = entry.document.as_ref().is_none_or(|document| document.confidential);
+        let mut detail = match (confidential, target) {
+            (true, _) => json!({"why_sha256": sha256(change.why().as_bytes())}),
+            (false, Target::Id(_)) => json!({}),
+            (false, _) => json!({target.kind(): target.name()}),
+        };
+        // A fingerprint is no text of the exemption: the trail has it with each approval too.
+        if let Target::Key(fingerprint) = target {
+            detail[target.kind()] = fingerprint.clone().into();
+        }
+        if let (Some(order), false) = (lifted, confidential) {
+            detail["order"] = order.into();
+        }
+        let why = if confidential { HIDDEN } else { change.why() };
+        Store::record_of(change.kind(), key, who, now, why, detail)
+    }
+
     /// The line of the trail for an order, given or lifted, that changes nothing which is loaded.
-    fn order_record(
+    pub(super) fn order_record(
         &self,
         target: &Target,
         change: &Change,

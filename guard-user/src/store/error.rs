@@ -156,7 +156,7 @@ pub enum StoreError {
     /// The key that is to be revoked is nobody's that is known here.
     #[error(
         "no allowed signer has the key {fingerprint}, and it approved nothing that was ever loaded: look at the fingerprint. \
-         {}. With --unknown it is revoked all the same, and approves nothing later",
+         {}, as the file was some seconds ago. With --unknown it is revoked all the same, and approves nothing later",
         signers_words(signers)
     )]
     UnknownKey {
@@ -429,6 +429,17 @@ pub enum ApprovalError {
         /// Until when.
         until: jiff::Timestamp,
     },
+    /// An older store was put back not long ago.
+    #[error(
+        "an older store was put back at {at}, and which emergencies opened the document's pins before that is not known: \
+         until {until} no emergency does. Have the document approved by the rules, without `emergency`"
+    )]
+    EmergenciesUnknown {
+        /// When it was seen.
+        at: jiff::Timestamp,
+        /// Until when.
+        until: jiff::Timestamp,
+    },
     /// An emergency that is to begin later.
     #[error(
         "an emergency begins now, and the document's window at {from}: what can wait is approved by the rules"
@@ -467,7 +478,7 @@ impl ApprovalError {
         match self {
             Self::NotApproved(not) | Self::Missing { why: not, .. } => not.code(),
             Self::Signers(_) => "allowed-signers",
-            Self::EmergencyAgain { .. } => "emergency-again",
+            Self::EmergencyAgain { .. } | Self::EmergenciesUnknown { .. } => "emergency-again",
             Self::EmergencyLater { .. } => "emergency-later",
             Self::OtherHost { .. } => "other-host",
             Self::NoHosts { .. } => "no-hosts",

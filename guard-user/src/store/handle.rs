@@ -51,15 +51,15 @@ impl Store {
     /// The store on a database that is open.
     pub(super) fn on(path: PathBuf, disk: Disk) -> Result<Self, StoreError> {
         let read = disk.read(&path).and_then(|reader| {
-            let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?);
+            let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?, reader.older_at()?);
             Ok((reader.exemptions()?, reader.last_line()?, meta))
         });
-        let (found, last_line, (kept_unclean, counted_before)) = match read {
+        let (found, last_line, (kept_unclean, counted_before, older_at)) = match read {
             Ok(read) => read,
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
-        let Found { entries, orders, unreadable, lost, configs, problems } = found;
+        let Found { entries, orders, lifted, unreadable, lost, configs, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable, kept_unclean);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
         let kept = Inner {
@@ -68,11 +68,13 @@ impl Store {
             is_damaged: false,
             entries,
             orders,
+            lifted,
             unreadable,
             lost,
             configs,
             unclean,
             problems,
+            older_at,
             counted_before,
             by_slot: BySlot::default(),
         };
@@ -112,12 +114,14 @@ impl Store {
             is_damaged,
             entries: BTreeMap::new(),
             orders: BTreeMap::new(),
+            lifted: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             lost: BTreeMap::new(),
             configs: Configs::default(),
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],
+            older_at: None,
             counted_before: None,
             by_slot: BySlot::default(),
         };

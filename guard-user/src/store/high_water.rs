@@ -16,14 +16,25 @@ use serde_json::json;
 
 use super::marks::{Mark, Marks};
 use super::standing::Standing;
-use super::tables::{LOST, ORDERS};
-use super::{Kept, Key, Store, StoreError, slots};
+use super::tables::{LOST, META, ORDERS};
+use super::{Kept, Key, Reader, Store, StoreError, slots};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
 
 /// The reference of the order that is made where nobody knows what an older store lacks.
 pub(super) const UNKNOWN: &str = "an older store was put back, and what it lacks is not known";
+
+/// The row of the database's facts that says when an older store was seen last, in seconds since 1970.
+const OLDER_AT: &str = "older_at";
+
+impl Reader {
+    /// When an older store was seen last.
+    pub(super) fn older_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let seconds = self.number(OLDER_AT)?.and_then(|seconds| i64::try_from(seconds).ok());
+        Ok(seconds.and_then(|seconds| Timestamp::from_second(seconds).ok()))
+    }
+}
 
 /// What the file of the mark is to have.
 fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
@@ -258,6 +269,8 @@ impl Store {
         });
         self.commit(&records, lines, |batch| {
             slots::are_unclean(batch, true)?;
+            let seconds = u64::try_from(now.as_second()).unwrap_or_default();
+            batch.open_table(META)?.insert(OLDER_AT, seconds)?;
             let mut table = batch.open_table(ORDERS)?;
             for order in &orders {
                 let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;
@@ -276,6 +289,7 @@ impl Store {
             .orders
             .extend(orders.into_iter().map(|order| (order.row(), Standing { order, unsaved: false })));
         inner.lost.extend(lost);
+        inner.older_at = Some(now);
         inner.unclean.extend(slots::every_slot());
         Ok(older)
     }

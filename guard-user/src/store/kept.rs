@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use super::configs::Configs;
 use super::entry::Entry;
 use super::instruments::{Near, is_nearly};
+use super::lifted_order::LiftedOrders;
 use super::slots::every_slot;
 use super::standing::Orders;
 use super::{Key, Problem, StoreError, Target};
@@ -38,6 +39,7 @@ pub(super) struct Inner {
     pub(super) is_damaged: bool,
     pub(super) entries: BTreeMap<Key, Arc<Entry>>,
     pub(super) orders: Orders,
+    pub(super) lifted: LiftedOrders,
     /// Versions whose record can't be read: they are not loaded again.
     pub(super) unreadable: BTreeSet<Key>,
     /// The highest version of an id that was loaded once and is not here.
@@ -47,6 +49,8 @@ pub(super) struct Inner {
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
+    /// When an older store, or another one, was seen in the place of the one that was there the last time.
+    pub(super) older_at: Option<Timestamp>,
     /// When the daemon before this one last saw the kernel's counts grow; `None` where none did.
     pub(super) counted_before: Option<Timestamp>,
     pub(super) by_slot: BySlot,
@@ -91,6 +95,17 @@ impl Kept {
 
     pub(super) fn standing(&self) -> &Orders {
         &self.0.orders
+    }
+
+    /// When an older store, or another one, was seen in the place of the one that was there the last time: what was loaded
+    /// before may not be here. `None` where none was.
+    #[must_use]
+    pub fn older_at(&self) -> Option<Timestamp> {
+        self.0.older_at
+    }
+
+    pub(super) fn lifted_orders(&self) -> &LiftedOrders {
+        &self.0.lifted
     }
 
     pub(super) fn lost(&self) -> &BTreeMap<String, u32> {

@@ -19,6 +19,7 @@
 
 mod accounts;
 mod admission;
+mod again;
 mod change;
 mod changes;
 mod configs;
@@ -37,6 +38,7 @@ mod key;
 pub mod last_database;
 pub mod last_policy;
 mod lifted;
+mod lifted_order;
 mod lost_records;
 mod marks;
 mod new_file;

@@ -10,10 +10,11 @@ use redb::{Database, ReadTransaction, ReadableTable, TableError};
 use super::configs::Configs;
 use super::entry::Entry;
 use super::last_policy::LastPolicy;
+use super::lifted_order::{self, LiftedOrders};
 use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LOST, META, NOW, ORDERS, PIN_COUNTS, RECORDS,
-    SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
+    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LIFTED_ORDERS, LOST, META, NOW, ORDERS,
+    PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use serde_json::{Map, Value};
@@ -65,6 +66,7 @@ pub struct Stored {
 pub(super) struct Found {
     pub(super) entries: BTreeMap<Key, Entry>,
     pub(super) orders: Orders,
+    pub(super) lifted: LiftedOrders,
     /// Versions whose record can't be read.
     pub(super) unreadable: BTreeSet<Key>,
     /// The highest version of an id that was loaded once and is not here.
@@ -135,6 +137,14 @@ impl Reader {
             }
         }
         standing::add_those_of_records(&mut found.orders, &found.entries);
+        let Some(table) = self.table(LIFTED_ORDERS)? else { return Ok(()) };
+        for row in table.iter().map_err(|error| self.unreadable(error))? {
+            let (row, value) = row.map_err(|error| self.unreadable(error))?;
+            match lifted_order::read(row.value(), value.value()) {
+                Ok(order) => drop(found.lifted.insert(row.value().to_owned(), order)),
+                Err(problem) => found.problems.push(problem),
+            }
+        }
         Ok(())
     }
 

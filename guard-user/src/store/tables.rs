@@ -16,6 +16,8 @@ pub(super) const LIFTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new(
 /// Detached signatures over them, byte for byte, by that and number.
 pub(super) const LIFT_SIGNATURES: TableDefinition<'_, (&str, u32), &[u8]> =
     TableDefinition::new("lift-signatures");
+/// Whose keys lifted an order last: a [`LiftedOrder`](super::lifted_order::LiftedOrder) as JSON, by the key of the order's row.
+pub(super) const LIFTED_ORDERS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("lifted-orders");
 /// The highest version of an id that was loaded once and is not here, because an older database was put back.
 pub(super) const LOST: TableDefinition<'_, &str, u32> = TableDefinition::new("lost");
 /// The audit trail, line by line.

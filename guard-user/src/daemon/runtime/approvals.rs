@@ -53,9 +53,16 @@ fn check_emergency(document: &Document, kept: &Kept, now: Timestamp) -> Result<(
     if document.valid_from.duration_since(now) > SignedDuration::from_mins(BEGINS_WITHIN) {
         return Err(ApprovalError::EmergencyLater { from: document.valid_from });
     }
-    let Some((id, pin, loaded_at)) = kept.last_emergency(&document.pins) else { return Ok(()) };
     // Seconds are added to a moment that was: no calendar ends there.
-    let until = loaded_at.saturating_add(SignedDuration::from_hours(BETWEEN_EMERGENCIES)).unwrap_or(now);
+    let bar = SignedDuration::from_hours(BETWEEN_EMERGENCIES);
+    if let Some(at) = kept.older_at()
+        && let until = at.saturating_add(bar).unwrap_or(now)
+        && now < until
+    {
+        return Err(ApprovalError::EmergenciesUnknown { at, until });
+    }
+    let Some((id, pin, loaded_at)) = kept.last_emergency(&document.pins) else { return Ok(()) };
+    let until = loaded_at.saturating_add(bar).unwrap_or(now);
     match now < until {
         true => Err(ApprovalError::EmergencyAgain { id, pin, until }),
         false => Ok(()),

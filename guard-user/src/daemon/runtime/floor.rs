@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,15 +18,16 @@ use crate::approval::{EXEMPTION, ORDER, Signature};
 use crate::audit::Who;
 use crate::compile::HostFacts;
 use crate::config::policy::Policy;
-use crate::config::{self, Surroundings};
 use crate::daemon::engine::{Basis, LiftJob, LoadJob, StoreJob, StoreOutcome};
 use crate::exemption::{Clocks, LawPack, Lift, Opens, Target};
-use crate::hostname::hostname;
 use crate::store::tests::high_water::Memory;
 use crate::store::{Change, FILE, HeadKeeper, Key, Marks, Store};
 use signers::{SIGNERS, Who3, chosen, fingerprint, signed};
+use texts::{document, policy};
 
+mod examples;
 mod signers;
+mod texts;
 
 /// What a config can ask for: how many as legal, and how many for compliance.
 const RULES: [(usize, usize); 3] = [(1, 1), (2, 0), (0, 1)];
@@ -100,6 +101,9 @@ struct Approved {
 /// What an order was lifted by: what it covers, its reference, why, the document and its signatures.
 type Lifted = (Target, String, String, Vec<u8>, Vec<Signature>);
 
+/// Who lifted an order the last time, by what it covers and its reference.
+type Lifts = BTreeMap<(Target, String), BTreeSet<usize>>;
+
 struct World {
     folder: TempDir,
     kernel: Memory,
@@ -107,8 +111,9 @@ struct World {
     policy: Arc<Policy>,
     rule: usize,
     allowed: Who3,
-    /// Stores that were kept, with their marks.
-    kept: Vec<(PathBuf, PathBuf)>,
+    /// Stores that were kept, with their marks, and who had lifted which orders.
+    kept: Vec<(PathBuf, PathBuf, Lifts)>,
+    lifts: Lifts,
     lifted: Option<Lifted>,
     /// The highest version of each id that was ever loaded.
     versions: BTreeMap<usize, u32>,
@@ -137,6 +142,7 @@ impl World {
             folder,
             kernel: Memory::default(),
             store: None,
+            lifts: Lifts::new(),
             rule: 0,
             allowed: 7,
             kept: Vec::new(),
@@ -251,6 +257,7 @@ impl World {
         let by = by.unwrap_or_else(|| panic!("a document lifted {order} a second time"));
         assert!(self.is_enough(by), "{order} was lifted, signed by {by:b} of {:b}", self.allowed);
         assert!(self.orders.remove(&(target.clone(), order.clone())), "{order} did not stand");
+        self.lifts.insert((target.clone(), order.clone()), chosen(by).collect());
         self.lifted = Some((target, order, why, bytes, signatures));
     }
 
@@ -335,6 +342,13 @@ impl World {
                 {
                     self.revoked.insert(at);
                     self.open.retain(|_, approved| !approved.by.contains(&at));
+                    // What was lifted by it stands again.
+                    for ((target, order), _) in self.lifts.iter().filter(|(_, by)| by.contains(&at)) {
+                        let stands = !self.orders.insert((target.clone(), order.clone()));
+                        if let (Target::Instrument(name), "it fell", false) = (target, &**order, stands) {
+                            self.open.retain(|_, approved| approved.instrument != name);
+                        }
+                    }
                 }
             }
             Step::Allow(by) => self.allow(by),
@@ -348,12 +362,12 @@ impl World {
                 let (state, mark) = (self.at(&format!("state-{at}")), self.at(&format!("mark-{at}")));
                 fs::copy(self.at("state").join(FILE), &state).unwrap();
                 fs::copy(self.at("mark/high-water.json"), &mark).unwrap();
-                self.kept.push((state, mark));
+                self.kept.push((state, mark, self.lifts.clone()));
                 self.start();
             }
             Step::PutBack(which, with_mark) => {
-                let Some((state, mark)) = self.kept.get(which).cloned() else { return };
-                self.store = None;
+                let Some((state, mark, lifts)) = self.kept.get(which).cloned() else { return };
+                (self.store, self.lifts) = (None, lifts);
                 fs::copy(state, self.at("state").join(FILE)).unwrap();
                 if with_mark {
                     fs::copy(mark, self.at("mark/high-water.json")).unwrap();
@@ -400,45 +414,6 @@ impl World {
     }
 }
 
-fn policy(folder: &Path, rule: usize) -> Policy {
-    let (legal, compliance) = RULES[rule];
-    let needed = [("legal", legal), ("compliance", compliance)].into_iter().filter(|(_, count)| *count > 0);
-    let needed: Vec<String> =
-        needed.map(|(role, count)| format!("{{ role = {role:?}, count = {count} }}")).collect();
-    let signers: String = SIGNERS
-        .iter()
-        .map(|(_, identity, role)| {
-            format!("[[approval.signer]]\nidentity = {identity:?}\nroles = [{role:?}]\n")
-        })
-        .collect();
-    let text = format!(
-        "[host]\ninterfaces = [\"eth0\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n\
-         select.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = {:?}\n{signers}[[approval.signer]]\n\
-         identity = \"aoife@example.org\"\nroles = [\"drafting\"]\nuser = \"root\"\n[[approval.rule]]\nrequired = [{}]\n",
-        folder.join("allowed"),
-        needed.join(", "),
-    );
-    config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
-}
-
-fn document(at: usize, version: u32, replaces: Option<u32>) -> String {
-    let replaces = replaces.map(|version| format!("replaces = {version}\n")).unwrap_or_default();
-    let (from, until) = (now() - SignedDuration::from_hours(1), now() + SignedDuration::from_hours(1));
-    format!(
-        "id = {:?}\nversion = {version}\n{replaces}pins = [\"mail\"]\nhosts = [{:?}]\npurpose = \"Evidence\"\n\
-         data_categories = [\"e-mail content\"]\ndata_subjects = [\"customers\"]\nvalid_from = {from}\nvalid_until = {until}\n\
-         [instrument]\ntype = \"treaty-request\"\nname = {:?}\narticle = \"Art. 48\"\nground = \"art-46-2-a\"\n\
-         basis = \"art-6-1-c\"\nauthority = \"Central Authority, Ireland\"\nreference = \"case 2026/0142\"\n\
-         agreement = \"Treaty of 18 January 2001\"\n[assessment]\nreference = \"TIA-2026-07\"\nreview_by = 2099-01-01\n\
-         [exporter]\nname = \"Example Mail Ireland Ltd\"\nrole = \"controller\"\ncontact = \"privacy@example.org\"\n\
-         [approval]\nsubmitter = \"aoife@example.org\"\n[[recipient]]\nname = \"Requesting authority\"\n\
-         jurisdiction = \"US\"\ncidrs = [\"203.0.113.10/32\"]\n",
-        IDS[at],
-        hostname(),
-        INSTRUMENTS[at],
-    )
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -449,38 +424,4 @@ proptest! {
             world.take(step);
         }
     }
-}
-
-/// The steps above reach what they are to test: all is loaded, held, lifted, closed and put back.
-#[test]
-fn what_the_rules_approve_is_loaded_and_lifted() {
-    let mut world = World::new();
-    let passes = |world: &World| {
-        let kept = world.store.as_ref().unwrap().kept();
-        kept.kernel_exemptions(&Clocks { wall: now(), boot_ns: 5_000_000_000 }, &["mail".to_owned()]).len()
-    };
-    world.take(Step::Load(0, 0b001));
-    assert_eq!(passes(&world), 0, "one as legal alone");
-    world.take(Step::Load(0, 0b101));
-    world.take(Step::Rule(1));
-    world.take(Step::Load(1, 0b101));
-    assert_eq!(passes(&world), 1);
-    world.take(Step::Load(1, 0b011));
-    assert_eq!(passes(&world), 2);
-    world.take(Step::Keep);
-    world.take(Step::Stay(4));
-    assert_eq!(passes(&world), 0);
-    world.take(Step::Lift(0, 0b101));
-    assert_eq!(passes(&world), 0);
-    world.take(Step::Lift(0, 0b011));
-    assert_eq!(passes(&world), 2);
-    world.take(Step::LiftAgain);
-    assert_eq!(passes(&world), 0);
-    world.take(Step::Lift(0, 0b011));
-    world.take(Step::RevokeKey(2));
-    assert_eq!(passes(&world), 1);
-    world.take(Step::PutBack(0, false));
-    assert_eq!(passes(&world), 0, "an older store closes what was open in it");
-    world.take(Step::Load(1, 0b011));
-    assert_eq!(passes(&world), 1, "{}", world.refused);
 }

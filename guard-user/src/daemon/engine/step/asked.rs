@@ -1,6 +1,8 @@
 //! What a request asks to be changed, and its words.
 
 use crate::control::protocol::Request;
+use crate::daemon::engine::changes::Pending;
+use crate::daemon::engine::state::Engine;
 use crate::store::{Change, Kept, Key, Target};
 
 /// A change that is asked for.
@@ -83,4 +85,37 @@ pub(super) fn fallen(instrument: &Target) -> String {
 
 pub(super) fn ids(keys: &[Key]) -> String {
     keys.iter().map(|(id, _)| id.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+impl Engine {
+    /// What was done, and what still holds or still passes beside it.
+    pub(super) fn done_message(&self, it: &Pending) -> String {
+        let mut message = match (it.keys.as_slice(), &it.change) {
+            ([], Change::Stay { .. }) => {
+                let covered = &it.target;
+                format!(
+                    "the order is kept; nothing that is open is covered, and nothing of {covered} is loaded until it \
+                         is lifted"
+                )
+            }
+            ([], Change::Invalidate { .. }) => fallen(&it.target),
+            (keys, Change::RevokeKey { .. }) => self.revoked_words(&it.target, keys, false),
+            ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
+            (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
+        };
+        if matches!(it.change, Change::Resume { .. }) {
+            let still = self.kept.still_held(&it.target);
+            if !still.is_empty() {
+                message += &format!("; other orders still hold: {}", still.join("; "));
+            }
+        } else {
+            let beside = self.kept.open_beside(&it.keys);
+            if !beside.is_empty() {
+                let still = ids(&beside);
+                message =
+                    format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
+            }
+        }
+        message
+    }
 }

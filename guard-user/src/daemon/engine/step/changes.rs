@@ -12,7 +12,7 @@ use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKE
 use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::step::asked::{Asked, change_of, done_word, fallen, ids, planned};
+use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids, planned};
 use crate::daemon::engine::step::loads::signatures;
 use crate::daemon::engine::{Action, LiftJob, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
@@ -180,7 +180,10 @@ impl Engine {
         keys: Vec<Key>,
         now: Clocks,
     ) {
-        let message = planned(&self.kept, target, change, &keys);
+        let message = match change {
+            Change::RevokeKey { .. } => self.revoked_words(target, &keys, true),
+            _ => planned(&self.kept, target, change, &keys),
+        };
         if matches!(change, Change::Resume { .. }) {
             let exemptions = self.summaries(&keys, now);
             return self.answer(ticket, Response::Planned { message, exemptions });
@@ -462,38 +465,5 @@ impl Engine {
             }
         };
         Response::error(ErrorKind::Failed, message)
-    }
-}
-
-impl Engine {
-    /// What was done, and what still holds or still passes beside it.
-    fn done_message(&self, it: &Pending) -> String {
-        let mut message = match (it.keys.as_slice(), &it.change) {
-            ([], Change::Stay { .. }) => {
-                let covered = &it.target;
-                format!(
-                    "the order is kept; nothing that is open is covered, and nothing of {covered} is loaded until it \
-                         is lifted"
-                )
-            }
-            ([], Change::Invalidate { .. }) => fallen(&it.target),
-            ([], Change::RevokeKey { .. }) => self.revoked_words(&it.target),
-            ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
-            (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
-        };
-        if matches!(it.change, Change::Resume { .. }) {
-            let still = self.kept.still_held(&it.target);
-            if !still.is_empty() {
-                message += &format!("; other orders still hold: {}", still.join("; "));
-            }
-        } else {
-            let beside = self.kept.open_beside(&it.keys);
-            if !beside.is_empty() {
-                let still = ids(&beside);
-                message =
-                    format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
-            }
-        }
-        message
     }
 }

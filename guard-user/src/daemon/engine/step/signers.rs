@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::asked::ids;
 use crate::approval::{self, AllowedSigners, NotEnough};
 use crate::audit::Kind;
 use crate::config::policy::Approvals;
@@ -12,7 +13,7 @@ use crate::exemption::Document;
 use crate::exemption::record::{ApprovedBy, Record};
 use crate::health::{Problem, ProblemCode};
 use crate::hostname::hostname;
-use crate::store::{StoreError, Target};
+use crate::store::{Key, StoreError, Target};
 
 impl Engine {
     /// Has the file of allowed signers read, where the config has one.
@@ -56,13 +57,32 @@ impl Engine {
         Err(StoreError::UnknownKey { fingerprint: fingerprint.clone(), signers })
     }
 
-    /// What it means that a key is revoked that approved nothing which is open.
-    pub(super) fn revoked_words(&self, key: &Target) -> String {
-        let nobody = match self.is_known_key(key, false) {
-            Ok(()) => "",
-            Err(_) => ". NO ALLOWED SIGNER HAS IT: its holder may approve with another key",
-        };
-        format!("{key} approves nothing any more; it had approved nothing that is open{nobody}")
+    /// What it means, or would mean, that a key is revoked, and these exemptions are closed or stayed by it.
+    pub(super) fn revoked_words(&self, key: &Target, keys: &[Key], would: bool) -> String {
+        let closed = self.kept.approved_with(key.name(), keys);
+        let orders = self.kept.lifts_of_key(key.name());
+        let held: Vec<Key> = keys.iter().filter(|it| !closed.contains(it)).cloned().collect();
+        let mut parts = Vec::new();
+        if !closed.is_empty() {
+            let be = if would { "would be " } else { "" };
+            parts.push(format!("{be}closed with a key that approved it: {}", ids(&closed)));
+        }
+        if !orders.is_empty() {
+            let stand = if would { "would stand" } else { "stand" };
+            let hold = if held.is_empty() { String::new() } else { format!(", and hold {}", ids(&held)) };
+            parts.push(format!("orders that were lifted with it {stand} again: {}{hold}", orders.join("; ")));
+        }
+        if parts.is_empty() && would {
+            return "nothing that is open is covered".to_owned();
+        }
+        if parts.is_empty() {
+            let nobody = match self.is_known_key(key, false) {
+                Ok(()) => "",
+                Err(_) => ". NO ALLOWED SIGNER HAS IT: its holder may approve with another key",
+            };
+            return format!("{key} approves nothing any more; it had approved nothing that is open{nobody}");
+        }
+        parts.join("; ")
     }
 
     /// What is open and was approved for other hosts: this one had another name then, or was of another fleet.
