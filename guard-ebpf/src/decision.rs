@@ -23,8 +23,10 @@ pub const EXEMPTABLE: u32 = 1;
 /// In the answer of [`borderguard_exempt`]: the packet is covered, by the slot in the low 16 bits.
 pub const EXEMPT: u32 = 1 << 16;
 
-/// Writes what the selectors of these tables ask for beside the packet's bytes to the scratch of this number.
-#[inline(always)]
+/// Writes what the selectors of these tables ask for beside the packet's bytes to the scratch of this number. In a function of its
+/// own where it is done twice: on Linux 6.1 the program's stack, with that of `borderguard_exempt` below it, is too short for both.
+#[cfg_attr(feature = "shadow", inline(never))]
+#[cfg_attr(not(feature = "shadow"), inline(always))]
 pub fn describe<S: Source>(
     number: u32,
     generation: Generation,

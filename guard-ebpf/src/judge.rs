@@ -73,7 +73,7 @@ fn judge_in<S: Source>(
         scratch.parsed = Parsed::Malformed(Fault::Opaque).code();
     }
     change(&mut scratch.packet);
-    let second = Second::begin(number);
+    let second = Second::begin(number, policy.generation);
     let judged = borderguard_judge(number, generation.live.0);
     if let Some(canary) = source.canary() {
         drop_canary(number, policy.generation, source, scratch, canary);
@@ -94,7 +94,7 @@ fn judge_in<S: Source>(
     if is_untagged && !untagged::count_again(scratch, policy) {
         subprograms::borderguard_count_untagged(number, generation.live.0);
     }
-    second.judge(number, hook, link, source, policy.generation);
+    second.judge(number, hook, link, source);
     passes
 }
 

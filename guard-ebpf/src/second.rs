@@ -15,14 +15,13 @@ mod ordinary {
         /// Keeps a packet that is parsed and not judged yet.
         #[inline(always)]
         #[must_use]
-        pub fn begin(_number: u32) -> Self {
+        pub fn begin(_number: u32, _generation: u64) -> Self {
             Self
         }
 
         /// Judges it once more, when it is decided and accounted.
         #[inline(always)]
-        pub fn judge<S: Source>(self, _number: u32, _hook: Hook, _link: Link, _source: &S, _generation: u64) {
-        }
+        pub fn judge<S: Source>(self, _number: u32, _hook: Hook, _link: Link, _source: &S) {}
     }
 }
 
