@@ -1,5 +1,5 @@
 //! Builds the kernel program and puts its object where the library embeds it from: `borderguard-ebpf` in
-//! `OUT_DIR`, `borderguard-trace-ebpf` beside it, and with the feature `bench` also `borderguard-bench-ebpf`.
+//! `OUT_DIR`, `borderguard-trace-ebpf` and `borderguard-shadow-ebpf` beside it, and with the feature `bench` also `borderguard-bench-ebpf`.
 //!
 //! The compiler and the linker are those that `cargo xtask setup` wrote to `.tools/ebpf-toolchain`.
 //! `aya_build` takes its settings from the environment of its own process, so this script runs itself once
@@ -21,6 +21,8 @@ const OBJECT: &str = "borderguard-ebpf";
 const BENCH_OBJECT: &str = "borderguard-bench-ebpf";
 /// The one that takes its place while packets are traced.
 const TRACE_OBJECT: &str = "borderguard-trace-ebpf";
+/// The one that takes its place while packets are judged by a candidate too.
+const SHADOW_OBJECT: &str = "borderguard-shadow-ebpf";
 /// The kernel program's package, seen from this one.
 const PACKAGE_DIR: &str = "../guard-ebpf";
 /// Everything else that the objects are made of.
@@ -51,9 +53,11 @@ fn main() -> ExitCode {
 
 /// The build itself, in the clean environment.
 ///
-/// The tracing object is built first and by itself: what it has more is a feature, which the ordinary one must not have.
+/// The tracing object and a shadow's are built first, each by itself: what they have more is a feature, which the ordinary one
+/// must not have.
 fn inner(toolchain: &str) -> Result<()> {
     build(toolchain, &["trace"])?;
+    build(toolchain, &["shadow"])?;
     build(toolchain, if env::var_os(BENCH).is_some() { &["bench"] } else { &[] })
 }
 
@@ -98,7 +102,7 @@ fn outer() -> Result<()> {
         );
     }
     let bench = wants_bench().then_some(BENCH_OBJECT);
-    for object in [OBJECT, TRACE_OBJECT].into_iter().chain(bench) {
+    for object in [OBJECT, TRACE_OBJECT, SHADOW_OBJECT].into_iter().chain(bench) {
         let (from, to) = (shared.join(object), out_dir.join(object));
         without_debug_info(&from, &to)
             .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;

@@ -13,6 +13,7 @@ mod high_water;
 mod nat64;
 mod ports;
 mod relay;
+pub mod shadow;
 mod socket;
 pub mod traced;
 mod untagged;
@@ -169,6 +170,19 @@ impl Live {
     #[must_use]
     pub const fn new(policy_slot: u32, geo_slot: u32) -> Self {
         Self(0x100 | (policy_slot & 1) | (geo_slot & 1) << 1)
+    }
+
+    /// These slots of the candidate's own tables, by which a shadow judges; it has one slot of geo tables. Never the live word.
+    #[must_use]
+    pub const fn of_shadow(policy_slot: u32) -> Self {
+        Self(0x300 | (policy_slot & 1))
+    }
+
+    /// Whether the slots are those of a candidate's tables.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_shadow(self) -> bool {
+        self.0 & 0x200 != 0
     }
 
     /// Whether a generation is live at all.

@@ -1,7 +1,7 @@
 //! The tables of a generation as views into the maps.
 
 use guard_common::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
-use guard_common::abi::{Live, PolicyTable};
+use guard_common::abi::{ExemptionUse, FailsafeUse, Live, PolicyTable};
 use guard_common::decide::account_of;
 use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
 use guard_common::tables::Accounts;
@@ -12,7 +12,19 @@ use crate::maps::{
     CONTROL, EXEMPTION_USE, FAILSAFE_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX,
 };
 
-/// The slots of the generation that was live when the packet came.
+/// The element of this map, or of the candidate's map of the same name where the slots are a candidate's: those are in the
+/// programs of a shadow alone.
+macro_rules! element {
+    ($live:expr, $map:ident . $get:ident($at:expr)) => {{
+        #[cfg(feature = "shadow")]
+        if $live.is_shadow() {
+            return crate::shadow::maps::$map.$get($at);
+        }
+        $map.$get($at)
+    }};
+}
+
+/// The slots of the generation that was live when the packet came, or of the candidate that judges it once more.
 #[derive(Clone, Copy)]
 pub struct Generation {
     pub(crate) live: Live,
@@ -41,37 +53,49 @@ impl Generation {
     #[inline(always)]
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyTable> {
-        POLICY.get(self.live.policy_slot())
+        element!(self.live, POLICY.get(self.live.policy_slot()))
+    }
+
+    /// What an exemption has let through.
+    #[inline(always)]
+    fn exemption_use(&self, slot: u16) -> Option<*mut ExemptionUse> {
+        element!(self.live, EXEMPTION_USE.get_ptr_mut(u32::from(slot)))
+    }
+
+    /// What a failsafe rule with a budget has let pass.
+    #[inline(always)]
+    fn failsafe_use(&self, rule: u32) -> Option<*mut FailsafeUse> {
+        element!(self.live, FAILSAFE_USE.get_ptr_mut(rule))
     }
 }
 
 impl GeoTables for Generation {
     #[inline(always)]
     fn v4_index(&self) -> Option<&V4Index> {
-        V4_INDEX.get(self.live.geo_slot())
+        element!(self.live, V4_INDEX.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn v4_entries(&self) -> Option<&V4Entries> {
-        V4_ENTRIES.get(self.live.geo_slot())
+        element!(self.live, V4_ENTRIES.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn v6_index(&self) -> Option<&V6Index> {
-        V6_INDEX.get(self.live.geo_slot())
+        element!(self.live, V6_INDEX.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn v6_entries(&self) -> Option<&V6Entries> {
-        V6_ENTRIES.get(self.live.geo_slot())
+        element!(self.live, V6_ENTRIES.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn detail(&self) -> Option<&Detail> {
-        V6_DETAIL.get(self.live.geo_slot())
+        element!(self.live, V6_DETAIL.get(self.live.geo_slot()))
     }
 }
 
 impl Accounts for Generation {
     #[inline(always)]
     fn charge(&self, slot: u16, bytes: u64, quota: u64) -> bool {
-        let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) else { return false };
+        let Some(used) = self.exemption_use(slot) else { return false };
         // SAFETY: the pointer is to an element of an array map, which is never freed; programs change
         // it by atomic operations alone.
         unsafe {
@@ -90,7 +114,7 @@ impl Accounts for Generation {
     fn refund(&self, slot: u16, bytes: u64) {
         let Some(policy) = self.policy() else { return };
         let account = account_of(policy, u32::from(slot));
-        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(account)) {
+        if let Some(used) = self.exemption_use(account) {
             // SAFETY: as in `charge`.
             unsafe { atomic::sub(&raw mut (*used).charged, bytes) };
         }
@@ -98,7 +122,7 @@ impl Accounts for Generation {
 
     #[inline(always)]
     fn book(&self, slot: u16, bytes: u64) {
-        if let Some(used) = EXEMPTION_USE.get_ptr_mut(u32::from(slot)) {
+        if let Some(used) = self.exemption_use(slot) {
             // SAFETY: as in `charge`.
             unsafe {
                 atomic::fetch_add(&raw mut (*used).bytes, bytes);
@@ -109,7 +133,7 @@ impl Accounts for Generation {
 
     #[inline(always)]
     fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
-        let Some(used) = FAILSAFE_USE.get_ptr_mut(rule) else { return false };
+        let Some(used) = self.failsafe_use(rule) else { return false };
         let now = boot_ns();
         let minute = minute_at(now);
         // SAFETY: as in `charge`; the time of a refusal is a word of its own, of which any writer's is as good.

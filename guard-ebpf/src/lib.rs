@@ -9,6 +9,7 @@ pub mod atomic;
 pub mod cache;
 pub mod clock;
 pub mod counters;
+pub mod decision;
 pub mod generation;
 pub mod header;
 pub mod hooks;
@@ -18,7 +19,10 @@ pub mod maps;
 pub mod object;
 pub mod records;
 pub mod scratch;
+pub mod second;
 pub mod segments;
+#[cfg(feature = "shadow")]
+pub mod shadow;
 pub mod socket_storage;
 pub mod subprograms;
 pub mod tables;

@@ -94,7 +94,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
 
 /// Writes the record of a packet that is the first of its flow, at a moment and by a generation. Returns its TCP flags.
 #[inline(always)]
-fn fill(
+pub(crate) fn fill(
     provenance: &Provenance,
     packet: &Packet,
     decision: &Outcome,
@@ -189,7 +189,7 @@ unsafe fn is_due(record: *const FlowRecord, now: u64) -> bool {
 ///
 /// `record` must be an element of [`FLOWS`].
 #[inline(always)]
-unsafe fn count_on(record: *mut FlowRecord, bytes: u64, now: u64, tcp_flags: u8, generation: u64) {
+pub(crate) unsafe fn count_on(record: *mut FlowRecord, bytes: u64, now: u64, tcp_flags: u8, generation: u64) {
     // SAFETY: the caller vouches for `record`.
     unsafe {
         atomic::fetch_add(&raw mut (*record).packets, 1);
@@ -198,6 +198,24 @@ unsafe fn count_on(record: *mut FlowRecord, bytes: u64, now: u64, tcp_flags: u8,
         (*record).tcp_flags |= tcp_flags;
         (*record).generation = generation;
     }
+}
+
+/// The key of the flow of the packet in this scratch, as it was judged.
+#[cfg(feature = "shadow")]
+#[inline(always)]
+pub(crate) fn flow_key(hook: Hook, scratch: &Scratch) -> FlowKey {
+    let Scratch { packet, outcome: decision, .. } = scratch;
+    let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
+    if packet.layer_count != 0 { key_of(hook, layer, decision) } else { nameless(hook, decision) }
+}
+
+/// The TCP flags of that packet.
+#[cfg(feature = "shadow")]
+#[inline(always)]
+pub(crate) fn flow_flags(scratch: &Scratch) -> u8 {
+    let Scratch { packet, outcome: decision, .. } = scratch;
+    let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
+    if packet.layer_count != 0 { layer.tcp_flags } else { 0 }
 }
 
 #[inline(always)]

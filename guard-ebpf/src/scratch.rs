@@ -97,10 +97,13 @@ pub struct Scratch {
     pub walk: Walk,
 }
 
+/// Scratches of one packet: in the programs of a shadow each has a [`second`] one.
+const EACH: u32 = if cfg!(feature = "shadow") { 2 } else { 1 };
+
 /// The scratches: of each hook of packets by turns, so that a scratch's number modulo 2 is its hook's. The loader makes the map
 /// larger where they are shared, to [`SHARED_SCRATCHES`] for each hook.
 #[map(name = "SCRATCH")]
-static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(Hook::PACKET_COUNT as u32, 0);
+static SCRATCHES: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(EACH * Hook::PACKET_COUNT as u32, 0);
 
 /// Which scratches of each hook are claimed, a bit each.
 #[map(name = "CLAIMED")]
@@ -150,6 +153,16 @@ pub fn release(number: u32) {
 #[must_use]
 pub fn get(number: u32) -> Option<*mut Scratch> {
     SCRATCHES.get_ptr_mut(number)
+}
+
+/// The number of the scratch in which the packet in the scratch of this number is judged once more. It is claimed with that
+/// one, for nobody else has a number for it.
+#[cfg(feature = "shadow")]
+#[inline(always)]
+#[must_use]
+pub fn second(number: u32) -> u32 {
+    let each = if preemptible() { SHARED_SCRATCHES } else { 1 };
+    number + each * Hook::PACKET_COUNT as u32
 }
 
 /// The hook of the scratch of this number.

@@ -11,7 +11,7 @@ use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, approval, audit, canary, check, detach, events, exemption, explain, geo, groups,
-    instrument, page, policy, refused, reload, run, simulate, status, suggest, top, trace,
+    instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -98,6 +98,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Report(args) => guard_user::cli::report::run(args, &mut out)?,
         Command::Explain(args) => explain::run(args, &mut out)?,
         Command::Simulate(args) => simulate::run(args, &mut out)?,
+        Command::Shadow(args) => shadow::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Trace(args) => trace::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Suggest(args) => suggest::run(args, &mut out)?,
         Command::Geo(args) => geo::run(args, &mut out)?,

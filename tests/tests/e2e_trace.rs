@@ -161,7 +161,7 @@ fn a_trace_is_bounded_and_one_at_a_time() {
     assert!(ordinary(&bed).is_none());
     let refused = bed.ask(&["trace"]).unwrap();
     assert!(
-        refused.status.code() == Some(1) && refused.complaint.contains("one trace runs at a time"),
+        refused.status.code() == Some(1) && refused.complaint.contains("one trace or shadow runs at a time"),
         "{refused:?}"
     );
     let refused = bed.ask(&["trace", "--pin", "nobody", "--json"]).unwrap();

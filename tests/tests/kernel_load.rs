@@ -14,7 +14,9 @@ use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::packet::Packet;
 use guard_user::kernel::sockets::Flow;
-use guard_user::kernel::{Calls, CpuUse, Interface, Kernel as _, KernelError, LinuxKernel, View};
+use guard_user::kernel::{
+    Calls, CpuUse, Interface, Kernel as _, KernelError, LinuxKernel, ShadowTables, View,
+};
 use support::{CLIENT, OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 const DROPPED: (Verdict, Reason) = (Verdict::Drop, Reason::Forbidden);
@@ -92,7 +94,27 @@ fn the_tracing_programs_load_within_their_bounds() {
         assert_ne!(counts[..4], ordinary[..4]);
         // Each step that is kept is a call more.
         assert!(counts.iter().take(4).all(|(_, count)| *count <= 300_000), "{counts:?}");
-        kernel.end_trace().unwrap();
+        kernel.use_ordinary_programs().unwrap();
+        assert_eq!(kernel.verified_instructions().unwrap(), ordinary);
+    }
+}
+
+/// Those that judge each packet by a candidate too.
+#[test]
+#[ignore = "needs root and BPF"]
+fn the_programs_of_a_shadow_load_within_their_bounds() {
+    let tables = ShadowTables { policy: policy(1, "\"US\"").into(), geo: geo("US").into() };
+    for cpus in [CpuUse::Exclusive, CpuUse::Shared] {
+        let pins = PinPlace::new("shadowed");
+        let mut kernel = LinuxKernel::open_for(&pins.path(), cpus).unwrap();
+        let ordinary = kernel.verified_instructions().unwrap();
+        let _reader = kernel.begin_shadow(&tables).unwrap();
+        let counts = kernel.verified_instructions().unwrap();
+        println!("verified instructions: {counts:?}");
+        assert_ne!(counts[..4], ordinary[..4]);
+        // Each table may be of two maps.
+        assert!(counts.iter().take(4).all(|(_, count)| *count <= 600_000), "{counts:?}");
+        kernel.use_ordinary_programs().unwrap();
         assert_eq!(kernel.verified_instructions().unwrap(), ordinary);
     }
 }

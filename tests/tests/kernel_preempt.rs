@@ -7,6 +7,8 @@
 mod attach;
 #[path = "kernel_differential.rs"]
 mod differential;
+#[path = "kernel_shadow.rs"]
+mod shadow;
 mod support;
 
 use std::sync::Barrier;

@@ -102,7 +102,7 @@ fn what_is_asked_for_is_told_and_no_more() {
         assert_eq!(of_client(&reader.packets()).len(), 1);
         assert_eq!(reader.lost(), 0);
 
-        kernel.end_trace().unwrap();
+        kernel.use_ordinary_programs().unwrap();
         kernel.swap_attachments().unwrap();
         assert_eq!(attached(&mut kernel), before, "the ordinary programs again");
         reader.set_target(all(1000, 60_000)).unwrap();
@@ -179,7 +179,7 @@ fn swaps_under_traffic_lose_no_packet_and_count_each_once() {
                 }
                 assert!(told.iter().all(|packet| packet.missing == 0 && packet.outcome.verdict == 3));
                 assert_eq!(told.iter().map(|packet| packet.number).max(), Some(9));
-                kernel.end_trace().unwrap();
+                kernel.use_ordinary_programs().unwrap();
                 kernel.swap_attachments().unwrap();
             }
             is_over.store(true, Ordering::Relaxed);

@@ -17,10 +17,11 @@ use crate::{suites::Suite, tally::Tally};
 const LANES: usize = 3;
 
 /// Suites that hold bounds of time, of rates or of load, for which a neighbour's work would be noise.
-const ALONE: [&str; 11] = [
+const ALONE: [&str; 12] = [
     "demo",
     "e2e_killed",
     "e2e_revoke",
+    "e2e_shadow",
     "e2e_slow",
     "e2e_stalled",
     "e2e_storm",

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 
 use super::{
     approval, audit, canary, check, detach, events, exemption, explain, geo, groups, instrument, page,
-    policy, reload, report, run, simulate, status, suggest, top, trace,
+    policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -57,6 +57,8 @@ pub enum Command {
     Explain(explain::Args),
     /// Say what another config would make of the flows that were seen
     Simulate(Box<simulate::Args>),
+    /// Say how another config would judge live packets, which changes no verdict
+    Shadow(Box<shadow::Args>),
     /// Say how live packets are judged, step by step
     Trace(trace::Args),
     /// Write pins and sites for what leaves without a pin

@@ -17,6 +17,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Events(args) => args.json,
         Command::Explain(args) => args.json,
         Command::Simulate(args) => args.json,
+        Command::Shadow(args) => args.json,
         Command::Trace(args) => args.json,
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
@@ -104,6 +105,7 @@ mod tests {
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
         &["simulate"],
+        &["shadow"],
         &["trace"],
         &["geo", "diff"],
         &["policy", "diff", "o", "n"],

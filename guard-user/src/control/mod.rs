@@ -17,6 +17,7 @@
 //! | `events` | `follow`, `limit`, `format` | an `event` for each, oldest first, then `end`; with `follow` no end |
 //! | `flows` | | `flows`, a `flow` for each flow record of the kernel, then `end` |
 //! | `trace` | `id`, `begin` | one `trace` |
+//! | `shadow` | `id`, `begin` | one `shadow` |
 //! | `reload` | | `done`, or an `error` and the old generation stays live |
 //! | `exemption-load` | `document`, `name` | `done` once the kernel judges by it, or an `error` |
 //! | `exemption-list` | | one `exemptions` |
@@ -39,6 +40,7 @@ pub mod protocol;
 pub mod refusals;
 pub mod right;
 pub mod server;
+pub mod shadow;
 mod shared;
 pub mod socket;
 pub mod status;

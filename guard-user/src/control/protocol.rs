@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use super::error_kind::ErrorKind;
+pub use super::shadow::{ShadowReport, ShadowWanted};
 use super::status::Status;
 pub use super::trace::{TraceWanted, TracedRecords};
 use crate::config::policy::LogFormat;
@@ -57,6 +58,15 @@ pub enum Request {
         /// What is traced; without it the trace has begun.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         begin: Option<TraceWanted>,
+    },
+    /// How a candidate would judge live packets: the first request begins a shadow, and each later one of its name keeps it for
+    /// [`TRACE_LEASE`](super::trace::TRACE_LEASE) more.
+    Shadow {
+        /// Its name, which the client makes: at most 64 bytes.
+        id: String,
+        /// The candidate; without it the shadow has begun.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        begin: Option<Box<ShadowWanted>>,
     },
     /// Take up an exemption.
     ExemptionLoad {
@@ -299,6 +309,13 @@ pub enum Response {
         taken: u64,
         /// Those that were told since the last answer, in the order in which they were told.
         packets: Vec<TracedRecords>,
+    },
+    /// To `shadow`.
+    Shadow {
+        /// Whether the programs are on the interfaces; before that nothing is judged twice.
+        is_on: bool,
+        /// What came of it, where it is over: no further request is answered then.
+        report: Option<Box<ShadowReport>>,
     },
     /// To `events`: one event, as the line that the log has.
     Event {

@@ -75,6 +75,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::ExemptionShow { .. } => ("exemption-show", Right::View),
         Request::Audit { .. } => ("audit", Right::View),
         Request::Report { .. } => ("report", Right::View),
+        Request::Shadow { .. } => ("shadow", Right::Exemptions),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::AuditConfig { .. } => ("audit-config", Right::Exemptions),
         Request::AuditLift { .. } => ("audit-lift", Right::Exemptions),
@@ -156,6 +157,7 @@ mod tests {
             },
             Request::Flows {},
             Request::Trace { id: String::new(), begin: None },
+            Request::Shadow { id: String::new(), begin: None },
             Request::ExemptionList {},
             Request::ExemptionShow { id: String::new(), version: None },
             Request::Audit { from: 0 },
@@ -242,6 +244,7 @@ mod tests {
         const VIEW: &[&str] =
             &["status", "events", "flows", "trace", "exemption-list", "exemption-show", "audit", "report"];
         const EXEMPTIONS: &[&str] = &[
+            "shadow",
             "audit-checkpoint",
             "audit-config",
             "audit-lift",

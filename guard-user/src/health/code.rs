@@ -216,7 +216,7 @@ codes! {
         "A part of the daemon has not answered for some seconds. The message names it.",
         "See what it waits for (the disk, the name service, standard output). If nothing else helps, restart the daemon: the guard goes on.";
     TraceLeft = "trace-left",
-        "A trace (`borderguard trace`) is over, and an interface still has the program that tells how packets are judged. It judges and counts as the ordinary one does, costs more for each packet, and tells nothing any more.",
+        "A trace or a shadow (`borderguard trace`, `borderguard shadow`) is over, and an interface still has its program. That judges and counts as the ordinary one does, costs more for each packet, and tells nothing any more.",
         "See the message for what the kernel refused. It is tried again every second; a restart of the daemon puts the ordinary programs back too.";
     LoopSlow = "loop-slow",
         "The daemon's loop was held up. Changes of interfaces and requests waited.",

@@ -5,14 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 
+use guard_common::abi::shadow::{ShadowFlow, ShadowFlowKey};
 use guard_common::abi::traced::TraceTarget;
 use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, RelayKey};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
-use super::{Counters, Interface, KernelError, Place, Published, TraceRecords};
+use super::{Counters, Interface, KernelError, Place, Published, ShadowCounts, ShadowTables, TraceRecords};
 
 /// By what a program is attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,20 +225,65 @@ pub struct Told {
     pub packets: Vec<TraceRecords>,
 }
 
-/// Has the programs tell how they judge live packets.
+/// What is asked of the programs of a shadow.
+#[derive(Default)]
+pub struct ShadowStep {
+    /// The candidate's tables, for the first step.
+    pub begin: Option<ShadowTables>,
+    /// Another table in the place of the policy's, where one is needed since.
+    pub policy: Option<Box<PolicyTable>>,
+    /// Slots of exemptions whose live use is taken over.
+    pub copied: Vec<u16>,
+    /// Slots of exemptions of which nothing counts as used.
+    pub cleared: Vec<u16>,
+    /// Failsafe rules whose live use is taken over by the first step that finds the programs loaded: the live number, and the
+    /// candidate's.
+    pub failsafe: Vec<(u32, u32)>,
+    /// Until when packets are judged by the candidate, nanoseconds of `CLOCK_BOOTTIME`.
+    pub deadline_ns: u64,
+    /// Whether it is over: nothing is judged by the candidate any more, and flows are read.
+    pub is_last: bool,
+}
+
+impl fmt::Debug for ShadowStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShadowStep").field("is_last", &self.is_last).finish_non_exhaustive()
+    }
+}
+
+/// What came of it so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ShadowSeen {
+    /// Whether the programs are on the interfaces. Before that nothing is judged twice.
+    pub is_on: bool,
+    /// How packets were judged.
+    pub counts: ShadowCounts,
+    /// The flows of which the verdicts differ; of the last step alone.
+    pub flows: Vec<(ShadowFlowKey, ShadowFlow)>,
+}
+
+/// Has other programs in the place of the ordinary ones, which tell more of live packets. One kind at a time.
 pub trait Tracing {
     /// Sets which packets are told of and until when, and takes what was told since the last call. The first call has the
     /// tracing programs loaded; one that finds them loaded puts them in the place of the ordinary ones.
     ///
     /// # Errors
-    /// Where the kernel refuses. [`stop_tracing`](Self::stop_tracing) is to follow then.
+    /// Where the kernel refuses. [`put_back`](Self::put_back) is to follow then.
     fn trace_packets(&mut self, target: &TraceTarget) -> Result<Told, KernelError>;
 
-    /// Puts the ordinary programs in the place of the tracing ones. To be called again where nothing is traced is no error.
+    /// Has packets judged by a candidate too, in tables of its own, and takes what came of it. The first call has the
+    /// programs loaded that do so; one that finds them loaded puts them in the place of the ordinary ones.
     ///
     /// # Errors
-    /// Where an interface still has the tracing program, which judges as the ordinary one does.
-    fn stop_tracing(&mut self) -> Result<(), KernelError>;
+    /// Where the kernel refuses. [`put_back`](Self::put_back) is to follow then.
+    fn shadow_packets(&mut self, step: ShadowStep) -> Result<ShadowSeen, KernelError>;
+
+    /// Puts the ordinary programs in the place of those of a trace or a shadow, whose tables are freed. To be called again
+    /// where there are none is no error.
+    ///
+    /// # Errors
+    /// Where an interface still has the other program, which judges as the ordinary one does.
+    fn put_back(&mut self) -> Result<(), KernelError>;
 }
 
 /// The kernel side of the guard: what may change what the kernel judges. One owner at a time.

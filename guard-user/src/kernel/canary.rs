@@ -9,7 +9,7 @@ use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::Mark;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use super::counters::each_count;
+use super::elements::each_count;
 use super::plain::{bytes_of, read};
 use super::raw::{bind_to_interface, send_by_interface};
 use super::{KernelError, View};

@@ -8,8 +8,8 @@ use guard_common::jurisdiction::{self, Jurisdiction};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::counts::{Counters, OutcomeCount, PermittedCount, TotalCount};
-use super::plain::{Plain, bytes_of, read};
-use super::raw::Map;
+use super::elements::{by_cpu, each, each_count};
+use super::plain::{bytes_of, read};
 use super::{KernelError, LinuxKernel, View};
 
 impl View {
@@ -215,32 +215,6 @@ impl View {
     }
 }
 
-/// Shows every count that is not zero.
-pub(super) fn each_count(
-    map: &Map,
-    name: &'static str,
-    mut shown: impl FnMut(&[u8], Count),
-) -> Result<(), KernelError> {
-    each(map, name, |key, value| {
-        let sum = by_cpu::<Count>(value).fold(Count::default(), |sum, count| Count {
-            packets: sum.packets.wrapping_add(count.packets),
-            bytes: sum.bytes.wrapping_add(count.bytes),
-        });
-        if sum != Count::default() {
-            shown(key, sum);
-        }
-    })
-}
-
-/// Shows every element.
-pub(super) fn each(
-    map: &Map,
-    name: &'static str,
-    shown: impl FnMut(&[u8], &[u8]),
-) -> Result<(), KernelError> {
-    map.for_each(shown).map_err(|source| KernelError::Map { what: "read", map: name, source })
-}
-
 impl LinuxKernel {
     /// Begins a slot's use anew, at `used`: before a generation in which the slot belongs to another
     /// exemption, or one that was used on another host or before the maps were made.
@@ -280,11 +254,6 @@ fn from<T>(number: usize, known: impl FnOnce(u8) -> Option<T>) -> Option<T> {
 
 fn known(map: &'static str, unknown: Option<String>) -> Result<(), KernelError> {
     unknown.map_or(Ok(()), |found| Err(KernelError::Damaged { map, found }))
-}
-
-/// The values of all CPUs: each begins at a multiple of 8 bytes.
-pub(super) fn by_cpu<T: Plain + Copy>(values: &[u8]) -> impl Iterator<Item = T> {
-    values.chunks_exact(size_of::<T>().next_multiple_of(8)).filter_map(read::<T>)
 }
 
 fn outcome(key: OutcomeKey, count: Count) -> Option<OutcomeCount> {

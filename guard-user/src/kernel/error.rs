@@ -310,9 +310,9 @@ pub enum KernelError {
         /// The entry in bpffs.
         entry: String,
     },
-    /// No thread loads the tracing programs.
-    #[error("cannot load the tracing programs: {source}")]
-    TraceLoad {
+    /// The programs that are to take the ordinary ones' place for a time can't be had.
+    #[error("cannot load the programs that are to take the ordinary ones' place: {source}")]
+    OthersLoad {
         /// The reason.
         source: io::Error,
     },

@@ -22,10 +22,12 @@ mod clock;
 mod counters;
 mod counts;
 mod detach;
+mod elements;
 mod entries;
 mod error;
 mod events;
 mod exits;
+mod fill;
 mod filter;
 mod folder;
 mod grace;
@@ -41,6 +43,7 @@ mod link;
 mod link_type;
 mod linux;
 mod listening;
+mod live_shadow;
 mod live_trace;
 mod maps;
 #[cfg(test)]
@@ -61,10 +64,13 @@ mod routes;
 pub mod senders;
 mod sending;
 mod settings;
+mod shadow;
+mod shadow_reader;
 mod socket_facts;
 pub mod sockets;
 mod spare;
 mod stacked;
+mod stage;
 mod swap;
 mod test_run;
 mod traced;
@@ -86,7 +92,8 @@ use guard_common::packet::Link;
 pub use addresses::host_addresses;
 pub use api::{
     Attachment, BypassTarget, CgroupAttachment, CgroupTarget, How, Kernel, Observed, ObservedBypass,
-    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, Stray, Told, Tracing, VolumeTarget,
+    ObservedInterface, ObservedRelay, ObservedSenders, ObservedVolumes, ShadowSeen, ShadowStep, Stray, Told,
+    Tracing, VolumeTarget,
 };
 pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
@@ -106,6 +113,8 @@ pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
 pub use published::Published;
 pub use settings::{CpuUse, FrameSource};
+pub use shadow::{ShadowCounts, ShadowTables};
+pub use shadow_reader::ShadowReader;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
 pub use test_run::Judged;
@@ -124,7 +133,7 @@ use observe::Memory;
 use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
-use traced::LiveTrace;
+use stage::Stage;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -144,7 +153,8 @@ pub struct LinuxKernel {
     settings: Settings,
     /// The programs that attachments get in the place of the ordinary ones.
     alternate: Option<Alternate>,
-    live_trace: LiveTrace,
+    /// How far programs have come that are to take the ordinary ones' place.
+    stage: Stage,
     view: View,
     adopted: bool,
     live: Live,
@@ -256,7 +266,7 @@ impl LinuxKernel {
             ebpf,
             settings,
             alternate: None,
-            live_trace: LiveTrace::default(),
+            stage: Stage::default(),
             view,
             adopted,
             live,

@@ -1,5 +1,6 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
+use guard_common::abi::shadow::{ShadowFlow, ShadowFlowKey, ShadowKey, ShadowTarget};
 use guard_common::abi::{
     Canary, CanaryEvent, Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey,
     FlowRecord, Handed, HighWater, OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts,
@@ -58,6 +59,10 @@ plain!(
     WayKey,
     PinnedCopy,
     WriterKey,
+    ShadowFlow,
+    ShadowFlowKey,
+    ShadowKey,
+    ShadowTarget,
 );
 
 /// The bytes of a value.
@@ -134,6 +139,21 @@ mod tests {
         packed!(Relay { volumes: 8, since_ns: 8, last_ns: 8, from_cgroup: 8, process: 4, from: 4 });
         packed!(FileKey { inode: 8, device: 4, generation: 4 });
         packed!(UntaggedRecord { count: 16, process: 40 });
+        packed!(ShadowTarget { deadline_ns: 8, live: 4, pad: 4 });
+        packed!(ShadowKey {
+            generation: 8,
+            now_pins: 8,
+            then_pins: 8,
+            hook: 1,
+            now_verdict: 1,
+            now_reason: 1,
+            then_verdict: 1,
+            then_reason: 1,
+            then_jurisdiction: 1,
+            pad: 2,
+        });
+        packed!(ShadowFlowKey { flow: size_of::<FlowKey>(), pins: 4, place: 2, verdict: 1, reason: 1 });
+        packed!(ShadowFlow { record: size_of::<FlowRecord>(), then: 32 });
         packed!(OutcomeKey { pin: 1, jurisdiction: 1, hook_verdict: 1, reason: 1 });
         let detail = size_of::<Detail>();
         assert_eq!(detail, guard_common::interval::DETAIL_CAPACITY * 18 + 8);

@@ -18,9 +18,9 @@ use std::time::Instant;
 use guard_common::abi::{Live, PolicyTable};
 use guard_common::interval::build::GeoImage;
 
+use super::fill::fill;
 use super::plain::bytes_of;
 use super::published::Published;
-use super::raw::Map;
 use super::{KernelError, LinuxKernel};
 
 impl LinuxKernel {
@@ -163,19 +163,6 @@ impl Slots for KernelSlots<'_> {
         self.kernel.generation = self.policy.generation;
         Ok(())
     }
-}
-
-/// Writes one slot of a map and holds every byte of it against what was written.
-fn fill(map: &Map, name: &'static str, slot: u32, bytes: &[u8]) -> Result<(), KernelError> {
-    let key = slot.to_ne_bytes();
-    map.update(&key, bytes).map_err(|source| KernelError::Map { what: "write", map: name, source })?;
-    let mut back = vec![0; bytes.len()];
-    map.lookup(&key, &mut back).map_err(|source| KernelError::Map {
-        what: "read back",
-        map: name,
-        source,
-    })?;
-    if back == bytes { Ok(()) } else { Err(KernelError::ReadBack { map: name }) }
 }
 
 /// Publishing, adopting and judging over two slots on a machine with weakly ordered memory: every order of steps and

@@ -291,7 +291,8 @@ impl Map {
         Self::from_fd(get(path)?)
     }
 
-    fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+    /// Of a descriptor.
+    pub(super) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if !is_a(fd.as_fd(), "map") {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is pinned there is not a map"));
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::{Hook, SHARED_SCRATCHES};
 
-use super::{KernelError, folder, grace, kernel_types, maps};
+use super::{KernelError, folder, grace, kernel_types, maps, shadow};
 
 /// Whether programs of one hook get in each other's way on a CPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,8 +66,12 @@ impl Settings {
         }
         loader.map_max_entries("AYA_LOGS", TRACE_LOG_BYTES);
         if self.cpus == CpuUse::Shared {
-            for per_scratch in ["SCRATCH", "TRACE_STEPS"] {
-                loader.map_max_entries(per_scratch, SHARED_SCRATCHES * Hook::PACKET_COUNT as u32);
+            let all = SHARED_SCRATCHES * Hook::PACKET_COUNT as u32;
+            // Those of a shadow's programs are two of each packet.
+            let each = if std::ptr::eq(object, shadow::OBJECT) { 2 } else { 1 };
+            loader.map_max_entries("SCRATCH", each * all);
+            for per_packet in ["TRACE_STEPS", "SHADOW_FRESH"] {
+                loader.map_max_entries(per_packet, all);
             }
         }
         loader.load(object).map_err(loading)

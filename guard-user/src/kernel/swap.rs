@@ -1,13 +1,20 @@
-//! Other programs in the place of the ordinary ones, over the same pinned maps, for a time.
+//! Other programs in the place of the ordinary ones, over the same pinned maps, for a time: to trace live packets, or to have
+//! them judged by a candidate too.
 //!
 //! While they are set, [`Kernel::attach`](super::Kernel::attach) gives them to every link that it makes or renews, by an
 //! update in place: no packet meets no program. An attachment that runs the others is then not current, and whoever
 //! reconciles attachments swaps it. What they do is their object's own; they must judge as the ordinary ones do.
+//!
+//! The verifier takes seconds for them. They are loaded by a thread of their own, so that nothing that closes waits for it.
+
+use std::io;
+use std::thread::Builder;
 
 use aya::Ebpf;
 use guard_common::abi::Hook;
 
 use super::alternate::Alternate;
+use super::stage::{Prepared, Stage, Step};
 use super::{KernelError, LinuxKernel, ids, load_programs};
 
 /// Loads the programs of interfaces of an object.
@@ -31,6 +38,52 @@ impl LinuxKernel {
         };
         self.alternate = alternate;
         Ok(())
+    }
+
+    /// Brings other programs a step further: has them loaded by `load` on a thread, or takes up those that are.
+    pub(super) fn bring<L>(
+        &mut self,
+        load: impl FnOnce(&Self) -> Result<L, KernelError>,
+    ) -> Result<Step, KernelError>
+    where
+        L: FnOnce() -> Result<Prepared, KernelError> + Send + 'static,
+    {
+        match std::mem::take(&mut self.stage) {
+            Stage::Off => {
+                let thread = Builder::new().name("program-load".to_owned()).spawn(load(self)?);
+                self.stage = Stage::Loading(thread.map_err(|source| KernelError::OthersLoad { source })?);
+                Ok(Step::Waits)
+            }
+            Stage::Loading(thread) if !thread.is_finished() => {
+                self.stage = Stage::Loading(thread);
+                Ok(Step::Waits)
+            }
+            Stage::Loading(thread) => {
+                let ended = || KernelError::OthersLoad { source: io::Error::other("its thread ended early") };
+                let Prepared { alternate, reader } = thread.join().map_err(|_| ended())??;
+                self.set_programs(Some(alternate))?;
+                Ok(Step::Loaded(reader))
+            }
+            Stage::On(reader) => Ok(Step::On(reader)),
+        }
+    }
+
+    /// Sets the ordinary programs to be those that attachments get again.
+    ///
+    /// # Errors
+    /// [`KernelError::Load`] where the kernel does not tell the programs' ids.
+    pub fn use_ordinary_programs(&mut self) -> Result<(), KernelError> {
+        self.set_programs(None)
+    }
+
+    /// Ends what other programs are for, and puts the ordinary ones back on every interface.
+    pub(super) fn put_ordinary_back(&mut self) -> Result<(), KernelError> {
+        // The reader's maps end with it, and the programs' own with the last of these.
+        self.stage = Stage::Off;
+        if self.alternate.is_some() {
+            self.use_ordinary_programs()?;
+        }
+        self.swap_attachments()
     }
 
     /// Has every attachment to an interface run the current programs. All are tried.

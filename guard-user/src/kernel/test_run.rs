@@ -69,6 +69,21 @@ impl LinuxKernel {
     }
 }
 
+#[cfg(feature = "bench")]
+impl LinuxKernel {
+    /// The mean time of one run of the program that attachments get, of so many over this Ethernet frame at egress.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::TestRun`] where the kernel does not take the frame.
+    pub fn time_egress(&self, frame: &[u8], repeat: u32) -> Result<std::time::Duration, KernelError> {
+        let options = TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::default() };
+        let run = self.classifier(Link::Ethernet)?.test_run(options);
+        let name = program_name(Hook::Egress, Link::Ethernet);
+        run.map(|run| run.duration).map_err(|error| KernelError::of_program(name, error))
+    }
+}
+
 fn options<'a>(frame: &'a [u8], context: &'a [u8]) -> TestRunOptions<'a> {
     let context = (!context.is_empty()).then_some(context);
     TestRunOptions { data_in: Some(frame), ctx_in: context, ..TestRunOptions::default() }

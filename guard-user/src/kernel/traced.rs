@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 
 use aya::Ebpf;
 use aya::maps::{Array, MapData};
@@ -15,7 +14,6 @@ use guard_common::abi::{Direction, Hook, Outcome};
 use guard_common::packet::{Addr, Layer, Packet, Parsed};
 
 use super::KernelError;
-use super::alternate::Alternate;
 use super::plain::Plain;
 
 /// A packet as the tracing program judged it.
@@ -57,25 +55,6 @@ type Record = [u64; 5];
 /// The records of one packet, each its head and four words, as
 /// [`guard_common::abi::traced`] has them.
 pub type TraceRecords = Vec<Record>;
-
-/// The tracing programs, loaded, and the reader of what they log.
-#[derive(Debug)]
-pub(super) struct Prepared {
-    pub(super) alternate: Alternate,
-    pub(super) reader: TraceReader,
-}
-
-/// How far a trace has come.
-#[derive(Debug, Default)]
-pub(super) enum LiveTrace {
-    /// There is none.
-    #[default]
-    Off,
-    /// The verifier has the programs.
-    Loading(JoinHandle<Result<Prepared, KernelError>>),
-    /// They are on the interfaces.
-    On(Box<TraceReader>),
-}
 
 /// Takes aya-log's lines.
 #[derive(Clone, Default)]

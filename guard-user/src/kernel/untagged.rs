@@ -3,8 +3,8 @@
 use guard_common::abi::{Place, Side, UntaggedKey, UntaggedRecord};
 use guard_common::jurisdiction::Jurisdiction;
 
-use super::counters::{each, each_count};
 use super::counts::{UntaggedCount, UntaggedFlow};
+use super::elements::{each, each_count};
 use super::plain::read;
 use super::{KernelError, View};
 

@@ -7,11 +7,13 @@
 //! - [`traffic`] has the flows: those of the flow history and those of the kernel's records, each once.
 //! - [`possible`] has what may be true of a flow, beside what is known.
 //! - [`compare`] judges a flow by both sides.
+//! - `shadowed` has flows that the kernel judged twice, for a shadow.
 //! - [`sums`] adds up what differs, by pin, peer and process.
 //! - [`unrecorded`] has what is known of permitted flows without a record.
 
 pub mod compare;
 pub mod possible;
+mod shadowed;
 pub mod sums;
 #[cfg(test)]
 mod tests;
@@ -20,6 +22,7 @@ pub mod unrecorded;
 
 pub use compare::{Found, Kind, Sides};
 pub use possible::{Lack, Needs, interfaces};
+pub use shadowed::kind_of;
 pub use sums::{Group, Sums};
 pub use traffic::{Amount, Seen, Traffic};
 pub use unrecorded::{Permitted, Unrecorded};

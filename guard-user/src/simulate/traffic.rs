@@ -209,12 +209,12 @@ fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or_default()
 }
 
-fn amount(flows: u64, line: &Value, [packets, bytes]: [&str; 2]) -> Amount {
+pub(super) fn amount(flows: u64, line: &Value, [packets, bytes]: [&str; 2]) -> Amount {
     Amount { flows, packets: number(&line[packets]), bytes: number(&line[bytes]) }
 }
 
 /// Who sent, as groups are named.
-fn sender(line: &Value) -> String {
+pub(super) fn sender(line: &Value) -> String {
     let (process, cgroup) = (&line["process"], line["cgroup"].as_str());
     if let Some(people) = line["people"].as_str().filter(|people| *people != "shown") {
         return format!("({people})");

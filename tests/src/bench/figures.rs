@@ -49,6 +49,8 @@ pub(crate) const FIGURES: &[Figure] = &[
     bound("cgroups_extra_ns", "what a pin by cgroup adds to a packet of another pin", 25.0),
     bound("volumes_extra_ns", "what a pin by volume adds to it", 25.0),
     bound("directions_extra_ns", "what a pin by who opened the connection adds to it", 25.0),
+    figure("egress_v4_fixed_shadow_ns", "the same, IPv4, judged by a candidate too, as alike"),
+    figure("shadow_extra_ns", "what a shadow adds to a permitted packet while it runs"),
     figure("egress_v4_fixed_record_ns", "the same, IPv4, with a flow record"),
     figure("egress_v4_drop_ns", "the same, IPv4, forbidden: a flow record, and an event each second"),
     figure("egress_v4_exempt_ns", "the same, forbidden and exempt, with 256 exemptions"),

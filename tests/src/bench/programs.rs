@@ -11,9 +11,9 @@ use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions};
 use aya::{Ebpf, EbpfLoader};
 use guard_common::abi::MAX_EXEMPTIONS;
 use guard_common::packet::Addr;
-use guard_user::compile::{CgroupFact, HostFacts, KernelExemption, VolumeFact, policy_table};
+use guard_user::compile::{CgroupFact, HostFacts, KernelExemption, VolumeFact, geo_image, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
-use guard_user::kernel::LinuxKernel;
+use guard_user::kernel::{LinuxKernel, ShadowTables};
 use ipnetwork::IpNetwork;
 
 use super::draws::{self, DRAWS};
@@ -116,6 +116,7 @@ impl Bench {
             ],
         )?;
         self.senders(kernel, rounds, repeat, figures, &pinned4)?;
+        self.shadow(kernel, rounds, repeat, figures, &pinned4)?;
         publish(kernel, Kind::Record)?;
         self.rounds(
             rounds,
@@ -211,6 +212,43 @@ impl Bench {
             figures.set(whole, median(over));
             figures.set(more, median(extra));
         }
+        Ok(())
+    }
+
+    /// Times a permitted packet by the programs of a shadow, whose candidate permits it too, and by turns as it is without.
+    fn shadow(
+        &self,
+        kernel: &mut LinuxKernel,
+        rounds: usize,
+        repeat: u32,
+        figures: &mut Figures,
+        frame: &[u8],
+    ) -> Result<()> {
+        publish(kernel, Kind::Permit)?;
+        let policy = policy(Kind::Permit)?;
+        let table = policy_table(&policy, &[], &HostFacts::default(), 1 << 63)?;
+        let geo = geo_image(&self.db, &policy.sites)?;
+        let reader = kernel.begin_shadow(&ShadowTables { policy: table.into(), geo: geo.into() })?;
+        reader.judge_until(u64::MAX)?;
+        let (mut whole, mut extra) = (Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let empty = self.time("bench_empty", frame, repeat)?;
+            let plain = self.time("bench_egress", frame, repeat)?;
+            let shadowed = kernel.time_egress(frame, repeat)?.as_nanos() as f64;
+            // The first round only warms up.
+            if round > 0 {
+                whole.push(shadowed - empty);
+                extra.push(shadowed - plain);
+            }
+        }
+        let [same, _] = reader.counts()?.same;
+        ensure!(
+            same.packets >= rounds as u64 * u64::from(repeat),
+            "not every packet was judged twice: {same:?}"
+        );
+        kernel.use_ordinary_programs()?;
+        figures.set("egress_v4_fixed_shadow_ns", median(whole));
+        figures.set("shadow_extra_ns", median(extra));
         Ok(())
     }
 

@@ -56,8 +56,8 @@ const RT_ONLY: &str = "kernel_preempt";
 /// Left out of the usual run whole: what it shows of programs that share a CPU hangs on little that changes.
 const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
-/// `cargo xtask nightly` runs them.
-const NIGHTLY: [&str; 8] = [
+/// `cargo xtask nightly` runs them. That the programs of a shadow load is in `kernel_load`.
+const NIGHTLY: [&str; 9] = [
     "guest_bonds",
     "guest_copies",
     "guest_cost",
@@ -66,6 +66,7 @@ const NIGHTLY: [&str; 8] = [
     "guest_paths",
     "guest_pins",
     "guest_relays",
+    "kernel_shadow",
 ];
 /// Of what runs on both other kernels in the usual run, the suites that one of them runs alone.
 const USUAL_ON_ONE: [&str; 1] = ["guest_clock"];

@@ -7,13 +7,11 @@ use serde_json::{Value, json};
 
 use super::read::Live;
 use super::sides::{About, Side};
-use crate::cli::table::{self, numbers, plain, words, write_wrapped};
+use crate::cli::differences::{amount, changes, write_kind};
+use crate::cli::table::{plain, write_wrapped};
 use crate::report::number::{bytes, grouped};
 use crate::simulate::traffic::NotJudged;
-use crate::simulate::{Amount, Group, Kind, Sums, Traffic, Unrecorded};
-
-/// Groups of one kind that text shows; JSON has all.
-const SHOWN: usize = 20;
+use crate::simulate::{Amount, Kind, Sums, Traffic, Unrecorded};
 
 /// What the flows cover.
 pub(super) struct Window {
@@ -69,13 +67,6 @@ impl Told<'_> {
             let amount = sums.exempt.get(&it.id).copied().unwrap_or_default();
             json!({ "id": it.id, "replaces": it.replaces, "quota": it.quota, "would_let_pass": amount })
         });
-        let groups = sums.groups.iter().map(|(group, amount)| {
-            let mut object = json!(group);
-            if let (Value::Object(object), Value::Object(amount)) = (&mut object, json!(amount)) {
-                object.extend(amount);
-            }
-            object
-        });
         let totals = Kind::ALL.into_iter().map(|kind| (kind.name().to_owned(), json!(sums.of(kind))));
         let not_known = sums.not_known.iter().map(|(lacks, amount)| {
             json!({ "lacks": lacks, "flows": amount.flows, "packets": amount.packets, "bytes": amount.bytes })
@@ -103,7 +94,7 @@ impl Told<'_> {
             },
             "differs": self.may_differ(),
             "totals": Value::Object(totals.collect()),
-            "changes": groups.collect::<Vec<_>>(),
+            "changes": changes(sums),
             "same": sums.same,
             "other_reason": sums.other_reason,
             "not_known": not_known.collect::<Vec<_>>(),
@@ -115,7 +106,7 @@ impl Told<'_> {
         self.write_head(out)?;
         for kind in Kind::ALL {
             writeln!(out)?;
-            self.write_kind(kind, out)?;
+            write_kind(kind, self.sums.of(kind), self.sums, out)?;
         }
         writeln!(out)?;
         for sentence in self.rest() {
@@ -172,34 +163,6 @@ impl Told<'_> {
             ),
         )?;
         line("unchanged", &amount(sums.same))
-    }
-
-    fn write_kind(&self, kind: Kind, out: &mut impl Write) -> io::Result<()> {
-        let total = self.sums.of(kind);
-        if total == Amount::default() {
-            return writeln!(out, "{}: nothing", kind.title());
-        }
-        writeln!(out, "{}: {}", kind.title(), amount(total))?;
-        let mut groups: Vec<(&Group, &Amount)> =
-            self.sums.groups.iter().filter(|(group, _)| group.kind == kind).collect();
-        groups.sort_by_key(|(_, amount)| std::cmp::Reverse(amount.bytes));
-        let rows: Vec<[String; 8]> =
-            groups.iter().take(SHOWN).map(|(group, amount)| row(group, amount)).collect();
-        let columns = [
-            words("pin"),
-            words("peer"),
-            words("in"),
-            numbers("flows"),
-            numbers("packets"),
-            numbers("bytes"),
-            words("process"),
-            words("how"),
-        ];
-        table::write(out, columns, &rows)?;
-        match groups.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => writeln!(out, "  and {} more (--json has all)", grouped(more as u64)),
-        }
     }
 
     /// What is to be said beside what differs, a sentence each.
@@ -271,33 +234,4 @@ impl Told<'_> {
         );
         said
     }
-}
-
-fn amount(amount: Amount) -> String {
-    let Amount { flows, packets, bytes: count } = amount;
-    let of = |count: u64, one: &str, many: &str| match count {
-        1 => format!("1 {one}"),
-        _ => format!("{} {many}", grouped(count)),
-    };
-    format!("{}, {}, {}", of(flows, "flow", "flows"), of(packets, "packet", "packets"), bytes(count))
-}
-
-fn row(group: &Group, amount: &Amount) -> [String; 8] {
-    let (now, then) = (&group.now, &group.then);
-    let place = |place: Option<&'static str>| place.unwrap_or("?");
-    let (was, is) = (place(now.jurisdiction), place(then.jurisdiction));
-    let by = |verdict: &crate::simulate::sums::Verdict| match &verdict.exemption {
-        Some(id) => format!("{} {} by {id}", verdict.verdict, verdict.reason),
-        None => format!("{} {}", verdict.verdict, verdict.reason),
-    };
-    [
-        group.pins.join(" "),
-        group.peer.to_string(),
-        if was == is { is.to_owned() } else { format!("{was}, then {is}") },
-        grouped(amount.flows),
-        grouped(amount.packets),
-        bytes(amount.bytes),
-        group.process.clone(),
-        format!("{}: {}, then {}", group.hook, by(now), by(then)),
-    ]
 }

@@ -17,13 +17,13 @@ use crate::compile::HostFacts;
 use crate::config::bypass::Bypass;
 use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
-use crate::control::protocol::Response;
+use crate::control::protocol::{Response, ShadowReport, ShadowWanted};
 use crate::events::names::Names;
 use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
 use crate::history;
-use crate::kernel::{BypassTarget, CgroupTarget, Interface, Stray};
+use crate::kernel::{BypassTarget, CgroupTarget, Interface, ShadowSeen, ShadowStep, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
 use crate::store::{Change, Cursor, KnownSpent, PinCounts, Target};
@@ -73,6 +73,10 @@ pub enum Action {
     /// Find processes that have files open on these devices, whose volumes are in these slots, a bit each: on a thread of
     /// its own, and nobody waits for it.
     FindCarriers(BTreeMap<u32, u64>),
+    /// Make tables of the candidate of the shadow of this name.
+    LoadShadow(String, Box<ShadowLoad>),
+    /// Put names to what came of a shadow, and answer the request.
+    TellShadow(Ticket, Box<ShadowEnd>),
     /// Answer a request.
     Answer(Ticket, Response),
     /// Run this program, and give it the notice to read.
@@ -115,6 +119,28 @@ impl Canaries {
     pub fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.policy, &other.policy) && self.facts == other.facts && self.guarded == other.guarded
     }
+}
+
+/// A candidate that is to be read for a shadow.
+#[derive(Debug)]
+pub struct ShadowLoad {
+    /// What was asked for.
+    pub wanted: ShadowWanted,
+    /// The databases that may be read for who asks; `None`: any.
+    pub may_read: Option<Vec<PathBuf>>,
+}
+
+/// What came of a shadow, in numbers.
+#[derive(Debug)]
+pub struct ShadowEnd {
+    /// What the kernel has of it.
+    pub seen: ShadowSeen,
+    /// The names of the candidate's pins and exemptions.
+    pub then: Names,
+    /// Whether who asked may see users, commands, processes and cgroups.
+    pub sees_people: bool,
+    /// The report, but for what is made of the kernel's numbers.
+    pub report: ShadowReport,
 }
 
 /// How serious a line of the log is.
@@ -180,8 +206,10 @@ pub enum KernelJob {
     RestoreEntries,
     /// Tell how these live packets are judged, and what was told since the last look.
     Trace(TraceTarget),
-    /// Put the ordinary programs in the place of the tracing ones.
-    StopTracing,
+    /// Judge live packets by a candidate too, and look at these cgroups, which it selects.
+    Shadow(Box<ShadowStep>, Vec<String>),
+    /// Put the ordinary programs in the place of those of a trace or a shadow.
+    PutBack,
     /// Read what exemptions have let through.
     ReadUses,
     /// Set the counts of these slots to zero.

@@ -16,11 +16,12 @@ use crate::config::bypass::Bypass;
 use crate::config::policy::Policy;
 use crate::config::sockets::Sockets;
 use crate::control::protocol::{ErrorKind, Request, Response};
-use crate::exemption::LawPack;
+use crate::exemption::{Document, LawPack};
 use crate::geo::Info;
 use crate::health::Problem;
 use crate::kernel::{
-    Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, Stray, Told, UntaggedFlow,
+    Carriers, Counters, Elsewhere, Interface, Observed, Reachable, Running, ShadowSeen, Stray, Told,
+    UntaggedFlow,
 };
 use crate::store::last_policy::LastPolicy;
 use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, Lost, PinCounts, StoreError};
@@ -102,8 +103,14 @@ pub enum Input {
     Restored(Result<(), String>),
     /// How live packets were judged that are traced, or why that can't be told.
     Traced(Result<Told, String>),
+    /// What came of a shadow so far, or why packets can't be judged twice, and the cgroups that the candidate selects.
+    Shadowed(Result<Box<ShadowSight>, String>),
+    /// The candidate of the shadow of this name was read and made tables of, or can't be.
+    ShadowLoaded(String, Result<Box<ShadowPrepared>, LoadFailure>),
+    /// What came of a shadow has names: the answer to this request.
+    ShadowTold(Ticket, Response),
     /// The ordinary programs are in the place of the tracing ones, or are not.
-    TracingStopped(Result<(), String>),
+    PutBack(Result<(), String>),
     /// What the kernel has counted for exemptions, by slot.
     Uses(Result<Vec<ExemptionUse>, String>),
     /// The counts of these slots were reset, or were not.
@@ -177,6 +184,34 @@ pub struct Sight {
     pub bypass: BypassFacts,
     /// The one in which it is noted who makes and uses sockets.
     pub noting: NotingFacts,
+}
+
+/// What was seen of a shadow.
+#[derive(Debug)]
+pub struct ShadowSight {
+    /// What the kernel has of it.
+    pub seen: ShadowSeen,
+    /// Whether that is the end of it.
+    pub is_last: bool,
+    /// The cgroups that the candidate selects.
+    pub cgroups: HostFacts,
+}
+
+/// A candidate for a shadow, checked and turned into tables.
+#[derive(Debug)]
+pub struct ShadowPrepared {
+    /// Its policy.
+    pub policy: Arc<Policy>,
+    /// Its geo tables.
+    pub geo: Geo,
+    /// What they were made of.
+    pub database: Info,
+    /// The cgroups that it names.
+    pub cgroups: HostFacts,
+    /// Exemptions that it has besides those that are open.
+    pub documents: Vec<Document>,
+    /// Whether it observes because the daemon was told to, whatever it says itself.
+    pub observes: bool,
 }
 
 /// The cgroup in which it is noted who makes and uses sockets, as it is on this host.

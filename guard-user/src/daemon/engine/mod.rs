@@ -32,6 +32,7 @@ mod publishing;
 mod quotas;
 mod reads;
 mod records;
+mod shadow;
 mod signers;
 mod state;
 mod step;
@@ -43,7 +44,7 @@ mod volumes;
 
 pub use action::{
     Action, Canaries, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob,
-    SampleFor, State, StoreJob,
+    SampleFor, ShadowEnd, ShadowLoad, State, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};
@@ -51,7 +52,8 @@ pub use error_kind::kind_of;
 pub use ids::{StoreId, Ticket};
 pub use input::{
     Asker, BypassFacts, Held, Input, LoadFailure, LoadedExemption, NotingFacts, Prepared, PublishOutcome,
-    RefusedLoad, Sample, Sight, SignedFile, StoreFault, StoreOutcome, Surroundings, VolumeFacts, Waits,
+    RefusedLoad, Sample, ShadowPrepared, ShadowSight, Sight, SignedFile, StoreFault, StoreOutcome,
+    Surroundings, VolumeFacts, Waits,
 };
 pub use notices::{Notice, What};
 pub use records::{daemon, not_permitted, record_of};

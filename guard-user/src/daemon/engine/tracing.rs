@@ -1,4 +1,5 @@
-//! The trace of live packets that runs, if any.
+//! What looks at live packets beside the verdicts, if anything: a trace, or a shadow. Both have other programs in the place of
+//! the ordinary ones, so that one of them runs at a time.
 
 use std::collections::BTreeMap;
 
@@ -6,15 +7,16 @@ use guard_common::abi::traced::TraceTarget;
 
 use super::Ticket;
 use super::periods::SECOND;
+use super::shadow::ShadowRun;
 use crate::audit::Who;
 use crate::config::policy::Pin;
 use crate::control::protocol::TraceWanted;
 use crate::control::trace::{MOST_NAME, MOST_PACKETS, MOST_SECONDS, TRACE_LEASE, network};
 
-/// How long the tracing programs may take until they are on the interfaces, nanoseconds.
+/// How long the other programs may take until they are on the interfaces, nanoseconds.
 const LOADING_NS: u64 = 60 * SECOND;
 
-/// What is known of traces.
+/// What is known of traces and shadows.
 #[derive(Default)]
 pub(super) struct Tracing {
     /// The one that runs.
@@ -25,40 +27,60 @@ pub(super) struct Tracing {
     pub(super) left: Option<String>,
 }
 
-/// A trace that runs.
+/// A trace or a shadow that runs.
 pub(super) struct Run {
     /// Its name.
     pub(super) id: String,
     /// Who asked for it.
     pub(super) who: Who,
-    pub(super) wanted: TraceWanted,
+    pub(super) task: Task,
     /// Until when it goes on at most, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) until: u64,
     /// Until when it goes on without a request.
     pub(super) lease: u64,
-    /// Whether the tracing programs are on the interfaces.
+    /// Whether the other programs are on the interfaces.
     pub(super) is_on: bool,
-    /// How many packets were told.
-    pub(super) told: u64,
-    /// Whether all were counted at the last look.
-    pub(super) is_full: bool,
     /// The request that waits for the kernel.
     pub(super) asked: Option<Ticket>,
 }
 
+/// What is done with live packets.
+pub(super) enum Task {
+    /// Their steps are told.
+    Trace(TraceRun),
+    /// A candidate judges them too.
+    Shadow(Box<ShadowRun>),
+}
+
+/// The two kinds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Trace,
+    Shadow,
+}
+
+impl Kind {
+    /// In words.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Shadow => "shadow",
+        }
+    }
+}
+
+/// A trace.
+pub(super) struct TraceRun {
+    pub(super) wanted: TraceWanted,
+    /// How many packets were told.
+    pub(super) told: u64,
+    /// Whether all were counted at the last look.
+    pub(super) is_full: bool,
+}
+
 impl Run {
-    pub(super) fn new(id: String, who: Who, wanted: TraceWanted, now: u64) -> Self {
-        let mut run = Self {
-            id,
-            who,
-            wanted,
-            until: now + LOADING_NS,
-            lease: 0,
-            is_on: false,
-            told: 0,
-            is_full: false,
-            asked: None,
-        };
+    pub(super) fn new(id: String, who: Who, task: Task, now: u64) -> Self {
+        let mut run = Self { id, who, task, until: now + LOADING_NS, lease: 0, is_on: false, asked: None };
         run.renew(now);
         run
     }
@@ -68,30 +90,41 @@ impl Run {
         self.lease = now + TRACE_LEASE.as_nanos() as u64;
     }
 
-    /// The tracing programs are on the interfaces.
+    /// The other programs are on the interfaces.
     pub(super) fn is_on_since(&mut self, now: u64) {
+        let seconds = match &self.task {
+            Task::Trace(trace) => trace.wanted.seconds,
+            Task::Shadow(shadow) => shadow.seconds,
+        };
         self.is_on = true;
-        self.until = now + self.wanted.seconds * SECOND;
+        self.until = now + seconds * SECOND;
     }
 
-    /// What the kernel's program is to look at; `None` where the policy does not have its pin.
-    pub(super) fn target(&self, pins: &[Pin]) -> Option<TraceTarget> {
-        let (from, to) = (self.wanted.from.map(network), self.wanted.to.map(network));
-        Some(TraceTarget {
-            from: from.unwrap_or_default(),
-            to: to.unwrap_or_default(),
-            pins: pins_of(self.wanted.pin.as_deref(), pins)?,
-            deadline_ns: self.lease.min(self.until),
-            packets: self.wanted.packets,
-        })
+    pub(super) const fn kind(&self) -> Kind {
+        match self.task {
+            Task::Trace(_) => Kind::Trace,
+            Task::Shadow(_) => Kind::Shadow,
+        }
     }
 
-    /// Who traces, in words.
+    /// Who has it, in words.
     pub(super) fn by(&self) -> String {
         let user = self.who.user.as_ref().map(|name| format!("{name} ")).unwrap_or_default();
         let process = self.who.pid.map(|pid| format!(", process {pid}")).unwrap_or_default();
         format!("the user {user}({}{process})", self.who.uid)
     }
+}
+
+/// What the kernel's program is to look at until then; `None` where the policy does not have the pin.
+pub(super) fn target(wanted: &TraceWanted, deadline_ns: u64, pins: &[Pin]) -> Option<TraceTarget> {
+    let (from, to) = (wanted.from.map(network), wanted.to.map(network));
+    Some(TraceTarget {
+        from: from.unwrap_or_default(),
+        to: to.unwrap_or_default(),
+        pins: pins_of(wanted.pin.as_deref(), pins)?,
+        deadline_ns,
+        packets: wanted.packets,
+    })
 }
 
 /// The numbers of the pin of this name, one for each way in which it is known, a bit each; 0 where none is named, and `None`

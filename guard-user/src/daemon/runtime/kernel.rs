@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Urgency};
 use super::{facts, worker};
-use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, Sight};
+use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, ShadowSight, Sight};
 use crate::events::names::SharedNames;
 use crate::kernel::{Kernel, KernelError, hashes};
 
@@ -90,7 +90,15 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
         }
         KernelJob::RestoreEntries => Input::Restored(kernel.restore_entries().map_err(text)),
         KernelJob::Trace(target) => Input::Traced(kernel.trace_packets(&target).map_err(text)),
-        KernelJob::StopTracing => Input::TracingStopped(kernel.stop_tracing().map_err(text)),
+        KernelJob::Shadow(step, cgroups) => {
+            let is_last = step.is_last;
+            let sight = kernel.shadow_packets(*step).map_err(text).map(|seen| {
+                let cgroups = facts::cgroups(&cgroups);
+                Box::new(ShadowSight { seen, is_last, cgroups })
+            });
+            Input::Shadowed(sight)
+        }
+        KernelJob::PutBack => Input::PutBack(kernel.put_back().map_err(text)),
         KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
         KernelJob::ResetUses(slots) => {
             let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());

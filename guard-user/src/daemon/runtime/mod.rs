@@ -38,6 +38,7 @@ mod reads;
 mod receipt;
 mod recipients;
 mod sampler;
+mod shadow;
 mod shutdown;
 mod sockets;
 mod start;
@@ -390,6 +391,8 @@ impl Daemon {
                     let Parts { reading, inputs, .. } = &self.parts;
                     loader::load_databases(policy, (accepted, spent), reading, inputs);
                 }
+                Action::LoadShadow(id, load) => self.parts.shadows.load(id, *load),
+                Action::TellShadow(ticket, end) => self.parts.shadows.tell(ticket, *end),
                 Action::CloseSockets(cut) => self.parts.sockets.put(*cut),
                 Action::NameSockets(below) => self.parts.naming.begin(below),
                 Action::FindCarriers(devices) => self.parts.naming.find_carriers(devices),

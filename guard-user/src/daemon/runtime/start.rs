@@ -18,6 +18,7 @@ use super::loader::{self, Options, Reading};
 use super::naming::Naming;
 use super::patience::{DISK, NoOutcome, within};
 use super::sampler::Sources;
+use super::shadow::Shadows;
 use super::store::StoreAt;
 use super::{canaries, counts, flow_records, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
@@ -72,6 +73,7 @@ pub(super) struct Parts {
     pub(super) naming: Naming,
     pub(super) notices: notices::Worker,
     pub(super) canaries: canaries::Worker,
+    pub(super) shadows: Shadows,
 }
 
 /// A daemon that is about to run.
@@ -265,7 +267,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
     namespaces::start(inputs.clone()).context("cannot start the thread that looks at network namespaces")?;
+    let shadows = Shadows {
+        names: names.clone(),
+        users: sources.users.clone(),
+        session,
+        observe: options.observe,
+        inputs: inputs.clone(),
+    };
     let parts = Parts {
+        shadows,
         telemetry: Arc::clone(&sources.telemetry),
         past: Arc::clone(&sources.past),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,

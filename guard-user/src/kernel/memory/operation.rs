@@ -30,8 +30,10 @@ pub(crate) enum Operation {
     Sockets,
     /// [`Tracing::trace_packets`].
     Trace,
-    /// [`Tracing::stop_tracing`].
-    StopTracing,
+    /// [`Tracing::shadow_packets`].
+    Shadow,
+    /// [`Tracing::put_back`].
+    PutBack,
     /// What [`Kernel::attach`], [`Kernel::refuse_bypass`], [`Kernel::note_sockets`] and [`Kernel::restore_entries`] say that they have done.
     NoEffect,
 }

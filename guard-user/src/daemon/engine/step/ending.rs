@@ -16,7 +16,7 @@ impl Engine {
             return;
         }
         self.actions.push(Action::Notify(State::Stopping));
-        self.end_trace();
+        self.end_tracing();
         self.ending = Ending { step: Step::Counting, with_host };
         self.reads.book();
     }

@@ -23,6 +23,7 @@ mod quotas;
 mod reads;
 mod reconcile;
 mod records;
+mod shadow;
 mod signers;
 mod status;
 mod tracing;
@@ -150,7 +151,10 @@ impl Engine {
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::Restored(result) => self.restored(result, now),
             Input::Traced(told) => self.traced(told, now),
-            Input::TracingStopped(result) => self.tracing_stopped(result),
+            Input::Shadowed(sight) => self.shadowed(sight, now),
+            Input::ShadowLoaded(id, result) => self.shadow_loaded(&id, result),
+            Input::ShadowTold(ticket, response) => self.answer(ticket, response),
+            Input::PutBack(result) => self.were_put_back(result),
             Input::Uses(uses) => self.uses_read(uses, now),
             Input::UsesReset { slots, result } => self.uses_reset(slots, result),
             Input::Held { slots, held, result } => self.closings.held(slots, held, result, now),
@@ -196,6 +200,7 @@ impl Engine {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
             Request::CanaryConfirm { canary } => self.confirm_canary(ticket, &canary),
             Request::Trace { id, begin } => self.trace(ticket, id, begin, asker.who, now),
+            Request::Shadow { id, begin } => self.shadow(ticket, id, begin, &asker, now),
             Request::GeoAccept {} => self.load_databases(Some((ticket, asker.who))),
             Request::ExemptionLoad { document, name, signatures, dry_run, refused } => {
                 let wanted = match (dry_run, refused) {
@@ -236,7 +241,7 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
-            self.look_at_trace(now);
+            self.look_at_tracing(now);
             self.interfaces.look();
             self.forget_the_start(now);
             self.log_problems(now);

@@ -59,7 +59,7 @@ impl Engine {
             )
         }));
         problems.extend(self.problem_of_law(now));
-        problems.extend(self.problem_of_trace());
+        problems.extend(self.problem_of_tracing());
         self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::compile::{CompileError, HostFacts, NeedsInterfaces};
+use crate::compile::{CompileError, HostFacts, KernelExemption, NeedsInterfaces};
 use crate::config::policy::Policy;
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::basis::{Basis, Table};
@@ -18,6 +18,18 @@ impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
     pub(super) fn wanted_basis(&self, now: Clocks) -> Option<Basis> {
         let policy = self.config.wanted();
+        let facts = self.facts_of(policy, self.config.wanted_cgroups())?;
+        let exemptions = self.open_exemptions(&policy.pin_names(), now);
+        let refuse_in = match self.config.refuses_calls() {
+            true => self.interfaces.refuse_in().unwrap_or_default(),
+            false => 0,
+        };
+        let facts = HostFacts { refuse_in, ..facts };
+        Some(Basis { config: self.config.wanted_serial(), clock: self.clock_count, exemptions, facts })
+    }
+
+    /// What a policy's names stand for on this host, where its cgroups are these; `None` before the host was looked at.
+    pub(super) fn facts_of(&self, policy: &Policy, cgroups: &HostFacts) -> Option<HostFacts> {
         let interfaces = match self.interfaces.facts(policy) {
             Some(interfaces) => interfaces,
             // What closes does not wait for a look that fails, where no pin is about interfaces.
@@ -28,23 +40,19 @@ impl Engine {
             }
             None => return None,
         };
-        let exemptions = match self.ending.closes_exemptions() {
-            true => Vec::new(),
-            false => {
-                let pins = self.config.wanted().pin_names();
-                let mut open = self.kept.kernel_exemptions(&now, &pins);
-                open.retain(|it| !self.is_closed_by_order(it.slot) && self.kept.by_slot(it.slot).is_some());
-                open.sort_by_key(|exemption| exemption.slot);
-                open
-            }
-        };
-        let volumes = self.noting.volumes.facts(self.config.wanted());
-        let refuse_in = match self.config.refuses_calls() {
-            true => self.interfaces.refuse_in().unwrap_or_default(),
-            false => 0,
-        };
-        let facts = HostFacts { interfaces, volumes, refuse_in, ..self.config.wanted_cgroups().clone() };
-        Some(Basis { config: self.config.wanted_serial(), clock: self.clock_count, exemptions, facts })
+        let volumes = self.noting.volumes.facts(policy);
+        Some(HostFacts { interfaces, volumes, ..cgroups.clone() })
+    }
+
+    /// The exemptions that are open, for a policy of these pins.
+    pub(super) fn open_exemptions(&self, pins: &[String], now: Clocks) -> Vec<KernelExemption> {
+        if self.ending.closes_exemptions() {
+            return Vec::new();
+        }
+        let mut open = self.kept.kernel_exemptions(&now, pins);
+        open.retain(|it| !self.is_closed_by_order(it.slot) && self.kept.by_slot(it.slot).is_some());
+        open.sort_by_key(|exemption| exemption.slot);
+        open
     }
 
     /// How the live tables compare with what is wanted.
@@ -193,6 +201,7 @@ impl Engine {
                 }
                 self.publishing.live = Some(basis);
                 self.cgroups_are_placed(now);
+                self.shadow_follows(now);
                 if is_candidate {
                     self.candidate_is_live(Ok(()));
                 }

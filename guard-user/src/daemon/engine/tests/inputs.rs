@@ -1,5 +1,6 @@
 //! Configs and documents for the tests, and what the daemon makes of them.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, OnceLock};
 
 use guard_common::interval::build::GeoImage;
@@ -51,7 +52,14 @@ pub(super) const MOVED: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth
 /// A config that can't be used.
 pub(super) const BAD: &str = "[host]\n";
 
-fn policy(text: &str) -> Result<Policy, String> {
+/// Puts a job as the daemon's queues do.
+pub(super) fn put<T>(jobs: &mut VecDeque<T>, job: T, is_urgent: bool, are_urgent: impl Fn(&T) -> bool) {
+    let before = |it: &&T| !is_urgent || are_urgent(it);
+    let at = jobs.iter().take_while(before).count();
+    jobs.insert(at, job);
+}
+
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let surroundings = crate::config::Surroundings::new(None);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.toml");
@@ -59,7 +67,7 @@ fn policy(text: &str) -> Result<Policy, String> {
     crate::config::load(&file, &surroundings).map(|it| it.policy).map_err(|error| error.to_string())
 }
 
-fn geo() -> (Geo, Info) {
+pub(super) fn geo() -> (Geo, Info) {
     static IMAGE: OnceLock<Geo> = OnceLock::new();
     let image = IMAGE.get_or_init(|| {
         let database = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: Info::default() };

@@ -15,6 +15,7 @@ mod properties;
 mod reads;
 mod record;
 mod reloads;
+mod shadow;
 mod stacked;
 mod store;
 mod tracing;

@@ -186,7 +186,7 @@ fn what_the_kernel_refuses_ends_the_trace_and_is_put_back() {
 #[test]
 fn programs_that_can_not_be_put_back_are_a_problem_until_they_are() {
     let mut world = World::traced(wanted());
-    world.kernel.fail(Operation::StopTracing, 3);
+    world.kernel.fail(Operation::PutBack, 3);
     world.pass(4 * SECOND);
     world.settle();
     assert_eq!(world.codes(), [ProblemCode::TraceLeft]);

@@ -8,7 +8,8 @@ use jiff::SignedDuration;
 use super::super::{Action, Asker, Engine, Input, KernelJob, Sample, SignedFile, StoreId, StoreJob, Ticket};
 use super::begin::{begin, closed, opened};
 use super::databases::{Load, OnDisk};
-use super::inputs::{CONFIG, document, is_promise};
+use super::inputs::{CONFIG, document, is_promise, put};
+use super::shadow::Asked;
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
@@ -58,6 +59,8 @@ pub(super) struct World {
     samples: usize,
     loads: VecDeque<Load>,
     pub(super) on_disk: OnDisk,
+    /// What was asked for shadows.
+    pub(super) shadow: Asked,
     names: SharedNames,
     next_ticket: u64,
     pub(super) answers: BTreeMap<Ticket, Response>,
@@ -99,6 +102,7 @@ impl World {
             samples: 0,
             loads: VecDeque::new(),
             on_disk: OnDisk::Good,
+            shadow: Asked::default(),
             names: SharedNames::default(),
             next_ticket: 0,
             answers: BTreeMap::new(),
@@ -276,6 +280,7 @@ impl World {
                 }
                 Action::CloseSockets(cut) => self.cuts.push_back(cut.id),
                 Action::NameSockets(_) => self.log.push(super::noting::NAMED.to_owned()),
+                it @ (Action::LoadShadow(..) | Action::TellShadow(..)) => self.shadow.take(it),
                 Action::Answer(ticket, response) => {
                     if let Response::Error { kind: ErrorKind::NotFound | ErrorKind::BadInput, .. } = &response
                     {
@@ -476,13 +481,6 @@ impl World {
             .map(|slot| kept.by_slot(*slot).map_or_else(|| format!("#{slot}"), |it| it.id.clone()));
         ids.collect()
     }
-}
-
-/// Puts a job as the daemon's queues do.
-fn put<T>(jobs: &mut VecDeque<T>, job: T, is_urgent: bool, are_urgent: impl Fn(&T) -> bool) {
-    let before = |it: &&T| !is_urgent || are_urgent(it);
-    let at = jobs.iter().take_while(before).count();
-    jobs.insert(at, job);
 }
 
 fn asker() -> Asker {
