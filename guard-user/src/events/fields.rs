@@ -36,6 +36,10 @@ macro_rules! fields {
     };
 }
 
+mod untagged;
+
+pub use untagged::UNTAGGED;
+
 fields! {
     /// Every key of an event's JSON object, in the order in which they are written.
     FIELDS of Event;
@@ -449,6 +453,7 @@ mod tests {
             rows(SUMMARY),
             rows(LOST),
             rows(DIFFERENCE),
+            rows(UNTAGGED),
             rows(CANARY),
             rows(START),
             rows(END),

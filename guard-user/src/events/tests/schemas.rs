@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use guard_common::abi::{Hook, PlacedBy};
+use guard_common::abi::{Hook, PlacedBy, Side};
 use guard_common::verdict::{Reason, Verdict};
 use jsonschema::Validator;
 use serde_json::Value;
 
 use super::super::Entry;
 use super::super::difference::Difference;
-use super::super::event::{Endpoint, Event, Phase, Process};
+use super::super::event::{Endpoint, Event, People, Phase, Process};
 use super::super::lost::{Lost, What};
 use super::super::pinned_copy::PinnedCopy;
 use super::super::pinned_copy::tests::dumped;
 use super::super::record::Record;
-use super::super::record::tests::{records, rest};
+use super::super::record::tests::{records, rest, untagged as untagged_of_peer};
+use super::super::untagged::{Service, Untagged};
 use super::{dropped, envelope};
 use crate::config::policy::LogFormat;
 
@@ -64,6 +65,7 @@ fn all() -> Vec<Record> {
         .chain(records())
         .chain([rest()])
         .chain(losses())
+        .chain(untagged())
         .collect()
 }
 
@@ -75,6 +77,28 @@ fn losses() -> Vec<Record> {
     let lost = What::ALL.map(|what| Record::Lost(Lost { what, ..lost }));
     let twice = Difference { packets: -3, bytes: i64::MIN, hook: Hook::Connect, ..difference };
     lost.into_iter().chain([Record::Difference(twice)]).collect()
+}
+
+/// Egress without a pin of each side, and the rest of a jurisdiction.
+fn untagged() -> Vec<Record> {
+    let [of_peer, served, bare] = [Side::Remote, Side::Local, Side::None].map(|side| {
+        let mut it = untagged_of_peer();
+        if let Some(service) = &mut it.service {
+            let peer = if side == Side::Local { "2001:db8::7" } else { "198.51.100.7" };
+            let port = service.port.filter(|_| side != Side::None);
+            *service =
+                Service { peer: peer.parse().unwrap(), side, port, interface: None, ..service.clone() };
+        }
+        it
+    });
+    let rest = Untagged {
+        first: None,
+        jurisdiction: "unknown".parse().unwrap(),
+        service: None,
+        policy: None,
+        ..untagged_of_peer().without_people(People::Removed)
+    };
+    [of_peer, served, bare, rest].map(|it| Record::Untagged(Box::new(it))).into()
 }
 
 fn line(record: &Record, format: LogFormat) -> Value {
