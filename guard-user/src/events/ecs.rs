@@ -144,6 +144,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
             "jurisdiction": event.jurisdiction.as_str(),
             "placed_by": event.placed_by.name(),
             "tunnel": event.tunnel.map(|ip| ip.to_string()),
+            "tunnel_source": event.tunnel_source.map(|ip| ip.to_string()),
             "tcp_flags": (event.protocol == 6).then_some(event.tcp_flags),
             "hook": event.hook.name(),
             "interface_index": event.ifindex,

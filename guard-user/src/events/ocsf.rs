@@ -231,6 +231,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
         "jurisdiction": place,
         "placed_by": event.placed_by.name(),
         "tunnel": event.tunnel.map(|ip| ip.to_string()),
+        "tunnel_source": event.tunnel_source.map(|ip| ip.to_string()),
         "hook": event.hook.name(),
         "interface_index": event.ifindex,
         "mark": event.mark,

@@ -25,7 +25,7 @@ pub struct Flow {
     pub protocol: u8,
     /// What else is known of where it came from.
     pub from: Surroundings,
-    /// Destination of the tunnel that the flow is in, where there is one and that is known.
+    /// The tunnel that the flow is in, where there is one and its ends are known, in words.
     pub tunnel: Option<String>,
     /// Why users and cgroups are not there: `hidden` or `removed`.
     pub no_people: Option<String>,
@@ -67,7 +67,10 @@ impl Flow {
                 .and_then(|it| u8::try_from(it).ok())
                 .unwrap_or_default(),
             from,
-            tunnel: text(&line["tunnel"]),
+            tunnel: text(&line["tunnel"]).map(|to| match text(&line["tunnel_source"]) {
+                Some(from) => format!("from {from} to {to}"),
+                None => format!("to {to}"),
+            }),
             no_people: text(&line["people"]).filter(|it| it != "shown"),
         })
     }
@@ -126,7 +129,7 @@ impl Flow {
         let mut lacks = vec!["who opened the connection, and whether the host only forwarded it".to_owned()];
         if let Some(tunnel) = &self.tunnel {
             lacks.push(format!(
-                "the outer layers of the tunnel to {tunnel}: the steps are of the inner flow alone"
+                "the outer layers of the tunnel {tunnel}: the steps are of the inner flow alone"
             ));
         }
         if let Some(why) = &self.no_people {

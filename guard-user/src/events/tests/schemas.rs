@@ -48,7 +48,12 @@ fn all() -> Vec<Record> {
         Event { source: None, destination: None, community_id: None, ..dropped() },
         Event { source: None, interface: None, hook: Hook::Connect, ..dropped() },
         Event { source: Some(v6), destination: Some(v6), protocol: 58, ..dropped() },
-        Event { tunnel: Some("203.0.113.9".parse().unwrap()), protocol: 200, ..dropped() },
+        Event {
+            tunnel: Some("203.0.113.9".parse().unwrap()),
+            tunnel_source: Some("192.0.2.10".parse().unwrap()),
+            protocol: 200,
+            ..dropped()
+        },
         Event { rule: None, policy: None, pins: vec![], tagged: vec![], ..dropped() },
         Event { process: Some(hostile), interface: Some("\u{7f}\u{1b}]0;x\u{7}".into()), ..dropped() },
         Event { process: None, volumes: vec![], packets: u64::MAX >> 1, ..dropped() },
@@ -219,6 +224,7 @@ fn the_docs_map_every_key_and_the_formats_say_the_same_by_it() {
         verdict: Verdict::Pass,
         reason: Reason::Exempt,
         exemption: Some("mlat-1".into()),
+        tunnel_source: Some("192.0.2.10".parse().unwrap()),
         tunnel: Some("203.0.113.9".parse().unwrap()),
         cgroup: Some("mail.slice".into()),
         flow_packets: 7,
