@@ -158,7 +158,7 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
             }
             // The same as the history has it of what no pin tags.
             let seen = untagged(&seen);
-            let own = case.addresses.iter().copied().map(IpAddr::from).chain([layer.src]);
+            let own = case.addresses.iter().copied().chain([layer.src]);
             let of = |then: &Policy| Needs::of(&case.policy, then, &names).with_addresses(&case.policy, then, own.clone());
             let needs = of(&case.policy);
             let unchanged = sides(&now).compare(&seen, &needs);

@@ -70,7 +70,7 @@ pub(in super::super) fn untagged() -> Untagged {
         people: People::Shown,
         packets: 1204,
         bytes: 1_747_000,
-        policy: policy.map(Into::into),
+        policy,
     }
 }
 
