@@ -36,7 +36,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 17;
+pub const ABI_VERSION: u32 = 18;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -476,8 +476,9 @@ const _: () = {
     assert!(size_of::<CgroupParent>() == 32);
     assert!(size_of::<FlowRecord>() == 144);
     assert!(offset_of!(FlowRecord, place) == 80);
-    assert!(size_of::<Event>() == 208);
+    assert!(size_of::<Event>() == 224);
     assert!(offset_of!(Event, outer_dst) == 192);
+    assert!(offset_of!(Event, outer_src) == 208);
     assert!(size_of::<Outcome>() == 32);
     assert!(size_of::<Provenance>() == 192);
     assert!(size_of::<ExemptionUse>() == 24);

@@ -57,7 +57,10 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
     let Scratch { provenance, packet, outcome: decision, record: fresh, now, flow, .. } = scratch;
     let (now, key) = (*now, *flow);
     let is_named = packet.layer_count != 0;
-    let outer_dst = if is_named { packet.layers[0].dst } else { Addr::default() };
+    let outer = match is_named {
+        true => [packet.layers[0].dst, packet.layers[0].src],
+        false => [Addr::default(); 2],
+    };
     if left == EVENT_DUE {
         let Some(record) = FLOWS.get_ptr_mut(key) else {
             // Given to another flow since: the next packet makes a new one.
@@ -70,7 +73,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
                 (*record).process = provenance.process;
                 (*record).volumes = provenance.volumes;
                 (*record).cookie = provenance.cookie;
-                send(&key, &*record, outer_dst, now);
+                send(&key, &*record, outer, now);
             }
         }
         return;
@@ -88,7 +91,7 @@ pub fn report(scratch: &mut Scratch, generation: u64, left: u32) {
         lost(Loss::Flows);
     }
     if decision.denied != 0 {
-        send(&key, fresh, outer_dst, now);
+        send(&key, fresh, outer, now);
     }
 }
 
@@ -144,6 +147,7 @@ pub fn report_canary(hook: Hook, scratch: &mut Scratch, generation: u64, name: u
                 (*to).event.key = key;
                 (*to).event.record = *fresh;
                 (*to).event.outer_dst = Addr::default();
+                (*to).event.outer_src = Addr::default();
                 (*to).number = name;
             }
             entry.submit(0);
@@ -167,7 +171,7 @@ pub unsafe fn count_again(key: &FlowKey, record: *mut FlowRecord, process: &Proc
         let reported = (*record).event_ns;
         if is_due(record, now) && atomic::replace(&raw mut (*record).event_ns, reported, now) {
             (*record).process = *process;
-            send(key, &*record, key.dst, now);
+            send(key, &*record, [key.dst, key.src], now);
         }
     }
 }
@@ -271,9 +275,9 @@ fn within_limit(key: &FlowKey, record: &FlowRecord, now: u64) -> bool {
     }
 }
 
-/// Sends an event, or counts why it could not be sent.
+/// Sends an event, or counts why it could not be sent; `outer` has destination and source of the outermost layer.
 #[inline(always)]
-pub fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr, now: u64) {
+pub fn send(key: &FlowKey, record: &FlowRecord, outer: [Addr; 2], now: u64) {
     if !within_limit(key, record, now) {
         lost(Loss::Limited);
         return;
@@ -286,7 +290,7 @@ pub fn send(key: &FlowKey, record: &FlowRecord, outer_dst: Addr, now: u64) {
             unsafe {
                 (*event).key = *key;
                 (*event).record = *record;
-                (*event).outer_dst = outer_dst;
+                [(*event).outer_dst, (*event).outer_src] = outer;
             }
             entry.submit(0);
         }

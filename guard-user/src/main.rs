@@ -11,7 +11,7 @@ use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, approval, audit, canary, check, detach, events, exemption, explain, geo, groups,
-    instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, top, trace,
+    instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -118,7 +118,7 @@ fn report(error: &anyhow::Error) {
     let mut out = Seen::new(io::stderr(), Form::Lines);
     // Nobody can be told that standard error is closed.
     let _closed = match of_document {
-        true => writeln!(out, "{error:#}"),
-        false => writeln!(out, "borderguard: {error:#}"),
+        true => writeln!(out, "{}", told(error)),
+        false => writeln!(out, "borderguard: {}", told(error)),
     };
 }

@@ -92,6 +92,7 @@ impl Served {
             history,
             past: None,
             flows: None,
+            untagged: None,
             requests,
         })
         .unwrap();

@@ -117,6 +117,8 @@ fn events_are_found_over_a_kill_and_a_restart() {
     }
     names_an_event_of_the_run_before(&bed, &before[2]);
     explains_it(&bed, &before[2]);
+    let passed = all.iter().find(|event| event["verdict"] == "pass").unwrap();
+    explains_what_passed_by_an_exemption_that_is_closed(&bed, passed);
     export(&bed);
 }
 
@@ -156,9 +158,10 @@ fn explains_it(bed: &Bed, event: &Value) {
         (&"then".into(), &"then".into()),
         "{first}"
     );
-    // An exemption was loaded since.
-    assert_eq!(first["event"]["exemptions"], "now", "{first}");
-    assert!(steps(&first, "then").contains("changes of one"), "{first}");
+    // An exemption was loaded since: then none was open.
+    assert_eq!(first["event"]["exemptions"], "then", "{first}");
+    assert!(steps(&first, "then").contains("open was none"), "{first}");
+    assert_eq!(steps(&first, "exemption"), "no exemption is open", "{first}");
     assert!(steps(&first, "event").starts_with("it was judged so then: drop, forbidden, in US"), "{first}");
     // Another config permits it by now: what was live then forbids it all the same.
     bed.configure(&PIN.replace("\"EU\"", "\"EU\", \"US\"")).unwrap();
@@ -171,6 +174,16 @@ fn explains_it(bed: &Bed, event: &Value) {
     assert!(answer.status.code() == Some(2) && answer.complaint.contains("has no event"), "{answer:?}");
     bed.configure(PIN).unwrap();
     bed.tell(&["reload"]).unwrap();
+}
+
+fn explains_what_passed_by_an_exemption_that_is_closed(bed: &Bed, event: &Value) {
+    bed.tell(&["exemption", "revoke", "one", "--why", "a test"]).unwrap();
+    assert!(!bed.passes(US).unwrap());
+    let id = format!("{}/{}", event["session"].as_str().unwrap(), event["id"]);
+    let said = bed.tell(&["explain", "--event", &id]).unwrap();
+    assert!(said.contains("open was one version 1; what was left of quotas then is NOT KNOWN"), "{said}");
+    assert!(said.contains("\nverdict    pass, exempt: "), "{said}");
+    assert!(said.contains("it was judged so then: pass, exempt, in US"), "{said}");
 }
 
 fn export(bed: &Bed) {

@@ -420,8 +420,8 @@ fn story_8_the_same_mail_is_caught_inside_a_tunnel() {
         let client = request.client_end();
         assert_eq!(story.fetched(request, Item::Mailbox).unwrap(), Fetched::Nothing, "{client:?}");
         let event = story.event(client).unwrap();
-        let told = ["verdict", "reason", "jurisdiction", "tunnel"].map(|key| &event[key]);
-        assert_eq!(told, ["drop", "forbidden", "US", "198.51.100.10"], "{event}");
+        let told = ["verdict", "reason", "jurisdiction", "tunnel", "tunnel_source"].map(|key| &event[key]);
+        assert_eq!(told, ["drop", "forbidden", "US", "198.51.100.10", "192.0.2.10"], "{event}");
         assert_eq!(
             (&event["pins"], &event["source"]["ip"]),
             (&json!(["mail"]), &json!(inside[at])),

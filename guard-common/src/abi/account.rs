@@ -221,6 +221,8 @@ pub struct Event {
     pub record: FlowRecord,
     /// Destination of the outermost layer: where the tunnel goes, when `record.layers` is above 1.
     pub outer_dst: Addr,
+    /// Its source.
+    pub outer_src: Addr,
 }
 
 /// A decision as plain numbers: what the accounting reads.

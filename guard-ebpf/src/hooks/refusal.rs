@@ -211,7 +211,7 @@ fn tell(key: &FlowKey, pins: u64, generation: u64) {
         cookie: 0,
     };
     if FLOWS.insert(key, fresh, u64::from(BPF_NOEXIST)).is_ok() {
-        records::send(key, fresh, key.dst, now);
+        records::send(key, fresh, [key.dst, key.src], now);
         return;
     }
     match FLOWS.get_ptr_mut(*key) {
@@ -220,7 +220,7 @@ fn tell(key: &FlowKey, pins: u64, generation: u64) {
         Some(record) => unsafe { records::count_again(key, record, &process, (now, generation)) },
         None => {
             lost(Loss::Flows);
-            records::send(key, fresh, key.dst, now);
+            records::send(key, fresh, [key.dst, key.src], now);
         }
     }
 }

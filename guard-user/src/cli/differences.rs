@@ -58,7 +58,12 @@ pub(super) fn amount(amount: Amount) -> String {
         1 => format!("1 {one}"),
         _ => format!("{} {many}", grouped(count)),
     };
-    format!("{}, {}, {}", of(flows, "flow", "flows"), of(packets, "packet", "packets"), bytes(count))
+    let counted = format!("{}, {}", of(packets, "packet", "packets"), bytes(count));
+    match flows {
+        // Of a sum that tells no flows apart.
+        0 if packets > 0 => counted,
+        _ => format!("{}, {counted}", of(flows, "flow", "flows")),
+    }
 }
 
 fn row(group: &Group, amount: &Amount) -> [String; 8] {

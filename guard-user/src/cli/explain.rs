@@ -2,6 +2,7 @@
 
 mod carried;
 mod of_event;
+mod open_then;
 pub(super) mod told;
 
 use std::fs::File;

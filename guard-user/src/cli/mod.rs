@@ -123,6 +123,33 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     Exit::Failed
 }
 
+/// An error with its causes in one text, each said once: many have the text of their cause in their own. Where no more files
+/// can be opened, how many there may be is what is to be raised.
+#[must_use]
+pub fn told(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    let number = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
+    };
+    let is = |wanted: i32| {
+        error.chain().any(|cause| number(cause) == Some(wanted))
+            || said.contains(&format!("(os error {wanted})"))
+    };
+    if is(libc::EMFILE) {
+        said += ". Let the process have more files open: `LimitNOFILE=65536` in the unit, `ulimit -n 65536` in a shell";
+    } else if is(libc::ENFILE) {
+        said += ". Let the host have more files open: raise `fs.file-max` (sysctl(8))";
+    }
+    said
+}
+
 /// Whether the error is that nobody reads the output any more (`borderguard events | head`), which ends a
 /// command early and is no failure.
 #[must_use]
@@ -150,6 +177,14 @@ mod tests {
             Err(io::Error::from(io::ErrorKind::PermissionDenied)).context("cannot read");
         assert_eq!(exit_of(&denied.unwrap_err()), Exit::NotPermitted);
         assert_eq!(exit_of(&anyhow::anyhow!("x")), Exit::Failed);
+        let files = io::Error::from_raw_os_error(libc::EMFILE);
+        let inner = anyhow::Error::new(files)
+            .context("cannot open the map CONTROL: Too many open files (os error 24)");
+        assert_eq!(
+            told(&inner.context("the daemon can't start")),
+            "the daemon can't start: cannot open the map CONTROL: Too many open files (os error 24). Let the process have more \
+             files open: `LimitNOFILE=65536` in the unit, `ulimit -n 65536` in a shell"
+        );
         let pipe: anyhow::Result<()> = Err(io::Error::from(io::ErrorKind::BrokenPipe)).context("write");
         assert!(is_closed_pipe(&pipe.unwrap_err()));
     }

@@ -88,7 +88,7 @@ pub fn object(error: &anyhow::Error) -> Value {
             break;
         }
     }
-    json!({ "error": { "kind": kind, "codes": codes, "message": format!("{error:#}"), "exit": exit.code() } })
+    json!({ "error": { "kind": kind, "codes": codes, "message": super::told(error), "exit": exit.code() } })
 }
 
 #[cfg(test)]

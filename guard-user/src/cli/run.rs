@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tracing::Level;
 
 use super::target::pin_path;
-use super::{CliError, DEFAULT_CONFIG};
+use super::{CliError, DEFAULT_CONFIG, told};
 use crate::daemon::{self, Options, StartError};
 use crate::exit::Exit;
 use crate::inputs;
@@ -56,7 +56,7 @@ pub fn run(args: &Args) -> Result<Exit> {
     match daemon::run(options, load) {
         Ok(()) => Ok(Exit::Ok),
         Err(error) => match error.downcast_ref::<StartError>() {
-            Some(StartError::Input(_)) => Err(CliError::document(format!("{error:#}")).into()),
+            Some(StartError::Input(_)) => Err(CliError::document(told(&error)).into()),
             _ => Err(error),
         },
     }

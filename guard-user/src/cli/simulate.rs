@@ -5,6 +5,7 @@ mod sides;
 mod told;
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -66,8 +67,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let candidate = sides::candidate(&wanted)?;
     let seen = read::all(&socket, since)?;
     let Both { now, then, about } = sides::both(&socket, candidate, &wanted, &seen)?;
-    let needs = Needs::of(&about.policies.0, &about.policies.1, &about.interfaces);
-    let unrecorded = Unrecorded::of(&about.policies.0, &about.policies.1, &seen.permitted);
+    let (in_force, candidate) = (&about.policies.0, &about.policies.1);
+    let own = about.addresses.iter().copied().map(IpAddr::from);
+    let needs = Needs::of(in_force, candidate, &about.interfaces).with_addresses(in_force, candidate, own);
+    let unrecorded = Unrecorded::of(in_force, candidate, &seen.permitted);
     let compared = crate::simulate::Sides {
         now: &now,
         then: &then,

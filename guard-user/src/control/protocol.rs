@@ -214,6 +214,13 @@ pub enum Request {
         /// Its SHA-256, as records of the trail have it.
         sha256: String,
     },
+    /// The document of an exemption that was loaded, byte for byte.
+    AuditDocument {
+        /// The exemption's id.
+        id: String,
+        /// Its version.
+        version: u32,
+    },
     /// The document by which an order was lifted, with the signatures over it.
     AuditLift {
         /// Its SHA-256, as records of the trail have it.
@@ -387,6 +394,11 @@ pub enum Response {
     },
     /// To `audit-config`.
     Config {
+        /// The file's text.
+        text: String,
+    },
+    /// To `audit-document`.
+    Document {
         /// The file's text.
         text: String,
     },

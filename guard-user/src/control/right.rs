@@ -78,6 +78,7 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::Shadow { .. } => ("shadow", Right::Exemptions),
         Request::AuditCheckpoint {} => ("audit-checkpoint", Right::Exemptions),
         Request::AuditConfig { .. } => ("audit-config", Right::Exemptions),
+        Request::AuditDocument { .. } => ("audit-document", Right::Exemptions),
         Request::AuditLift { .. } => ("audit-lift", Right::Exemptions),
         Request::ExemptionReceipt { .. } => ("exemption-receipt", Right::Exemptions),
         Request::ExemptionDone { .. } => ("exemption-done", Right::Exemptions),
@@ -164,6 +165,7 @@ mod tests {
             Request::Report { from: None, until: None },
             Request::AuditCheckpoint {},
             Request::AuditConfig { sha256: String::new() },
+            Request::AuditDocument { id: String::new(), version: 1 },
             Request::AuditLift { sha256: String::new() },
             Request::ExemptionReceipt {
                 id: String::new(),
@@ -247,6 +249,7 @@ mod tests {
             "shadow",
             "audit-checkpoint",
             "audit-config",
+            "audit-document",
             "audit-lift",
             "exemption-receipt",
             "exemption-done",

@@ -36,6 +36,7 @@ use crate::events::flow_records::Source;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
+use crate::history::untagged::Pending;
 use crate::worker::Heartbeat;
 
 /// How often it is looked whether the socket's file is in place.
@@ -63,6 +64,8 @@ pub struct Setup {
     pub past: Option<Arc<Past>>,
     /// The kernel's flow records.
     pub flows: Option<Source>,
+    /// Egress that no pin tags and that the history does not have yet.
+    pub untagged: Option<Pending>,
     /// To the daemon.
     pub requests: mpsc::Sender<Message>,
 }
@@ -110,7 +113,7 @@ impl Server {
 
     /// As [`start`](Self::start), with a daemon that may take so long for an answer.
     pub(super) fn start_with(setup: Setup, daemon_timeout: Duration) -> io::Result<Self> {
-        let Setup { path, groups, names, history, past, flows, requests } = setup;
+        let Setup { path, groups, names, history, past, flows, untagged, requests } = setup;
         let wanted = groups_of(&groups);
         let unresolved = wanted.iter().map(|group| (group.clone(), Unresolved::Asked));
         let shared = Arc::new(Shared {
@@ -122,7 +125,7 @@ impl Server {
             places: Arc::default(),
             refusals: Mutex::default(),
             names,
-            streams: Streams::start(Sources { history, past, flows })?,
+            streams: Streams::start(Sources { history, past, flows, untagged })?,
             requests,
             daemon_timeout,
             heartbeat: Heartbeat::default(),

@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
+use tokio::time::timeout;
 use tracing::{debug, warn};
 
 use self::pace::Pace;
@@ -30,6 +31,7 @@ use super::wire::{send, write};
 use crate::events::flow_records;
 use crate::events::history::{CAPACITY, History};
 use crate::history::filter::{Filter, Fit};
+use crate::history::untagged::Pending;
 use crate::history::{Past, Worker};
 
 /// By how much the thread gives way to others (nice(2)).
@@ -67,6 +69,8 @@ pub(super) struct Sources {
     pub(super) past: Option<Arc<Worker>>,
     /// The kernel's flow records.
     pub(super) flows: Option<flow_records::Source>,
+    /// Egress that no pin tags and that the history does not have yet.
+    pub(super) untagged: Option<Pending>,
 }
 
 /// A client on its way to the thread.
@@ -144,6 +148,13 @@ async fn serve(mut new: mpsc::Receiver<Reader>, sources: Sources) {
     }
 }
 
+/// The last so many of these; all of them without a limit.
+fn last_of(mut rows: Vec<Past>, limit: Option<usize>) -> Vec<Past> {
+    let excess = limit.map_or(0, |limit| rows.len().saturating_sub(limit));
+    rows.drain(..excess);
+    rows
+}
+
 /// A client that reads.
 struct Client {
     reader: OwnedReadHalf,
@@ -158,6 +169,10 @@ impl Client {
         if let Err(message) = self.wanted.filter.check() {
             return self.refuse(ErrorKind::BadInput, message).await;
         }
+        let pending = match self.pending().await {
+            Ok(pending) => pending,
+            Err((kind, message)) => return self.refuse(kind, message).await,
+        };
         let past = self.sources.past.clone();
         if let (Some(event), Some(past)) = (&mut self.wanted.filter.event, &past) {
             event.session.get_or_insert(past.session());
@@ -171,6 +186,8 @@ impl Client {
         let filter = &self.wanted.filter;
         let is_bounded = filter.since.is_some() || filter.until.is_some() || filter.event.is_some();
         let limit = self.wanted.limit.or((!is_bounded).then_some(CAPACITY));
+        let pending = last_of(pending, limit);
+        let limit = limit.map(|limit| limit.saturating_sub(pending.len()));
         let in_memory = self.last_in_memory(first, limit).await;
         let (mut sent, mut left_out) = (0_u64, past::LeftOut::default());
         let wants_disk = match (&in_memory, limit) {
@@ -194,7 +211,33 @@ impl Client {
                 Err(past::Broken::Disk(message)) => return self.refuse(ErrorKind::Failed, message).await,
             }
         }
+        if !pending.is_empty() {
+            sent += pending.len() as u64;
+            let lines: String = pending.into_iter().map(|past| self.line(past)).collect();
+            write(&mut self.writer, lines.as_bytes()).await?;
+        }
         self.send_memory(first, end, sent, left_out).await
+    }
+
+    /// Egress that no pin tags and that the history does not have yet, where that is asked for.
+    async fn pending(&self) -> Result<Vec<Past>, (ErrorKind, String)> {
+        let (filter, Some(source)) = (&self.wanted.filter, &self.sources.untagged) else {
+            return Ok(Vec::new());
+        };
+        if !filter.wants_untagged() {
+            return Ok(Vec::new());
+        }
+        if self.wanted.follow {
+            let message = "egress that no pin tags makes no events to follow: ask again without --follow";
+            return Err((ErrorKind::BadInput, message.to_owned()));
+        }
+        let source = source.clone();
+        let read = timeout(past::DISK, tokio::task::spawn_blocking(move || source.read()));
+        let failed =
+            |why: String| (ErrorKind::Failed, format!("egress that no pin tags can't be read: {why}"));
+        let rows = read.await.map_err(|_| failed("the kernel does not answer".to_owned()))?;
+        let rows = rows.map_err(|error| failed(error.to_string()))?.map_err(failed)?;
+        Ok(rows.into_iter().filter(|row| filter.fit(row) == Fit::Yes).collect())
     }
 
     /// The numbers of the last events in memory that are wanted, so many at most; `None` without a limit.

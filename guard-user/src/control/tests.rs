@@ -77,6 +77,7 @@ impl Served {
             history: Arc::clone(&history),
             past: None,
             flows: Some(flow_records::tests::source()),
+            untagged: None,
             requests,
         };
         let server = start(setup);
@@ -413,6 +414,7 @@ fn a_server_without_its_socket_starts_and_makes_it_when_it_can() {
         history,
         past: None,
         flows: None,
+        untagged: None,
         requests,
     };
     let server = Server::start(setup).unwrap();

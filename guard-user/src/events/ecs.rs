@@ -17,6 +17,7 @@ use super::pinned_copy::PinnedCopy;
 use super::run::{End, Start};
 use super::severity::Severity;
 use super::summary::Summary;
+use super::untagged::Untagged;
 use super::without_nulls::without_nulls;
 
 /// The schema's version.
@@ -143,6 +144,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
             "jurisdiction": event.jurisdiction.as_str(),
             "placed_by": event.placed_by.name(),
             "tunnel": event.tunnel.map(|ip| ip.to_string()),
+            "tunnel_source": event.tunnel_source.map(|ip| ip.to_string()),
             "tcp_flags": (event.protocol == 6).then_some(event.tcp_flags),
             "hook": event.hook.name(),
             "interface_index": event.ifindex,
@@ -194,6 +196,43 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
     });
     let mut line = with(base, keys);
     add(&mut line["event"], judged(summary.verdict, summary.reason, action(summary.verdict, summary.reason)));
+    line
+}
+
+/// Of egress that no pin tags.
+#[must_use]
+pub fn untagged(untagged: &Untagged, envelope: &Envelope) -> Value {
+    let base = base("untagged", (untagged.last, Untagged::severity()), envelope);
+    let service = untagged.service.as_ref();
+    let peer = service.map(|it| it.peer.to_string());
+    let interface =
+        service.and_then(|it| it.interface.as_deref()).map(|name| json!({ "interface": { "name": name } }));
+    let keys = json!({
+        "message": Untagged::REASON.meaning(),
+        "event": { "start": untagged.first.map(|it| it.to_string()), "end": untagged.last.to_string() },
+        "source": { "port": service.and_then(|it| it.own_port()) },
+        "destination": {
+            "ip": peer, "address": peer, "port": service.and_then(|it| it.peer_port()),
+            "geo": country(untagged.jurisdiction.as_str()),
+        },
+        "network": {
+            "direction": "egress",
+            "transport": service.map(|it| protocol(it.protocol)),
+            "iana_number": service.map(|it| it.protocol.to_string()),
+            "type": service.map(|it| if it.peer.is_ipv6() { "ipv6" } else { "ipv4" }),
+            "bytes": untagged.bytes,
+            "packets": untagged.packets,
+        },
+        "observer": { "egress": interface },
+        "process": untagged.process.as_ref().map(process),
+        "user": untagged.process.as_ref().map(|it| {
+            json!({ "id": it.uid.to_string(), "name": it.user.as_deref() })
+        }),
+        "service": { "name": untagged.process.as_ref().and_then(Process::unit) },
+        "BorderGuard": untagged.own(),
+    });
+    let mut line = with(base, keys);
+    add(&mut line["event"], judged(Untagged::VERDICT, Untagged::REASON, "passed"));
     line
 }
 

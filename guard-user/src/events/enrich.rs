@@ -29,7 +29,7 @@ pub struct Context<'a> {
 /// (they would come from a kernel program of another ABI) read as a drop without tables.
 #[must_use]
 pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>) -> Event {
-    let abi::Event { key, record, outer_dst } = raw;
+    let abi::Event { key, record, outer_dst, outer_src } = raw;
     let hook = Hook::from_index(key.hook).unwrap_or(Hook::Egress);
     let place = Place(record.place);
     let names = context.names.get(record.generation);
@@ -52,7 +52,9 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         placed_by: place.placed_by(),
         source: both.map(|ends| ends.0),
         destination: ends.map(|ends| ends.1),
-        tunnel: (record.layers > 1).then(|| (*outer_dst).into()),
+        is_tunnelled: record.layers > 1,
+        tunnel: outer(record, *outer_dst),
+        tunnel_source: outer(record, *outer_src),
         protocol: key.proto,
         tcp_flags: record.tcp_flags,
         ifindex: record.ifindex,
@@ -73,6 +75,11 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         policy: names.and_then(|names| names.policy.clone()),
         community_id: both.and_then(|(source, destination)| community_id(key.proto, source, destination)),
     }
+}
+
+/// An end of the tunnel that a flow is in, where it is known.
+fn outer(record: &abi::FlowRecord, end: Addr) -> Option<IpAddr> {
+    (record.layers > 1 && end != Addr::default()).then(|| end.into())
 }
 
 /// The wall clock's time at a moment of the boot clock, as the wall clock stands now.
@@ -226,6 +233,7 @@ mod tests {
                 ..FlowRecord::default()
             },
             outer_dst: Addr::from_v4(0xc633_6407),
+            outer_src: Addr::from_v4(0xc000_020a),
         }
     }
 
@@ -303,6 +311,11 @@ mod tests {
         assert_eq!((event.rule, event.exemption.as_deref()), (None, Some("#4")));
         assert_eq!(event.interface.as_deref(), Some("eth0"));
         assert_eq!(event.tunnel, Some("198.51.100.7".parse().unwrap()));
+        assert_eq!(event.tunnel_source, Some("192.0.2.10".parse().unwrap()));
+        // Of a flow of which no event came it is known that it is in a tunnel, and not in which.
+        let of_record = abi::Event { outer_dst: Addr::default(), outer_src: Addr::default(), ..raw };
+        let event = told(&of_record);
+        assert_eq!((event.is_tunnelled, event.tunnel, event.tunnel_source), (true, None, None));
         raw.record.generation = 3;
         assert_eq!(told(&raw).exemption.as_deref(), Some("mlat-1"));
     }

@@ -56,6 +56,12 @@ pub struct Event {
     /// Where the tunnel goes that the flow is in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tunnel: Option<IpAddr>,
+    /// Where that tunnel begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel_source: Option<IpAddr>,
+    /// Whether the flow is in a tunnel, also where its ends are not known.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_tunnelled: bool,
     /// IP protocol number.
     pub protocol: u8,
     /// TCP flags seen, ORed, in the order of RFC 9293 section 3.1; 0 for other protocols.

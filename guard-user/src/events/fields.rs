@@ -36,6 +36,10 @@ macro_rules! fields {
     };
 }
 
+mod untagged;
+
+pub use untagged::UNTAGGED;
+
 fields! {
     /// Every key of an event's JSON object, in the order in which they are written.
     FIELDS of Event;
@@ -74,8 +78,10 @@ fields! {
         |event| endpoint(event.source);
     "destination": "The peer's end, likewise.",
         |event| endpoint(event.destination);
-    "tunnel": "Destination of the tunnel that the flow is in; null outside a tunnel.",
+    "tunnel": "Destination of the tunnel that the flow is in, of its outermost layer; null outside a tunnel, and where only an earlier daemon had it.",
         |event| json!(event.tunnel.map(|ip| ip.to_string()));
+    "tunnel_source": "Source of that layer, likewise.",
+        |event| json!(event.tunnel_source.map(|ip| ip.to_string()));
     "protocol": "Name of the IP protocol; its number as a string where it has no common name.",
         |event| json!(protocol(event.protocol));
     "protocol_number": "Number of the IP protocol.",
@@ -119,7 +125,7 @@ fields! {
 }
 
 /// Keys of an event that a flow record does not have: it is no event, and its amounts are those since it began.
-const OF_EVENTS_ALONE: [&str; 6] = ["id", "phase", "action", "packets", "bytes", "tunnel"];
+const OF_EVENTS_ALONE: [&str; 7] = ["id", "phase", "action", "packets", "bytes", "tunnel", "tunnel_source"];
 
 /// Every key of the JSON object of a flow record, in the order in which they are written: what it is, whether it is in a tunnel,
 /// and what [`FIELDS`] has but for keys of events alone.
@@ -134,7 +140,7 @@ fields! {
     "kind": "`flow`: what the kernel keeps of a flow under one verdict, whatever that is.",
         |_| json!("flow");
     "is_tunnelled": "Whether the flow is in a tunnel. Where that goes is in events alone.",
-        |event| json!(event.tunnel.is_some());
+        |event| json!(event.is_tunnelled);
 }
 
 fields! {
@@ -449,6 +455,7 @@ mod tests {
             rows(SUMMARY),
             rows(LOST),
             rows(DIFFERENCE),
+            rows(UNTAGGED),
             rows(CANARY),
             rows(START),
             rows(END),
@@ -468,7 +475,7 @@ mod tests {
     fn an_event_is_one_line_with_every_field_in_order() {
         let line = dropped().to_json(&envelope());
         assert!(!line.contains('\n'));
-        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","id":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","severity":"medium","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"people":"shown","volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"policy":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E=","host":"store","session":"2026-11-23T11:00:00Z","sequence":41,"version":"VERSION","schema":1}"#;
+        let expected = r#"{"kind":"event","time":"2026-11-23T12:00:01.5Z","id":7,"phase":"new","action":"dropped","verdict":"drop","reason":"forbidden","meaning":"A pin forbids the destination's jurisdiction and no exemption covers it.","severity":"medium","pins":["mail"],"tagged":["mail","all"],"rule":{"file":"/etc/borderguard/policy.toml","line":12,"pin":"mail"},"jurisdiction":"US","placed_by":"site","source":{"ip":"192.0.2.10","port":143},"destination":{"ip":"198.51.100.7","port":40000},"tunnel":null,"tunnel_source":null,"protocol":"tcp","protocol_number":6,"tcp_flags":18,"hook":"egress","interface":"eth0","interface_index":2,"mark":0,"cgroup":null,"process":{"cgroup":"system.slice/dovecot.service","command":"imap","pid":4711,"uid":97,"unit":"dovecot.service","user":"dovecot"},"people":"shown","volumes":["/srv/mail-ie"],"packets":1,"bytes":60,"flow_packets":1,"flow_bytes":60,"flow_start":"2026-11-23T12:00:01.5Z","exemption":null,"generation":3,"policy":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08","community_id":"1:sY8xnBAsvMxb5gMY9zEP53B9M4E=","host":"store","session":"2026-11-23T11:00:00Z","sequence":41,"version":"VERSION","schema":1}"#;
         assert_eq!(line, expected.replace("VERSION", VERSION));
     }
 

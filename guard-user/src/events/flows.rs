@@ -1,15 +1,13 @@
 //! Tracks what was reported of each flow, so that events add up.
 //!
-//! A record's counts run from its begin, so what an event adds is the difference to what was reported before:
-//! an event that got lost is made good by the next one, or by a sweep over all records, which also reports the
-//! packets that came after a flow's last event.
+//! A record's counts run from its begin, so what an event adds is the difference to what was reported before: an event that got
+//! lost is made good by the next one, or by a sweep over all records, which also reports what came after a flow's last event.
 //!
-//! What an earlier daemon reported of a flow that is quiet since is known ([`Tracker::resume`]). Of a flow that
-//! went on when that daemon ended it is not: its next event is marked as resumed and counts from the flow's
-//! begin.
+//! What an earlier daemon reported of a flow that is quiet since is known ([`Tracker::resume`]). Of a flow that went on when
+//! that daemon ended it is not: its next event is marked as resumed and counts from the flow's begin.
 //!
-//! A record that gives way to another flow's takes with it what it counted after the last report. No packet waits for
-//! that to be read, so a flow that was not settled by then is counted as evicted: packets of it may be in no event.
+//! A record that gives way to another flow's takes with it what it counted after the last report. No packet waits for that to be
+//! read, so a flow that was not settled by then is counted as evicted: packets of it may be in no event.
 
 use std::collections::HashMap;
 
@@ -17,12 +15,10 @@ use guard_common::abi::{FlowKey, FlowRecord};
 
 use super::event::Phase;
 
-/// A flow is quiet after so long without a packet, nanoseconds: past the second after which the kernel
-/// would send an event for the next packet.
+/// A flow is quiet after so long without a packet, nanoseconds: past the second between two of the kernel's events of it.
 pub const QUIET_NS: u64 = 1_500_000_000;
 
-/// A daemon that was at work for so long after its last sweep has swept again and kept that, nanoseconds: a sweep is due
-/// each 5 s, and what it came to is kept within a second.
+/// A daemon at work for so long after its last sweep has swept again and kept that, nanoseconds: one is due each 5 s.
 const UNKNOWN_NS: u64 = 8_000_000_000;
 
 /// Packets and bytes that an event adds to what was reported before.
@@ -103,6 +99,12 @@ impl Tracker {
     #[must_use]
     pub fn len(&self) -> usize {
         self.flows.len()
+    }
+
+    /// Whether it knows this one.
+    #[must_use]
+    pub fn has(&self, key: &FlowKey) -> bool {
+        self.flows.contains_key(key)
     }
 
     /// Whether it knows none.

@@ -139,7 +139,7 @@ fn own_fields(line: Line<'_>) -> Vec<(&'static str, String)> {
             ("PIN", canary.pin.as_deref().map(str::to_owned)),
             ("VERDICT", Some(canary.event.verdict.name().to_owned())),
         ]),
-        Record::Lost(_) | Record::Start(_) | Record::End(_) => {}
+        Record::Untagged(_) | Record::Lost(_) | Record::Start(_) | Record::End(_) => {}
     }
     own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }

@@ -38,6 +38,7 @@ pub mod summary;
 pub(crate) mod tests;
 mod text;
 pub mod told;
+pub mod untagged;
 mod without_nulls;
 
 pub use entry::Entry;

@@ -20,6 +20,7 @@ use super::pinned_copy::PinnedCopy;
 use super::run::{End, Start};
 use super::severity::Severity;
 use super::summary::Summary;
+use super::untagged::Untagged;
 use super::without_nulls::without_nulls;
 
 /// The schema's version.
@@ -230,6 +231,7 @@ pub fn event(event: &Event, envelope: &Envelope) -> Value {
         "jurisdiction": place,
         "placed_by": event.placed_by.name(),
         "tunnel": event.tunnel.map(|ip| ip.to_string()),
+        "tunnel_source": event.tunnel_source.map(|ip| ip.to_string()),
         "hook": event.hook.name(),
         "interface_index": event.ifindex,
         "mark": event.mark,
@@ -276,6 +278,45 @@ pub fn summary(summary: &Summary, envelope: &Envelope) -> Value {
     });
     add(&mut keys, judged(summary.verdict, summary.reason, summary.hook.is_of_calls()));
     with(base, keys, fields::own_of_summary(summary))
+}
+
+/// Of egress that no pin tags.
+#[must_use]
+pub fn untagged(untagged: &Untagged, envelope: &Envelope) -> Value {
+    let base = base(&TRAFFIC, "untagged", (untagged.last, Untagged::severity()), envelope);
+    let country = country(untagged.jurisdiction.as_str()).map(|code| json!({ "country": code }));
+    let service = untagged.service.as_ref();
+    let version = service.map(|it| is_ipv6(it.peer));
+    let mut keys = json!({
+        "message": Untagged::REASON.meaning(),
+        "start_time": untagged.first.map(Timestamp::as_millisecond),
+        "end_time": untagged.last.as_millisecond(),
+        "src_endpoint": {
+            "hostname": &*envelope.host,
+            "port": service.and_then(|it| it.own_port()),
+            "interface_name": service.and_then(|it| it.interface.as_deref()),
+        },
+        "dst_endpoint": service.map(|it| json!({
+            "ip": it.peer.to_string(), "port": it.peer_port(), "location": country,
+        })),
+        "connection_info": {
+            "direction_id": 2,
+            "direction": "Outbound",
+            "protocol_num": service.map(|it| it.protocol),
+            "protocol_name": service.map(|it| protocol(it.protocol)),
+            "protocol_ver_id": version,
+            "protocol_ver": version.map(|it| format!("IPv{it}")),
+        },
+        "traffic": {
+            "bytes_out": untagged.bytes, "packets_out": untagged.packets,
+            "bytes": untagged.bytes, "packets": untagged.packets,
+        },
+        "actor": untagged.process.as_ref().map(|it| json!({ "process": process(it) })),
+    });
+    add(&mut keys, judged(Untagged::VERDICT, Untagged::REASON, false));
+    let mut own = untagged.own();
+    own["unit"] = json!(untagged.process.as_ref().and_then(Process::unit));
+    with(base, keys, own)
 }
 
 /// Of a carrier that wrote elsewhere.

@@ -12,6 +12,7 @@ use super::run::{End, Start};
 use super::severity::Severity;
 use super::summary::Summary;
 use super::text::{decapitalized, verb, word};
+use super::untagged::Untagged;
 use super::{Entry, ecs, ocsf};
 use crate::config::policy::LogFormat;
 
@@ -26,6 +27,8 @@ pub enum Record {
     Lost(Lost),
     /// What the kernel has counted and no line has.
     Difference(Difference),
+    /// Egress that no pin tags: for readers of the flow history, never in the log.
+    Untagged(Box<Untagged>),
     /// A canary was judged.
     Canary(Box<Canary>),
     /// The begin of a run.
@@ -60,6 +63,10 @@ impl Record {
             (Self::Difference(difference), LogFormat::Ecs) => {
                 ecs::difference(difference, envelope).to_string()
             }
+            (Self::Untagged(it), LogFormat::Text) => it.to_text(),
+            (Self::Untagged(it), LogFormat::Json) => fields::object(fields::UNTAGGED, &**it, envelope),
+            (Self::Untagged(it), LogFormat::Ocsf) => ocsf::untagged(it, envelope).to_string(),
+            (Self::Untagged(it), LogFormat::Ecs) => ecs::untagged(it, envelope).to_string(),
             (Self::Canary(canary), LogFormat::Text) => canary.to_text(),
             (Self::Canary(canary), LogFormat::Json) => fields::object(fields::CANARY, &**canary, envelope),
             (Self::Canary(canary), LogFormat::Ocsf) => ocsf::canary(canary, envelope).to_string(),
@@ -92,6 +99,7 @@ impl Record {
             Self::Summary(summary) => Severity::of(summary.verdict, summary.reason),
             Self::Lost(_) => Severity::High,
             Self::Difference(it) => Severity::of(it.verdict, it.reason),
+            Self::Untagged(_) => Untagged::severity(),
             Self::Canary(_) | Self::Start(_) | Self::End(_) => Severity::Informational,
         }
     }
@@ -105,6 +113,7 @@ impl Record {
             Self::Summary(_) => "summary",
             Self::Lost(_) => "lost",
             Self::Difference(_) => "difference",
+            Self::Untagged(_) => "untagged",
             Self::Canary(_) => "canary",
             Self::Start(_) => "start",
             Self::End(_) => "end",

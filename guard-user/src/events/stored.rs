@@ -25,6 +25,7 @@ macro_rules! by_name {
 by_name!(verdict, guard_common::verdict::Verdict, guard_common::verdict::Verdict::ALL.into_iter());
 by_name!(reason, guard_common::verdict::Reason, guard_common::verdict::Reason::ALL.iter().copied());
 by_name!(hook, guard_common::abi::Hook, guard_common::abi::Hook::ALL.into_iter());
+by_name!(side, guard_common::abi::Side, (0..=u8::MAX).map_while(guard_common::abi::Side::from_index));
 by_name!(
     placed_by,
     guard_common::abi::PlacedBy,

@@ -27,6 +27,8 @@ pub(crate) fn dropped() -> Event {
         source: Some(Endpoint { ip: "192.0.2.10".parse().unwrap(), port: Some(143) }),
         destination: Some(Endpoint { ip: "198.51.100.7".parse().unwrap(), port: Some(40_000) }),
         tunnel: None,
+        tunnel_source: None,
+        is_tunnelled: false,
         protocol: 6,
         tcp_flags: 0x12,
         ifindex: 2,

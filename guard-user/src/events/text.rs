@@ -34,8 +34,11 @@ fn sentence(event: &Event, line: &mut String) -> std::fmt::Result {
         _ => line.push_str("from and to addresses that can't be read"),
     }
     write!(line, " in {}", event.jurisdiction)?;
-    if let Some(tunnel) = event.tunnel {
-        write!(line, ", in a tunnel to {tunnel}")?;
+    match (event.tunnel_source, event.tunnel) {
+        (Some(source), Some(tunnel)) => write!(line, ", in a tunnel from {source} to {tunnel}")?,
+        (None, Some(tunnel)) => write!(line, ", in a tunnel to {tunnel}")?,
+        (_, None) if event.is_tunnelled => line.push_str(", in a tunnel"),
+        (_, None) => {}
     }
     let pins = if event.pins.is_empty() { &event.tagged } else { &event.pins };
     match pins.as_slice() {
@@ -177,6 +180,7 @@ mod tests {
             source: Some(Endpoint { ip: "2001:db8::1".parse().unwrap(), port: None }),
             destination: Some(Endpoint { ip: "2001:db8:1::1".parse().unwrap(), port: Some(1) }),
             tunnel: Some("203.0.113.9".parse().unwrap()),
+            tunnel_source: Some("192.0.2.10".parse().unwrap()),
             interface: None,
             cgroup: Some("a b\u{1b}".into()),
             process: None,
@@ -189,7 +193,7 @@ mod tests {
         };
         assert_eq!(
             event.to_text(),
-            "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel to \
+            "2026-11-23T12:00:01.500Z passed 250 2001:db8::1 to [2001:db8:1::1]:1 in US, in a tunnel from 192.0.2.10 to \
              203.0.113.9, pins mail and all, by exemption mlat-1, 3 packets of 60 bytes: an exemption covers \
              every pin that forbids the destination [kind=event id=2026-11-23T11:00:00Z/7 phase=new verdict=pass reason=exempt severity=informational pins=mail,all \
              jurisdiction=US placed_by=site hook=egress interface_index=2 volumes=/srv/mail-ie cgroup=\"a b\\u{1b}\" \

@@ -216,8 +216,8 @@ fn told_by(record: &Record) -> Option<(u32, u64, u64)> {
             let index = total_index(it.hook, it.verdict as u8, it.reason as u8);
             Some((index, it.packets.cast_unsigned(), it.bytes.cast_unsigned()))
         }
-        // No count has a canary.
-        Record::Canary(_) | Record::Lost(_) | Record::Start(_) | Record::End(_) => None,
+        // No count has a canary, and the log has no line of what no pin tags.
+        Record::Untagged(_) | Record::Canary(_) | Record::Lost(_) | Record::Start(_) | Record::End(_) => None,
     }
 }
 

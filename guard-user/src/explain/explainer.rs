@@ -56,6 +56,8 @@ pub enum Quotas {
     OfDaemon,
     /// The store, by what it last recorded as used.
     AsRecorded,
+    /// Nobody, for it was at another time: all of each is taken to have been left.
+    NotKnown,
 }
 
 /// One generation of tables, and what its numbers stand for.
@@ -157,9 +159,15 @@ impl Explainer {
     #[must_use]
     pub fn of_quotas(&self) -> Option<&'static str> {
         let has_quota = self.exemptions.iter().any(|named| named.kernel.quota != u64::MAX);
-        (self.quotas == Quotas::AsRecorded && has_quota).then_some(
-            "no daemon was asked: of each quota is left what the store last recorded, and the kernel may have counted more",
-        )
+        match self.quotas {
+            Quotas::AsRecorded if has_quota => Some(
+                "no daemon was asked: of each quota is left what the store last recorded, and the kernel may have counted more",
+            ),
+            Quotas::NotKnown if has_quota => {
+                Some("what was left of its quota then is not known: all of it is taken to have been")
+            }
+            _ => None,
+        }
     }
 
     /// Whether this host has the interfaces that the tables were compiled for, if any.

@@ -1,5 +1,7 @@
 //! What an event, or the kernel's record of a flow, says of a packet of its flow.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
 use guard_common::abi::{Hook, PORT_PROTOCOLS};
 use guard_common::packet::{Layer, Packet};
 use jiff::Timestamp;
@@ -23,7 +25,7 @@ pub struct Flow {
     pub protocol: u8,
     /// What else is known of where it came from.
     pub from: Surroundings,
-    /// Destination of the tunnel that the flow is in, where there is one and that is known.
+    /// The tunnel that the flow is in, where there is one and its ends are known, in words.
     pub tunnel: Option<String>,
     /// Why users and cgroups are not there: `hidden` or `removed`.
     pub no_people: Option<String>,
@@ -53,21 +55,7 @@ impl Flow {
                 .ok_or_else(|| "its addresses could not be read".to_owned())
         };
         let (storage, peer) = (end("source")?, end("destination")?);
-        let text = |value: &Value| value.as_str().map(str::to_owned);
-        let process = &line["process"];
-        let uid = process["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok());
-        let user = uid.map(|uid| (text(&process["user"]).unwrap_or_else(|| uid.to_string()), uid));
-        let named = process["command"].as_str().map(|command| format!("{command} ({})", process["pid"]));
-        let volumes = line["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str);
-        let from = Surroundings {
-            interface: text(&line["interface"]),
-            mark: line["mark"].as_u64().and_then(|mark| u32::try_from(mark).ok()).unwrap_or_default(),
-            cgroup: text(&line["cgroup"]).or_else(|| text(&process["cgroup"])),
-            user,
-            volumes: volumes.map(Into::into).collect(),
-            process: named,
-            ..Surroundings::default()
-        };
+        let from = surroundings(line);
         let is_ingress = hook == Hook::Ingress;
         Ok(Self {
             time: line["time"].as_str().and_then(|time| time.parse().ok()).ok_or("it has no time")?,
@@ -79,7 +67,35 @@ impl Flow {
                 .and_then(|it| u8::try_from(it).ok())
                 .unwrap_or_default(),
             from,
-            tunnel: text(&line["tunnel"]),
+            tunnel: text(&line["tunnel"]).map(|to| match text(&line["tunnel_source"]) {
+                Some(from) => format!("from {from} to {to}"),
+                None => format!("to {to}"),
+            }),
+            no_people: text(&line["people"]).filter(|it| it != "shown"),
+        })
+    }
+
+    /// Reads what is known of packets that no pin tags off a line of the kind `untagged`; `None` where it is of no service. This
+    /// host's address is not known: an unspecified one stands in its place.
+    #[must_use]
+    pub fn of_untagged(line: &Value) -> Option<Self> {
+        let peer: IpAddr = line["peer"].as_str()?.parse().ok()?;
+        let own = if peer.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let port = line["port"].as_u64().and_then(|port| u16::try_from(port).ok());
+        // The port that is not known is one, so that the packet has ports.
+        let (own_port, peer_port) = match line["side"].as_str() {
+            Some("local") => (port, Some(u16::MAX)),
+            Some("remote") => (Some(u16::MAX), port),
+            _ => (None, None),
+        };
+        Some(Self {
+            time: line["time"].as_str().and_then(|time| time.parse().ok())?,
+            hook: Hook::Egress,
+            source: End { address: own, port: own_port },
+            destination: End { address: peer, port: peer_port },
+            protocol: line["protocol_number"].as_u64().and_then(|it| u8::try_from(it).ok())?,
+            from: surroundings(line),
+            tunnel: None,
             no_people: text(&line["people"]).filter(|it| it != "shown"),
         })
     }
@@ -90,8 +106,16 @@ impl Flow {
     /// # Errors
     /// Where no packet can be so.
     pub fn packet(&self) -> Result<Packet, BadFlow> {
-        let mut packet = flow::packet(self.source, self.destination, Some(ProtocolNumber(self.protocol)))?;
-        let has_none = self.source.port.is_none() && self.destination.port.is_none();
+        self.packet_between(self.source, self.destination)
+    }
+
+    /// The same with other ends, where those of the flow are not known whole.
+    ///
+    /// # Errors
+    /// Where no packet can be so.
+    pub fn packet_between(&self, source: End, destination: End) -> Result<Packet, BadFlow> {
+        let mut packet = flow::packet(source, destination, Some(ProtocolNumber(self.protocol)))?;
+        let has_none = source.port.is_none() && destination.port.is_none();
         if has_none && PORT_PROTOCOLS.contains(&self.protocol) {
             let layer = &mut packet.layers[0];
             layer.flags = layer.flags & !Layer::HAS_PORTS | Layer::HIDDEN;
@@ -105,7 +129,7 @@ impl Flow {
         let mut lacks = vec!["who opened the connection, and whether the host only forwarded it".to_owned()];
         if let Some(tunnel) = &self.tunnel {
             lacks.push(format!(
-                "the outer layers of the tunnel to {tunnel}: the steps are of the inner flow alone"
+                "the outer layers of the tunnel {tunnel}: the steps are of the inner flow alone"
             ));
         }
         if let Some(why) = &self.no_people {
@@ -114,5 +138,27 @@ impl Flow {
             ));
         }
         format!("the event does not say {}", lacks.join("; nor "))
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Where a flow's packets came from, as far as a line says so.
+fn surroundings(line: &Value) -> Surroundings {
+    let process = &line["process"];
+    let uid = process["uid"].as_u64().and_then(|uid| u32::try_from(uid).ok());
+    let user = uid.map(|uid| (text(&process["user"]).unwrap_or_else(|| uid.to_string()), uid));
+    let named = process["command"].as_str().map(|command| format!("{command} ({})", process["pid"]));
+    let volumes = line["volumes"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    Surroundings {
+        interface: text(&line["interface"]),
+        mark: line["mark"].as_u64().and_then(|mark| u32::try_from(mark).ok()).unwrap_or_default(),
+        cgroup: text(&line["cgroup"]).or_else(|| text(&process["cgroup"])),
+        user,
+        volumes: volumes.map(Into::into).collect(),
+        process: named,
+        ..Surroundings::default()
     }
 }

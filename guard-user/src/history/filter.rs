@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::record::Past;
 use crate::events::id::EventId;
+use crate::events::untagged::Untagged;
 
 /// Bytes of a command's name that the kernel keeps (`TASK_COMM_LEN`, without its end).
 const COMMAND_BYTES: usize = 15;
@@ -59,6 +60,13 @@ impl Filter {
         *self == Self::default()
     }
 
+    /// Whether egress that no pin tags is wanted: where its reason is asked for, and not otherwise, for there is much of it, and
+    /// no rule is broken.
+    #[must_use]
+    pub fn wants_untagged(&self) -> bool {
+        self.reason.as_deref() == Some(Untagged::REASON.name())
+    }
+
     /// Says what is no name or the wrong way round. Of pins only those who know them can say that.
     ///
     /// # Errors
@@ -102,6 +110,7 @@ impl Filter {
         }
         let (first, last) = match past {
             Past::Summary { summary, .. } => (summary.first, summary.last),
+            Past::Untagged { untagged, .. } => (untagged.first.unwrap_or(Timestamp::MIN), untagged.last),
             Past::Event(_) | Past::Lost { .. } => (past.time(), past.time()),
         };
         if self.since.is_some_and(|since| last < since) || self.until.is_some_and(|until| first >= until) {
@@ -111,8 +120,12 @@ impl Filter {
         if matches!(past, Past::Lost { .. }) {
             return Fit::Yes;
         }
+        if matches!(past, Past::Untagged { .. }) && !self.wants_untagged() {
+            return Fit::No;
+        }
         let (verdict, reason) = match past {
             Past::Summary { summary, .. } => (Some(summary.verdict), Some(summary.reason)),
+            Past::Untagged { .. } => (Some(Untagged::VERDICT), Some(Untagged::REASON)),
             _ => past.flow().map_or((None, None), |event| (Some(event.verdict), Some(event.reason))),
         };
         let is_named = |wanted: &Option<String>, name: Option<&str>| {
@@ -128,6 +141,7 @@ impl Filter {
             (false, ..) => Fit::No,
             (true, None, _) => Fit::Yes,
             (true, Some(_), Past::Summary { .. }) => Fit::MayHave,
+            (true, Some(_), Past::Untagged { untagged, .. }) if untagged.service.is_none() => Fit::MayHave,
             (true, Some(wanted), _) => {
                 let is_it = past.process().is_some_and(|process| {
                     wanted.parse() == Ok(process.pid) || is_command(wanted, &process.command)

@@ -16,6 +16,7 @@ pub mod record;
 pub mod segment;
 #[cfg(test)]
 mod tests;
+pub mod untagged;
 pub mod worker;
 pub mod writer;
 

@@ -13,6 +13,7 @@ use crate::events::lost::{Lost, What};
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
 use crate::events::summary::Summary;
+use crate::events::untagged::Untagged;
 use crate::events::{Entry, id::EventId};
 
 /// One record.
@@ -27,6 +28,13 @@ pub enum Past {
         session: Timestamp,
         /// The sum.
         summary: Summary,
+    },
+    /// Egress that no pin tags.
+    Untagged {
+        /// When the daemon started that looked.
+        session: Timestamp,
+        /// How much of it there was in a stretch of time.
+        untagged: Box<Untagged>,
     },
     /// Records that the history did not take.
     Lost {
@@ -48,6 +56,7 @@ impl Past {
             Record::Summary(summary) => Some(Self::Summary { session, summary: Summary::clone(summary) }),
             Record::Lost(_)
             | Record::Difference(_)
+            | Record::Untagged(_)
             | Record::Canary(_)
             | Record::Start(_)
             | Record::End(_) => None,
@@ -59,7 +68,9 @@ impl Past {
     pub fn session(&self) -> Timestamp {
         match self {
             Self::Event(entry) => entry.session(),
-            Self::Summary { session, .. } | Self::Lost { session, .. } => *session,
+            Self::Summary { session, .. } | Self::Untagged { session, .. } | Self::Lost { session, .. } => {
+                *session
+            }
         }
     }
 
@@ -69,6 +80,7 @@ impl Past {
         match self {
             Self::Event(entry) => entry.time(),
             Self::Summary { summary, .. } => summary.last,
+            Self::Untagged { untagged, .. } => untagged.last,
             Self::Lost { time, .. } => *time,
         }
     }
@@ -78,7 +90,7 @@ impl Past {
     pub fn id(&self) -> Option<EventId> {
         match self {
             Self::Event(entry) => Some(EventId { session: Some(entry.session()), number: entry.sequence() }),
-            Self::Summary { .. } | Self::Lost { .. } => None,
+            Self::Summary { .. } | Self::Untagged { .. } | Self::Lost { .. } => None,
         }
     }
 
@@ -88,7 +100,7 @@ impl Past {
         match self {
             Self::Event(entry) => Some(entry.sequence()),
             Self::Summary { summary, .. } => Some(summary.last_id),
-            Self::Lost { .. } => None,
+            Self::Untagged { .. } | Self::Lost { .. } => None,
         }
     }
 
@@ -98,6 +110,7 @@ impl Past {
         let record = match self {
             Self::Event(entry) => Record::Event(Arc::clone(entry)),
             Self::Summary { summary, .. } => Record::Summary(Box::new(summary.clone())),
+            Self::Untagged { untagged, .. } => Record::Untagged(untagged.clone()),
             Self::Lost { time, records, .. } => {
                 Record::Lost(Lost { time: *time, what: What::History, count: *records })
             }
@@ -112,6 +125,9 @@ impl Past {
     pub fn without_people(self, why: People) -> Self {
         match self {
             Self::Event(entry) => Self::Event(Arc::new(Arc::unwrap_or_clone(entry).without_people(why))),
+            Self::Untagged { session, untagged } => {
+                Self::Untagged { session, untagged: Box::new(untagged.without_people(why)) }
+            }
             other @ (Self::Summary { .. } | Self::Lost { .. }) => other,
         }
     }
@@ -129,16 +145,19 @@ impl Past {
     pub(crate) fn flow(&self) -> Option<&Event> {
         match self {
             Self::Event(entry) => entry.flow(),
-            Self::Summary { .. } | Self::Lost { .. } => None,
+            Self::Summary { .. } | Self::Untagged { .. } | Self::Lost { .. } => None,
         }
     }
 
     /// Who sent or wrote, where that is known.
     pub(crate) fn process(&self) -> Option<&Process> {
-        let Self::Event(entry) = self else { return None };
-        match &**entry {
-            Entry::Flow(event) => event.process.as_ref(),
-            Entry::Copy(copy) => copy.process.as_ref(),
+        match self {
+            Self::Event(entry) => match &**entry {
+                Entry::Flow(event) => event.process.as_ref(),
+                Entry::Copy(copy) => copy.process.as_ref(),
+            },
+            Self::Untagged { untagged, .. } => untagged.process.as_ref(),
+            Self::Summary { .. } | Self::Lost { .. } => None,
         }
     }
 
@@ -146,6 +165,7 @@ impl Past {
     pub(crate) fn jurisdiction(&self) -> Option<Jurisdiction> {
         match self {
             Self::Summary { summary, .. } => summary.group.map(|group| group.jurisdiction),
+            Self::Untagged { untagged, .. } => Some(untagged.jurisdiction),
             Self::Event(_) | Self::Lost { .. } => self.flow().map(|event| event.jurisdiction),
         }
     }
@@ -179,17 +199,23 @@ const fn is_zero(number: &u64) -> bool {
 impl WhoSent {
     /// Takes them out of a record, where it has any.
     pub(super) fn take(past: Past) -> (Past, Option<Self>) {
-        let Past::Event(entry) = &past else { return (past, None) };
-        let who = match &**entry {
-            Entry::Flow(Event { process, cgroup, cgroup_id, people: People::Shown, .. }) => Self {
-                process: process.clone(),
-                cgroup_id: *cgroup_id,
-                cgroup: cgroup.as_deref().map(str::to_owned),
+        let sent = |process: &Option<Process>, cgroup_id: u64, cgroup: Option<&str>| Self {
+            process: process.clone(),
+            cgroup_id,
+            cgroup: cgroup.map(str::to_owned),
+        };
+        let who = match &past {
+            Past::Event(entry) => match &**entry {
+                Entry::Flow(Event { process, cgroup, cgroup_id, people: People::Shown, .. }) => {
+                    sent(process, *cgroup_id, cgroup.as_deref())
+                }
+                Entry::Copy(PinnedCopy { process, people: People::Shown, .. }) => sent(process, 0, None),
+                Entry::Flow(_) | Entry::Copy(_) => return (past, None),
             },
-            Entry::Copy(PinnedCopy { process, people: People::Shown, .. }) => {
-                Self { process: process.clone(), cgroup_id: 0, cgroup: None }
+            Past::Untagged { untagged, .. } if untagged.people.are_shown() => {
+                sent(&untagged.process, untagged.cgroup_id, untagged.cgroup.as_deref())
             }
-            Entry::Flow(_) | Entry::Copy(_) => return (past, None),
+            _ => return (past, None),
         };
         match who.process.is_none() && who.cgroup.is_none() && who.cgroup_id == 0 {
             true => (past, None),
@@ -199,14 +225,19 @@ impl WhoSent {
 
     /// Puts them back.
     pub(super) fn put(self, past: Past) -> Past {
-        let Past::Event(entry) = past else { return past };
         let Self { process, cgroup_id, cgroup } = self;
-        let cgroup = cgroup.map(Into::into);
-        Past::Event(Arc::new(match Arc::unwrap_or_clone(entry) {
-            Entry::Flow(event) => {
-                Entry::Flow(Event { process, cgroup_id, cgroup, people: People::Shown, ..event })
+        let (people, cgroup) = (People::Shown, cgroup.map(Into::into));
+        let entry = match past {
+            Past::Event(entry) => entry,
+            Past::Untagged { session, untagged } => {
+                let untagged = Box::new(Untagged { process, cgroup_id, cgroup, people, ..*untagged });
+                return Past::Untagged { session, untagged };
             }
-            Entry::Copy(copy) => Entry::Copy(PinnedCopy { process, people: People::Shown, ..copy }),
+            other => return other,
+        };
+        Past::Event(Arc::new(match Arc::unwrap_or_clone(entry) {
+            Entry::Flow(event) => Entry::Flow(Event { process, cgroup_id, cgroup, people, ..event }),
+            Entry::Copy(copy) => Entry::Copy(PinnedCopy { process, people, ..copy }),
         }))
     }
 }

@@ -17,6 +17,7 @@ use super::record::Past;
 use super::writer::{Bounds, Moment, Writer};
 use crate::config::policy::FlowHistory;
 use crate::events::record::Record;
+use crate::events::untagged::Untagged;
 use crate::events::{Entry, Event};
 use crate::health::{Problem, ProblemCode};
 use crate::worker::{Heartbeat, join_within};
@@ -112,6 +113,16 @@ impl Worker {
         {
             self.shared.faults().lost.add(Instant::now());
         }
+    }
+
+    /// Has egress that no pin tags kept. Never waits; false where it was not taken, which is counted.
+    pub fn put_untagged(&self, untagged: Box<Untagged>) -> bool {
+        let is_taken = !self.is_kept()
+            || self.give(Job::Record(Box::new(Past::Untagged { session: self.shared.session, untagged })));
+        if !is_taken {
+            self.shared.faults().lost.add(Instant::now());
+        }
+        is_taken
     }
 
     /// Has an event copied where it is under a legal hold. Never waits.

@@ -11,6 +11,10 @@ use super::{KernelError, LinuxKernel, folder};
 
 /// An entry of the ring buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all are of flows, and none of them is to cost an allocation"
+)]
 pub enum RingEntry {
     /// An event of a flow.
     Flow(Event),

@@ -128,8 +128,11 @@ pub(super) fn places(
                 .into_iter()
                 .any(|lower| listed.get(&lower).is_some_and(|it| leads_out(lower, it)))
         };
-        // A default route by a bridge with no port at which it could leave: what sends it on is not known.
-        let is_odd = it.stacked.is_bridge() && routes.default.contains(&index) && !is_out_below();
+        // A default route by a bridge none of whose ports it could leave at: what sends it on is not known. Without a port
+        // nothing is sent on.
+        let has_ports = || !stack.below(index).is_empty();
+        let is_odd =
+            it.stacked.is_bridge() && routes.default.contains(&index) && has_ports() && !is_out_below();
         let place = Place {
             is_up: it.is_up,
             is_exit: leads_out(index, it) || is_odd,
@@ -349,7 +352,9 @@ mod tests {
         assert_eq!(exits(&bridge, CTR0, &[1, 2]), [CTR0]);
         let with_wire = [&bridge[..], &[listed(ETH0, b"", &[(MASTER, BR0)])]].concat();
         assert_eq!(exits(&with_wire, BR0, &[1, 2]), [ETH0], "the wire has it");
-        assert_eq!(exits(&bridge[..1], BR0, &[]), [BR0], "nothing below it leads out");
+        assert_eq!(exits(&bridge[..1], BR0, &[]), [0; 0], "without a port nothing is sent on");
+        let dead_end = [bridge[0].clone(), listed(ETH0, b"dummy", &[(MASTER, BR0)])];
+        assert_eq!(exits(&dead_end, BR0, &[]), [BR0], "nothing below it leads out");
         for kind in [&b"vlan"[..], b"macvlan"] {
             let made_on = [pair(ETH1, 1, None), pair(CTR0, 2, None), listed(VLAN, kind, &[(LINK, ETH1)])];
             assert_eq!(exits(&made_on, VLAN, &[1, 2]), [ETH1]);

@@ -120,7 +120,12 @@ mod tests {
             pins: 4,
         });
         packed!(CgroupParent { id: 8, known: 8, pins: 8, level: 4, depth: 4 });
-        packed!(Event { key: size_of::<FlowKey>(), record: size_of::<FlowRecord>(), outer_dst: 16 });
+        packed!(Event {
+            key: size_of::<FlowKey>(),
+            record: size_of::<FlowRecord>(),
+            outer_dst: 16,
+            outer_src: 16
+        });
         packed!(Process { cgroup: 8, pid: 4, thread: 4, uid: 4, pad: 4, command: 16 });
         packed!(Party { state: 8, cgroup: 8, uid: 4, pad: 4, cgroups: 64 });
         packed!(SocketFacts {

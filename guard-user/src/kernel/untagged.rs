@@ -27,22 +27,28 @@ impl View {
         Ok(rows)
     }
 
-    /// The flows without a pin that sent most bytes, at most `most`, those with most bytes first. The kernel keeps them
-    /// while the policy observes.
+    /// What is kept of flows without a pin, in no order. The kernel adds to it while the policy observes.
     ///
     /// # Errors
     ///
     /// [`KernelError::Map`] where the map can't be read.
-    pub fn untagged_flows(&self, most: usize) -> Result<Vec<UntaggedFlow>, KernelError> {
+    pub fn untagged_records(&self) -> Result<Vec<(UntaggedKey, UntaggedRecord)>, KernelError> {
         let mut flows = Vec::new();
         each(&self.maps.untagged_flows, "UNTAGGED_FLOWS", |key, value| {
-            let key = read::<UntaggedKey>(key);
-            flows
-                .extend(key.zip(read::<UntaggedRecord>(value)).and_then(|(key, record)| flow(&key, &record)));
+            flows.extend(read::<UntaggedKey>(key).zip(read::<UntaggedRecord>(value)));
         })?;
+        Ok(flows)
+    }
+}
+
+impl UntaggedFlow {
+    /// Of these, those that sent most bytes, at most `most`, the one with most bytes first.
+    #[must_use]
+    pub fn greatest(records: &[(UntaggedKey, UntaggedRecord)], most: usize) -> Vec<Self> {
+        let mut flows: Vec<Self> = records.iter().filter_map(|(key, record)| flow(key, record)).collect();
         flows.sort_by_key(|flow| std::cmp::Reverse((flow.count.bytes, flow.peer)));
         flows.truncate(most);
-        Ok(flows)
+        flows
     }
 }
 

@@ -106,11 +106,13 @@ impl Sides<'_> {
     /// other pins than the kernel did is not true of it.
     #[must_use]
     pub fn compare(&self, seen: &Seen, needs: &Needs) -> Found {
-        let Ok(packet) = seen.flow.packet() else { return Found::NotJudged };
         let wire_len = seen.amount.bytes.checked_div(seen.amount.packets).unwrap_or_default().max(1);
         let (possible, lacks) = possibilities(seen, needs);
         let mut pairs: Vec<Pair> = Vec::new();
         for it in &possible {
+            let Ok(packet) = seen.flow.packet_between(it.source, it.destination) else {
+                return Found::NotJudged;
+            };
             let judge = |side: &Explainer| {
                 let mut origin = side.origin(&it.from, wire_len);
                 origin.everybody = it.everybody;
@@ -125,6 +127,9 @@ impl Sides<'_> {
         let fits = |pair: &&Pair| !is_of_now || pair.now.pins == seen.tagged;
         let fitting: Vec<&Pair> = pairs.iter().filter(fits).collect();
         match (agreed(fitting.iter().copied()), agreed(pairs.iter())) {
+            (Some(pair), _) if pair.kind().is_none() && needs.may_be_inside(seen) => {
+                Found::NotKnown(vec![Lack::Inside])
+            }
             (Some(pair), _) => found(pair),
             // None that is looked at is as the kernel saw it.
             (None, Some(pair)) if fitting.is_empty() && pair.kind().is_none() => found(pair),

@@ -1,9 +1,10 @@
 //! What is told of a flow holds, whatever is not known of it.
 
 use std::cell::Cell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
-use guard_common::abi::Direction;
+use guard_common::abi::{Direction, Hook, Side, service_port};
 use guard_common::packet::Addr;
 use guard_common::verdict::Verdict;
 use proptest::prelude::*;
@@ -69,11 +70,31 @@ fn recorded(full: &Surroundings, now: &Policy, (hides, forgets): (bool, bool)) -
     }
 }
 
+/// What the history has of a flow that no pin tags: without this host's address, the higher port, mark and volumes.
+fn untagged(seen: &Seen) -> Seen {
+    let mut seen = seen.clone();
+    let flow = &mut seen.flow;
+    let is_v6 = flow.source.address.is_ipv6();
+    flow.source.address = if is_v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let side = match (flow.source.port, flow.destination.port) {
+        (Some(own), Some(peer)) => service_port(own, peer).1,
+        _ => Side::None,
+    };
+    match side {
+        Side::Local => flow.destination.port = Some(u16::MAX),
+        Side::Remote => flow.source.port = Some(u16::MAX),
+        Side::None => {}
+    }
+    (flow.from.mark, flow.from.volumes) = (0, Vec::new());
+    Seen { unknown_end: Some(side), ..seen }
+}
+
 #[test]
 fn whatever_is_not_known_no_flow_is_told_wrong() {
     let facts = host().interfaces;
     let names: Vec<String> = facts.iter().map(|fact| fact.names[0].clone()).collect();
     let (decided, changed, open) = (Cell::new(0), Cell::new(0), Cell::new(0));
+    let found_untagged = Cell::new(0);
     let hidden = (any::<bool>(), prop::bool::weighted(0.1));
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
     proptest!(config, |((case, other) in (case(12), case(0)), hidden in hidden)| {
@@ -99,7 +120,7 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
             };
             let Ok(packet) = flow.packet() else { continue };
             let origin = |side: &Explainer| match plain.hook {
-                guard_common::abi::Hook::Egress => side.origin(&full, plain.wire_len),
+                Hook::Egress => side.origin(&full, plain.wire_len),
                 _ => side.origin(&Surroundings { interface: full.interface.clone(), ..Surroundings::default() }, plain.wire_len),
             };
             let judge = |side: &Explainer| side.judge(plain.hook, &packet, &origin(side), plain.now);
@@ -110,6 +131,7 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
                 policy: Some("in force".to_owned()),
                 sender: String::new(),
                 amount: Amount { flows: 1, packets: 1, bytes: plain.wire_len },
+                unknown_end: None,
             };
             let sides = |then| Sides { now: &now, then, policy: Some("in force"), boot_ns: plain.now };
             let unchanged = sides(&now).compare(&seen, &Needs::of(&case.policy, &case.policy, &names));
@@ -131,8 +153,30 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
                 }
                 Found::NotJudged => prop_assert!(false, "a packet can be made"),
             }
+            if plain.hook != Hook::Egress || !truth.now.pins.is_empty() {
+                continue;
+            }
+            // The same as the history has it of what no pin tags.
+            let seen = untagged(&seen);
+            let own = case.addresses.iter().copied().chain([layer.src]);
+            let of = |then: &Policy| Needs::of(&case.policy, then, &names).with_addresses(&case.policy, then, own.clone());
+            let needs = of(&case.policy);
+            let unchanged = sides(&now).compare(&seen, &needs);
+            // Of too many possibilities none is looked at.
+            let is_known = !possible::possibilities(&seen, &needs).0.is_empty();
+            prop_assert!(matches!(unchanged, Found::Same(_)) || !is_known, "{unchanged:?}");
+            match sides(&then).compare(&seen, &of(&other.policy)) {
+                Found::Changed(told, _) => {
+                    prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
+                    found_untagged.set(found_untagged.get() + 1);
+                }
+                Found::Same(_) => prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full),
+                Found::NotKnown(lacks) => prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel)),
+                Found::NotJudged => prop_assert!(false, "a packet can be made"),
+            }
         }
     });
+    assert!(found_untagged.get() > 0, "none of what no pin tags was found to be dropped or flagged");
     let (decided, changed, open) = (decided.get(), changed.get(), open.get());
     assert!(decided > open && changed > 5 && open > 0, "{decided} decided, {changed} changed, {open} open");
 }
@@ -319,4 +363,78 @@ fn who_opened_a_connection_is_looked_at_both_ways() {
         (ways, lacks),
         (vec![Direction::Unknown, Direction::Served, Direction::Opened], vec![Lack::Direction])
     );
+}
+
+#[test]
+fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
+    let info = Info { source: "a test's".to_owned(), ..Info::default() };
+    let db = || GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: info.clone() };
+    let pin = |select: &str| {
+        policy(&format!(
+            "[[pin]]\nname = \"etcd\"\nhome = \"IE\"\naction = \"drop\"\nselect = {{ {select} }}\n"
+        ))
+    };
+    let now = pin("ports = [\"tcp/143\"]");
+    let own = ["192.0.2.10", "192.0.2.11", "2001:db8::1"].map(|it| it.parse::<IpAddr>().unwrap());
+    let side = |policy: &Policy| Explainer::new(policy.clone(), db(), Vec::new(), Some("eth0")).unwrap();
+    let row = json!({
+        "kind": "untagged", "time": "2026-11-23T12:00:00Z", "peer": "198.51.100.7", "protocol_number": 6,
+        "side": "remote", "port": 2380, "interface": "eth0", "interface_index": 2, "policy": "x", "people": "shown",
+        "cgroup": "system.slice/etcd.service", "jurisdiction": "US", "packets": 3, "bytes": 300,
+        "process": { "command": "etcd", "pid": 7, "uid": 97, "unit": "etcd.service" },
+    });
+    let rest = json!({ "kind": "untagged", "peer": null, "jurisdiction": "US", "packets": 5, "bytes": 500 });
+    let mut traffic = Traffic::new(None);
+    [&row, &row, &rest].into_iter().for_each(|line| traffic.recorded(line));
+    assert_eq!((traffic.untagged, traffic.not_judged.untagged.bytes), (2, 500));
+    let seen = traffic.flows().next().unwrap();
+    assert_eq!(seen.amount, Amount { flows: 1, packets: 6, bytes: 600 });
+    let of_now = side(&now);
+    for (select, expected) in [
+        ("cgroups = [\"system.slice/etcd.service\"]", Ok(Kind::Drops)),
+        ("remote_ports = [\"tcp/2380\"]", Ok(Kind::Drops)),
+        ("sources = [\"192.0.2.0/24\"]", Ok(Kind::Drops)),
+        ("sources = [\"host\"]", Ok(Kind::Drops)),
+        ("users = [97]", Ok(Kind::Drops)),
+        ("ports = [\"tcp/1-65535\"]", Ok(Kind::Drops)),
+        // What this host serves on a lower port is no flow of this one.
+        ("ports = [\"tcp/443\"]", Err(&[][..])),
+        ("remote_ports = [\"tcp/443\"]", Err(&[])),
+        ("sources = [\"192.0.2.10/32\"]", Err(&[Lack::Address])),
+        ("ports = [\"tcp/40000\"]", Err(&[Lack::Port])),
+        ("marks = [\"7\"]", Err(&[Lack::Mark])),
+    ] {
+        let then = pin(select);
+        let of_then = side(&then);
+        let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+        let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
+        match (sides.compare(&seen, &needs), expected) {
+            (Found::Changed(kind, pair), Ok(expected)) => {
+                assert_eq!(
+                    (kind, pair.now.reason.name(), pair.then.denied),
+                    (expected, "untagged", vec!["etcd".to_owned()])
+                );
+            }
+            (Found::Same(_), Err(&[])) => {}
+            (Found::NotKnown(lacks), Err(expected)) if !expected.is_empty() => {
+                assert_eq!(lacks, expected, "{select}")
+            }
+            (found, expected) => panic!("{select}: {found:?}, not {expected:?}"),
+        }
+    }
+    // A tunnel may carry what the candidate's pin knows.
+    let mut tunnel = row.clone();
+    (tunnel["protocol_number"], tunnel["side"], tunnel["port"]) = (47.into(), "none".into(), Value::Null);
+    let mut traffic = Traffic::new(None);
+    traffic.recorded(&tunnel);
+    let seen = traffic.flows().next().unwrap();
+    for (then, expected) in [(pin("sources = [\"10.0.0.0/8\"]"), vec![Lack::Inside]), (now.clone(), vec![])] {
+        let of_then = side(&then);
+        let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+        let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
+        match sides.compare(&seen, &needs) {
+            Found::NotKnown(lacks) => assert_eq!(lacks, expected),
+            found => assert!(matches!(found, Found::Same(_)) && expected.is_empty(), "{found:?}"),
+        }
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
+use guard_common::abi::Side;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -42,6 +43,9 @@ pub struct Seen {
     pub sender: String,
     /// How much of it was seen.
     pub amount: Amount,
+    /// Of a flow that no pin tags: which end's port is known. This host's address is not, and what stands in the place of it
+    /// and of the other port is nothing.
+    pub unknown_end: Option<Side>,
 }
 
 /// One flow in both places where it may be.
@@ -63,6 +67,8 @@ pub struct NotJudged {
     pub unread: Amount,
     /// Events above the log's budget, as the history has them: summed up.
     pub summed_up: Amount,
+    /// Egress that no pin tagged and of which there are sums by jurisdiction alone.
+    pub untagged: Amount,
     /// Records and lines that were lost.
     pub lost: u64,
 }
@@ -76,6 +82,8 @@ pub struct Traffic {
     pub events: u64,
     /// Records of the kernel that are among them.
     pub records: u64,
+    /// Sums of the history of what no pin tagged that are among them.
+    pub untagged: u64,
     /// When the earliest of these events was.
     pub first: Option<Timestamp>,
     /// When the latest of these events was.
@@ -105,6 +113,7 @@ impl Traffic {
                 not_judged.lost = not_judged.lost.saturating_add(number(&line["count"]));
                 return;
             }
+            Some("untagged") => return self.no_pins(line),
             // What was written to a file is no flow.
             _ => return,
         }
@@ -148,7 +157,8 @@ impl Traffic {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let tagged = line["tagged"].as_array().into_iter().flatten().filter_map(text).collect();
         let sender = sender(line);
-        let seen = Seen { flow, tagged, policy: text(&line["policy"]), sender, amount: Amount::default() };
+        let (policy, amount) = (text(&line["policy"]), Amount::default());
+        let seen = Seen { flow, tagged, policy, sender, amount, unknown_end: None };
         // The parts of the kernel's key: whatever differs in one of them is another record.
         let key = json!([
             line["hook"],
@@ -163,7 +173,41 @@ impl Traffic {
             line["placed_by"],
             line["exemption"],
         ]);
-        let entry = self.flows.entry(key.to_string()).or_insert_with(|| Entry {
+        Some(self.latest(key.to_string(), seen))
+    }
+
+    /// Takes up a sum of what no pin tagged.
+    fn no_pins(&mut self, line: &Value) {
+        let amount = amount(0, line, ["packets", "bytes"]);
+        let Some(flow) = Flow::of_untagged(line) else {
+            self.not_judged.untagged += amount;
+            return;
+        };
+        let side = match line["side"].as_str() {
+            Some("local") => Side::Local,
+            Some("remote") => Side::Remote,
+            _ => Side::None,
+        };
+        let policy = line["policy"].as_str().map(str::to_owned);
+        let (tagged, sender) = (Vec::new(), sender(line));
+        let seen = Seen { flow, tagged, policy, sender, amount: Amount::default(), unknown_end: Some(side) };
+        let key = json!([
+            line["kind"],
+            line["peer"],
+            line["protocol_number"],
+            line["side"],
+            line["port"],
+            line["interface_index"],
+            line["cgroup"],
+            line["jurisdiction"],
+        ]);
+        self.latest(key.to_string(), seen).recorded += amount;
+        self.untagged += 1;
+    }
+
+    /// The flow of this key, with the latest of what is known of it.
+    fn latest(&mut self, key: String, seen: Seen) -> &mut Entry {
+        let entry = self.flows.entry(key).or_insert_with(|| Entry {
             seen: seen.clone(),
             recorded: Amount::default(),
             live: Amount::default(),
@@ -180,7 +224,7 @@ impl Traffic {
                 entry.seen.sender = before.sender;
             }
         }
-        Some(entry)
+        entry
     }
 
     /// The names of the interfaces that they went by.

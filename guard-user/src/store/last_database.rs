@@ -52,7 +52,7 @@ struct About {
 #[derive(Debug, thiserror::Error)]
 pub enum LastDatabaseError {
     /// The disk refused.
-    #[error("{path}: {step} failed: {source}", path = .path.display())]
+    #[error("{path}: {step} failed: {source}{}", room(.source, *.needs), path = .path.display())]
     Disk {
         /// The file or folder.
         path: PathBuf,
@@ -60,6 +60,8 @@ pub enum LastDatabaseError {
         step: &'static str,
         /// What the system says.
         source: io::Error,
+        /// Bytes that it takes beside what is there; 0 where none are written.
+        needs: u64,
     },
     /// The file is not what was written.
     #[error("{path}: the last geo database is damaged and not used: {reason}; the next start or reload that can read the databases writes it anew", path = .path.display())]
@@ -94,7 +96,11 @@ pub fn write(state_directory: &Path, database: &GeoDb) -> Result<(), LastDatabas
     let beside = state_directory.join(format!("{FILE}.new"));
     let failed = |step| {
         let path = path.clone();
-        move |source| LastDatabaseError::Disk { path, step, source }
+        move |source: io::Error| {
+            // How much is looked at only where that is asked.
+            let needs = if is_full(&source) { length(database) } else { 0 };
+            LastDatabaseError::Disk { path, step, source, needs }
+        }
     };
     new_file::remove_left(&beside).map_err(failed("removing what was left of writing it"))?;
     let file = new_file::private().open(&beside).map_err(failed("making it"))?;
@@ -108,13 +114,43 @@ pub fn write(state_directory: &Path, database: &GeoDb) -> Result<(), LastDatabas
     synced.map_err(failed("syncing its folder"))
 }
 
+/// Whether there is no room for what was to be written.
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What is to be said of the room, where there was not enough.
+fn room(source: &io::Error, needs: u64) -> String {
+    match is_full(source) && needs > 0 {
+        true => format!("; it needs {needs} bytes, beside the file that is there until it is whole"),
+        false => String::new(),
+    }
+}
+
+/// Bytes of a database's file; 0 where it would have more runs than a file may have.
+fn length(database: &GeoDb) -> u64 {
+    /// Counts what is written, and keeps nothing.
+    struct Length(u64);
+    impl Write for Length {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len() as u64;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    write_to(Length(0), database).map_or(0, |Length(bytes)| bytes)
+}
+
 /// The database that was good last; `None` where none was kept.
 ///
 /// # Errors
 /// Where the file can't be read, is damaged, or is of another version.
 pub fn read(state_directory: &Path) -> Result<Option<GeoDb>, LastDatabaseError> {
     let path = state_directory.join(FILE);
-    let disk = |step, source| LastDatabaseError::Disk { path: path.clone(), step, source };
+    let disk = |step, source| LastDatabaseError::Disk { path: path.clone(), step, source, needs: 0 };
     let file =
         match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path) {
             Ok(file) => file,

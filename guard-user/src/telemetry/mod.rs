@@ -11,6 +11,7 @@ mod shared;
 mod source;
 #[cfg(test)]
 mod tests;
+mod tunnels;
 mod users;
 mod worker;
 

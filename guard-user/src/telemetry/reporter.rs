@@ -13,6 +13,7 @@ use super::cgroups::CgroupNames;
 use super::losses::{Counted, Losses};
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
+use super::tunnels::Tunnels;
 use super::users::UserNames;
 use crate::canary::Sent;
 use crate::config::policy::Log;
@@ -66,6 +67,7 @@ pub(super) struct Reporter {
     events: Box<dyn Events>,
     rest: Rest,
     tracker: Tracker,
+    tunnels: Tunnels,
     budget: Budget,
     losses: Losses,
     malformed: u64,
@@ -89,6 +91,7 @@ impl Reporter {
         Self {
             events,
             tracker: Tracker::default(),
+            tunnels: Tunnels::default(),
             budget: Budget::new(limits),
             losses: Losses::default(),
             malformed: 0,
@@ -187,6 +190,7 @@ impl Reporter {
             };
             (self.rest.flow)(&event.key, &event.record);
             let Some((phase, added)) = self.tracker.event(&event.key, &event.record) else { continue };
+            self.tunnels.note(&event);
             if names.get(event.record.generation).is_none() {
                 // It may have been published after the batch began.
                 names = self.rest.names.get();
@@ -276,6 +280,7 @@ impl Reporter {
         } else if self.tracker.len() > self.most_flows && !self.forget(records) {
             // Bounded memory goes before an event that is reported twice.
             self.tracker = Tracker::default();
+            self.tunnels = Tunnels::default();
         }
         self.shared.beat(self.tracker.len());
     }
@@ -328,7 +333,10 @@ impl Reporter {
         // A flow whose record was evicted meanwhile may have an event here; it is known until that is taken.
         self.take_all();
         match seen {
-            Ok(()) => self.evicted += self.tracker.end_sweep(),
+            Ok(()) => {
+                self.evicted += self.tracker.end_sweep();
+                self.tunnels.keep(|key| self.tracker.has(key));
+            }
             Err(error) => {
                 warn!("the flow records can't be read: {error}");
                 return false;
@@ -341,8 +349,9 @@ impl Reporter {
         let names = self.rest.names.get();
         let context = Context { names: &names, clock, session: self.session };
         let event = |rest: flows::Rest| {
-            // Where its tunnel goes is in events alone.
-            let raw = abi::Event { key: rest.key, record: rest.record, ..abi::Event::default() };
+            // The ends of its tunnel are in events alone.
+            let [outer_dst, outer_src] = self.tunnels.of(&rest.key);
+            let raw = abi::Event { key: rest.key, record: rest.record, outer_dst, outer_src };
             Entry::Flow(enrich(&raw, rest.phase, rest.added, context))
         };
         let new = rests.drain(..).map(event).collect();

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use guard_common::abi::{
     self, COPY_NAME_LEN, COPY_NAMES, Count, FlowKey, FlowRecord, Hook, Loss, total_index,
 };
+use guard_common::packet::Addr;
 use guard_common::verdict::{Reason, Verdict};
 use rustix::event::{EventfdFlags, eventfd};
 
@@ -449,4 +450,50 @@ fn a_worker_that_has_ended_is_a_problem() {
         std::thread::sleep(Duration::from_millis(20));
     }
     assert!(!bed.worker.flush_within(Duration::from_secs(1)), "nobody is there");
+}
+
+#[test]
+fn what_a_quiet_flow_has_beside_its_events_is_told_with_the_ends_of_its_tunnel() {
+    let bed = Bed::new(100);
+    let [outer_dst, outer_src] = [0xc633_6407, 0xc000_020a].map(Addr::from_v4);
+    let key =
+        FlowKey { src: outer_src, dst: outer_dst, sport: 143, dport: 9, proto: 17, ..FlowKey::default() };
+    let record = FlowRecord {
+        first_ns: 1,
+        last_ns: 1,
+        packets: 1,
+        bytes: 100,
+        denied: 1,
+        tag: 1,
+        generation: 1,
+        layers: 2,
+        ..FlowRecord::default()
+    };
+    let more = FlowRecord { packets: 5, bytes: 500, ..record };
+    let other = FlowKey { sport: 144, ..key };
+    {
+        let mut state = bed.kernel.state();
+        state.ring.push_back(RingEntry::Flow(abi::Event { key, record, outer_dst, outer_src }));
+        // What came behind the event has none, and of the other flow none came at all.
+        state.flows.extend([(key, more), (other, more)]);
+    }
+    rustix::io::write(&bed.kernel.0.readable, &1_u64.to_ne_bytes()).unwrap();
+    let begin = Instant::now();
+    while bed.reported() < 10 {
+        assert!(begin.elapsed() < PATIENCE, "{:?}", bed.history.from(1, 9));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let (_, events) = bed.history.from(1, 9);
+    let told = |port: u16| {
+        let of_it = events
+            .iter()
+            .filter_map(|event| event.flow())
+            .filter(move |it| it.source.unwrap().port == Some(port));
+        of_it
+            .map(|it| (it.packets, it.tunnel_source.map(|ip| ip.to_string()), it.is_tunnelled))
+            .collect::<Vec<_>>()
+    };
+    let outer = || Some("192.0.2.10".to_owned());
+    assert_eq!(told(143), [(1, outer(), true), (4, outer(), true)]);
+    assert_eq!(told(144), [(5, None, true)]);
 }

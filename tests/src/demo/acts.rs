@@ -32,6 +32,17 @@ const TABLE: [Column; 7] = [
     Column { title: "bytes", width: 9, to_the_right: true },
 ];
 
+/// What shows on a host that is guarded what the demo has shown, and what each is.
+const LOOKS: [(&str, &str); 7] = [
+    ("borderguard status", "what is guarded, and problems"),
+    ("borderguard top", "the same as it changes"),
+    ("borderguard events --since -1h --verdict drop", "each violation"),
+    ("borderguard explain --event 7", "why one was judged so"),
+    ("borderguard page", "a map, in a browser"),
+    ("borderguard report --format html", "what crossed, on what ground"),
+    ("docs/logs.md", "the log, for what collects it"),
+];
+
 /// The same for a narrow terminal.
 const NARROW_TABLE: [Column; 7] = {
     let mut table = TABLE;
@@ -52,6 +63,7 @@ pub(super) struct Stage {
     observations: u32,
     wrong: u32,
     differences: Vec<String>,
+    was_guarded: bool,
 }
 
 impl Stage {
@@ -75,7 +87,19 @@ impl Stage {
             screen.line(&introduction(place, screen.is_narrow()));
         }
         let (act, observations, wrong, differences) = (0, 0, 0, Vec::new());
-        Ok(Stage { screen, service, folder, world, started, act, observations, wrong, differences })
+        let was_guarded = false;
+        Ok(Stage {
+            screen,
+            service,
+            folder,
+            world,
+            started,
+            act,
+            observations,
+            wrong,
+            differences,
+            was_guarded,
+        })
     }
 
     /// Without a guard everything crosses, and a transfer goes on.
@@ -99,6 +123,7 @@ impl Stage {
         ));
         let before = Instant::now();
         let guard = Guard::start(self.world.clone(), program, self.folder.path())?;
+        self.was_guarded = true;
         let took = before.elapsed().as_millis();
         self.screen.prose(&format!("The kernel judges from now on ({took} ms to load, check and attach)."));
         Ok(guard)
@@ -141,6 +166,15 @@ impl Stage {
         Ok(())
     }
 
+    /// Where a host that is guarded shows the same.
+    fn where_to_look(&self) {
+        self.screen.line("");
+        self.screen.prose("On a host that you guard, the same is seen by:");
+        for (command, what) in LOOKS {
+            self.screen.line(&format!("     {command:<46}{}", self.screen.paint(what, Style::Faint)));
+        }
+    }
+
     /// The result, in one line and every difference. Whether there was none.
     pub(super) fn finish(self) -> bool {
         let seconds = self.started.elapsed().as_secs_f32();
@@ -150,6 +184,9 @@ impl Stage {
             let text = format!("   ✔ {total} of {total} observations are as they must be");
             let faint = self.screen.paint(&format!(" ({seconds:.0} s)"), Style::Faint);
             self.screen.line(&format!("{}{faint}", self.screen.paint(&text, Style::Good)));
+            if self.was_guarded {
+                self.where_to_look();
+            }
             return true;
         }
         let text = format!("   ✘ {} of {total} observations differ from what must be:", self.wrong);
@@ -284,6 +321,9 @@ fn row(request: &Request, bytes: u64, guarded: bool, judged: Option<&Judged>, go
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+    use guard_user::cli::command::Cli;
+
     use super::*;
     use crate::demo::screen::{NARROW, WIDTH};
 
@@ -297,6 +337,20 @@ mod tests {
             for (narrow, width) in [(false, WIDTH), (true, NARROW)] {
                 let line = introduction(place, narrow);
                 assert!(line.chars().count() <= width, "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn where_to_look_is_there_and_fits_a_narrow_terminal() {
+        for (command, what) in LOOKS {
+            assert!(5 + 46 + what.len() <= NARROW && command.len() < 46, "{command}");
+            if command.starts_with("borderguard ") {
+                let words = command.split(' ');
+                Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{command}: {error}"));
+            } else {
+                let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+                assert!(root.join(command).exists(), "{command}");
             }
         }
     }

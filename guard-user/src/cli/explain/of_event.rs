@@ -1,10 +1,9 @@
 //! An event, explained by the generation that was live then, as far as its parts are still there.
 //!
 //! The config of then is in the store by its SHA-256. The geo database is taken where one that is here has the digest that the
-//! audit trail has of the one of then. Exemptions are as they are now; the trail says whether any has changed since. Which part
-//! is of then and which of now is the first step of the answer.
+//! audit trail has of the one of then. Which exemptions were open the trail says, and the store has their documents. Which part is
+//! of then and which of now is the first step of the answer.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
@@ -12,7 +11,8 @@ use guard_common::packet::Parsed;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::told::{WIRE_LEN, explainer_of, tell};
+use super::open_then::OpenThen;
+use super::told::{WIRE_LEN, explainer_by, tell};
 use crate::audit::{Kind, Stored};
 use crate::cli::{CliError, target::Target, trail};
 use crate::config::{self, policy::Policy};
@@ -21,14 +21,11 @@ use crate::control::protocol::{EventFormat, Request, Response};
 use crate::events::id::EventId;
 use crate::exemption::Clocks;
 use crate::exit::Exit;
-use crate::explain::{Explanation, Flow, Step};
+use crate::explain::{Explanation, Flow, Quotas, Step};
 use crate::geo::{GeoDb, embedded};
 use crate::history::Filter;
 use crate::inputs::{self, Inputs};
 use crate::store::last_database;
-
-/// What changes what is open, besides records of exemptions.
-const BESIDE: [Kind; 2] = [Kind::OlderStore, Kind::ClockSet];
 
 /// The step that says what is of then.
 const STEP: &str = "then";
@@ -52,26 +49,27 @@ pub(super) fn run(config: &Path, id: EventId, json: bool, out: &mut impl std::io
     policy.host.observe |= basis.is_some_and(|record| record.detail["observe"] == true);
     let digest = basis.and_then(|record| record.detail.get("database_sha256")?.as_str().map(str::to_owned));
     let (database, database_is) = database_of(&policy, now.as_ref(), digest.as_deref(), &mut then)?;
-    let exemptions_are = trail.exemptions(flow.time, &mut then);
+    let open = OpenThen::of(&trail.0, flow.time);
+    then.push(open.says());
     then.push(flow.lacks());
     inputs::look_up_users(&mut policy).map_err(|error| CliError::document(error.to_string()))?;
-    // The daemon that runs is asked, wherever the one of then was.
-    if let Some(now) = &now {
-        policy.control.socket.clone_from(&now.control.socket);
-        policy.state.directory.clone_from(&now.state.directory);
-    }
+    // Windows are open or not as they were then.
+    let clocks = Clocks { wall: flow.time, ..Clocks::read() };
+    let entries = open.entries(&socket, &policy.pin_names(), &clocks);
+    let is_known = entries.is_ok() && open.is_certain();
+    let entries = entries.map(|entries| (entries, Quotas::NotKnown));
     let inputs = Inputs { policy, warnings: Vec::new(), database };
-    let explainer = explainer_of(inputs, flow.from.interface.as_deref(), None)?;
+    let explainer = explainer_by(inputs, (flow.from.interface.as_deref(), None), entries)?;
     let packet = flow.packet().map_err(|error| CliError::bad_input(error.to_string()))?;
-    let now_ns = Clocks::read().boot_ns;
-    let mut explained = explainer.explain(flow.hook, Parsed::Ip, &packet, &flow.from, WIRE_LEN, now_ns);
+    let mut explained =
+        explainer.explain(flow.hook, Parsed::Ip, &packet, &flow.from, WIRE_LEN, clocks.boot_ns);
     let steps = then.into_iter().map(|says| Step { step: STEP, says });
     explained.steps.splice(..0, steps);
     explained.steps.push(compared(&event, &explained));
     let facts = json!({
         "id": format!("{}/{}", event["session"].as_str().unwrap_or_default(), event["id"]),
         "verdict": event["verdict"], "reason": event["reason"], "jurisdiction": event["jurisdiction"],
-        "policy": policy_is, "database": database_is, "exemptions": exemptions_are,
+        "policy": policy_is, "database": database_is, "exemptions": if is_known { "then" } else { "not-known" },
     });
     tell(&explained, json, Some(facts), out)?;
     let may_be_exempt = explainer.has_unread_exemptions() && explained.is_forbidden();
@@ -185,32 +183,6 @@ impl Trail {
         let before = self.0.iter().rev().find(|record| record.time <= time && is_of(record));
         before.or_else(|| self.0.iter().find(is_of))
     }
-
-    /// Whether exemptions are as they were then.
-    fn exemptions(&self, time: Timestamp, then: &mut Vec<String>) -> &'static str {
-        let changes: Vec<&Stored> = self
-            .0
-            .iter()
-            .filter(|record| {
-                record.time > time
-                    && Kind::OF_EXEMPTIONS.iter().chain(&BESIDE).any(|kind| kind.name() == record.kind)
-            })
-            .collect();
-        let Some(first) = changes.first() else {
-            then.push("the exemptions are as they were then; what is left of quotas is of NOW".to_owned());
-            return "then";
-        };
-        let subjects: BTreeSet<&str> = changes.iter().map(|record| record.subject.as_str()).collect();
-        let shown: Vec<&str> = subjects.iter().copied().take(8).collect();
-        let more = if subjects.len() > shown.len() { " and others" } else { "" };
-        then.push(format!(
-            "the exemptions are of NOW: since then the audit trail has {} changes of {}{more}, from its record {} on",
-            changes.len(),
-            shown.join(", "),
-            first.sequence
-        ));
-        "now"
-    }
 }
 
 /// What the event itself says, held against the steps.
@@ -291,10 +263,6 @@ mod tests {
         };
         assert_eq!(digest("2026-11-23T12:00:00Z"), "second");
         assert_eq!(digest("2026-11-23T10:59:59Z"), "first");
-        let mut then = Vec::new();
-        assert_eq!(trail.exemptions("2026-11-23T12:00:00Z".parse().unwrap(), &mut then), "then");
-        assert_eq!(trail.exemptions("2026-11-23T11:35:00Z".parse().unwrap(), &mut then), "now");
-        assert!(then[1].contains("of NOW") && then[1].contains("of-3"), "{then:?}");
         let other = json!({ "policy": "0" });
         assert!(trail.basis(&other, Timestamp::MAX).is_none());
     }

@@ -30,11 +30,21 @@ pub(in crate::cli) fn explainer_of(
     in_iface: Option<&str>,
 ) -> Result<Explainer> {
     let names = inputs.policy.pin_names();
+    let open = open_exemptions(&inputs.policy, &names);
+    explainer_by(inputs, (iface, in_iface), open)
+}
+
+/// The same with these exemptions, where they could be had, and who says what is left of their quotas.
+pub(super) fn explainer_by(
+    inputs: Inputs,
+    (iface, in_iface): (Option<&str>, Option<&str>),
+    open: Result<(Vec<NamedEntry>, Quotas)>,
+) -> Result<Explainer> {
     let addresses = match inputs.policy.pins.iter().any(|pin| pin.select.from_host) {
         true => host_addresses().context("the addresses of this host can't be listed")?,
         false => BTreeSet::new(),
     };
-    let ((exemptions, quotas), unread) = match open_exemptions(&inputs.policy, &names) {
+    let ((exemptions, quotas), unread) = match open {
         Ok(found) => (found, None),
         Err(error) => ((Vec::new(), Quotas::OfDaemon), Some(format!("{error:#}"))),
     };

@@ -4,11 +4,14 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
+use guard_common::verdict::Reason;
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::control::client::{self, Exchange};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
+use crate::events::untagged::Untagged;
 use crate::history::Filter;
 use crate::simulate::{Permitted, Traffic};
 
@@ -40,7 +43,8 @@ pub(super) fn all(socket: &Path, since: Option<Timestamp>) -> Result<Seen> {
     let mut traffic = Traffic::new(since);
     // The table first: what it forgets meanwhile may be an event by then.
     let live = live(socket, &mut traffic)?;
-    let missed = recorded(socket, since, &mut traffic)?;
+    let missed = recorded(socket, since, None, &mut traffic)?
+        + recorded(socket, since, Some(Untagged::REASON), &mut traffic)?;
     let status = client::status(socket)?;
     let is_permitted = |row: &&crate::control::status::CounterStatus| {
         (row.hook.as_str(), row.verdict.as_str(), row.reason.as_str()) == ("egress", "pass", "permitted")
@@ -73,17 +77,31 @@ fn live(socket: &Path, traffic: &mut Traffic) -> Result<Live> {
     }
 }
 
-fn recorded(socket: &Path, since: Option<Timestamp>, traffic: &mut Traffic) -> Result<u64> {
+/// Events, or what no pin tags where its reason is asked for.
+fn recorded(
+    socket: &Path,
+    since: Option<Timestamp>,
+    reason: Option<Reason>,
+    traffic: &mut Traffic,
+) -> Result<u64> {
     // Without a moment to begin at, the last ones alone would come.
     let since = Some(since.unwrap_or(Timestamp::UNIX_EPOCH));
-    let filter = Filter { since, ..Filter::default() };
+    let reason = reason.map(|reason| reason.name().to_owned());
+    let is_of_events = reason.is_none();
+    let filter = Filter { since, reason, ..Filter::default() };
     let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
     let mut exchange = Exchange::begin(socket, &request)?;
     exchange.wait_for_ever()?;
     let mut missed = 0;
     loop {
         match exchange.response()? {
-            Some(Response::Event { line }) => traffic.recorded(&serde_json::from_str(&line)?),
+            Some(Response::Event { line }) => {
+                let line: Value = serde_json::from_str(&line)?;
+                // That records are missing is told each time.
+                if is_of_events || line["kind"] == "untagged" {
+                    traffic.recorded(&line);
+                }
+            }
             Some(Response::Missed { events }) => missed += events,
             Some(Response::LeftOut { summaries, damaged }) => missed += summaries + damaged,
             Some(Response::End {}) => return Ok(missed),

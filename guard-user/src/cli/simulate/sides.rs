@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use guard_common::abi::MAX_EXEMPTIONS;
+use guard_common::packet::Addr;
 
 use super::read::Seen;
 use crate::cli::CliError;
 use crate::compile::{InterfaceFact, NeedsInterfaces};
-use crate::config::policy::{Geo, Policy};
+use crate::config::policy::{Geo, Pin, Policy};
 use crate::config::{self, Surroundings};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
@@ -82,6 +83,8 @@ pub(super) struct About {
     pub(super) policies: (Policy, Policy),
     /// The interfaces that the tables of both know.
     pub(super) interfaces: Vec<String>,
+    /// This host's addresses, where a pin of either selects any.
+    pub(super) addresses: BTreeSet<Addr>,
     pub(super) boot_ns: u64,
 }
 
@@ -132,7 +135,8 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
     let clocks = Clocks::read();
     let interfaces = interfaces(seen.traffic.interfaces(), &now, &then);
     let facts = facts(&[&now, &then], &interfaces)?;
-    let addresses = match now.pins.iter().chain(&then.pins).any(|pin| pin.select.from_host) {
+    let needs_own = |pin: &Pin| pin.select.from_host || !pin.select.sources.is_empty();
+    let addresses = match now.pins.iter().chain(&then.pins).any(needs_own) {
         true => host_addresses().context("the addresses of this host can't be listed")?,
         false => BTreeSet::new(),
     };
@@ -156,6 +160,7 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
         observes,
         has_database,
         interfaces,
+        addresses: addresses.clone(),
         boot_ns: clocks.boot_ns,
         policies: (now.clone(), then.clone()),
     };

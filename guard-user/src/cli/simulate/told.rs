@@ -18,6 +18,7 @@ pub(super) struct Window {
     pub(super) since: Option<Timestamp>,
     pub(super) events: u64,
     pub(super) records: u64,
+    pub(super) untagged: u64,
     pub(super) first: Option<Timestamp>,
     pub(super) last: Option<Timestamp>,
     pub(super) not_judged: NotJudged,
@@ -31,6 +32,7 @@ impl Window {
             since: None,
             events: traffic.events,
             records: traffic.records,
+            untagged: traffic.untagged,
             first: traffic.first,
             last: traffic.last,
             not_judged: traffic.not_judged,
@@ -86,6 +88,7 @@ impl Told<'_> {
                 "first": window.first.map(|first| first.to_string()),
                 "last": window.last.map(|last| last.to_string()),
                 "records": window.records,
+                "untagged": window.untagged,
                 "table": window.live.flows,
                 "capacity": window.live.capacity,
                 "is_full": window.is_full(),
@@ -146,6 +149,11 @@ impl Told<'_> {
             exemptions += &format!("; {id} taken away");
         }
         line("exemptions", &exemptions)?;
+        let untagged = match window.untagged {
+            0 => String::new(),
+            1 => " and 1 sum of what no pin tags".to_owned(),
+            sums => format!(" and {} sums of what no pin tags", grouped(sums)),
+        };
         let history = match (window.first, window.last) {
             (Some(first), Some(last)) => {
                 format!("{} events of {first:.0} to {last:.0}", grouped(window.events))
@@ -156,7 +164,7 @@ impl Told<'_> {
         line(
             "seen",
             &format!(
-                "{history}; {} of {} flows in the kernel's table, which has room for {}{full}",
+                "{history}{untagged}; {} of {} flows in the kernel's table, which has room for {}{full}",
                 grouped(window.records),
                 grouped(window.live.flows),
                 grouped(window.live.capacity)
@@ -204,11 +212,12 @@ impl Told<'_> {
                     .to_owned(),
             );
         }
-        let NotJudged { calls, unread, summed_up, lost } = window.not_judged;
+        let NotJudged { calls, unread, summed_up, untagged, lost } = window.not_judged;
         for (what, it) in [
             ("calls that were refused, which have no source", calls),
             ("flows whose addresses could not be read", unread),
             ("flows that the history has summed up", summed_up),
+            ("egress without a pin, of which there is the sum of a jurisdiction alone", untagged),
             ("flows of which no packet can be made", sums.not_judged),
         ] {
             if it != Amount::default() {
@@ -228,10 +237,16 @@ impl Told<'_> {
             ));
         }
         said.push(
-            "not seen at all: what went before the history begins or made room in the kernel's table, and egress that no pin \
-             tags now"
+            "not seen at all: what went before the history begins or made room in the kernel's table"
                 .to_owned(),
         );
+        if !about.policies.0.host.observe {
+            said.push(
+                "NOT SEEN one by one: egress that no pin tags, of which the history has peers while host.observe is set alone; \
+                 a pin that would know more of it drops more than this says"
+                    .to_owned(),
+            );
+        }
         said
     }
 }

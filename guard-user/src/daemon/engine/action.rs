@@ -401,6 +401,8 @@ pub enum Query {
     Audit(u64),
     /// The text of the config of this SHA-256.
     Config(String),
+    /// The document of this exemption and version.
+    Document(String, u32),
     /// The document of this SHA-256 by which an order was lifted, and the signatures over it.
     Lift(String),
     /// That the receipt which was given last could not be written is recorded.

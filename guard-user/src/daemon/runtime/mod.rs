@@ -45,6 +45,7 @@ mod start;
 pub(in crate::daemon) mod store;
 mod trail;
 mod unattributed;
+mod untagged;
 mod watchdog;
 mod worker;
 

@@ -166,6 +166,7 @@ pub(super) fn answer(store: &mut Store, mut job: ReadJob, now: Timestamp) -> Ans
         Query::ReceiptNotWritten { id, version, why, who } => {
             return Answer::Now(receipt::not_written(store, (&id, version), &why, (&who, now)));
         }
+        Query::Document(id, version) => return Answer::Now(document_text(store, id, version)),
         Query::Lift(sha256) => return Answer::Now(lift_document(store, &sha256)),
         Query::Checkpoint(who) => return Answer::Now(checkpoint(store, &who, now)),
     };
@@ -184,6 +185,22 @@ fn config_text(store: &Store, sha256: &str) -> Response {
                 "no config with the SHA-256 \"{}\" is kept: records `start`, `reload` and `load` of the trail name them \
                  (`config_sha256`)",
                 sha256.escape_debug()
+            );
+            Response::error(ErrorKind::NotFound, message)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn document_text(store: &Store, id: String, version: u32) -> Response {
+    let key = (id, version);
+    match store.reader().and_then(|reader| reader.document(&key)) {
+        // A document that was loaded is TOML, which is UTF-8.
+        Ok(Some(text)) => Response::Document { text: String::from_utf8_lossy(&text).into_owned() },
+        Ok(None) => {
+            let message = format!(
+                "the store has no version {version} of an exemption \"{}\": `borderguard exemption list` shows what was loaded",
+                key.0.escape_debug()
             );
             Response::error(ErrorKind::NotFound, message)
         }

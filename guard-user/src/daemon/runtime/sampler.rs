@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::UnboundedSender;
+use tracing::warn;
 
 use super::queue::{Receiver, Urgency};
+use super::untagged::Watch;
 use super::worker;
 use crate::control::users::Names;
 use crate::daemon::engine::{Input, Sample, SampleFor};
@@ -15,7 +17,7 @@ use crate::events::condition::Condition;
 use crate::events::history::History;
 use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
-use crate::kernel::{Reachable, Running, View, cgroup, running};
+use crate::kernel::{Reachable, Running, UntaggedFlow, View, cgroup, running};
 use crate::store::Cursor;
 use crate::telemetry;
 
@@ -37,6 +39,8 @@ pub(super) struct Sources {
     pub(super) history: Arc<History>,
     /// Those of earlier times, on the disk.
     pub(super) past: Arc<Past>,
+    /// What no pin tags, on its way there.
+    pub(super) untagged: Arc<Watch>,
     /// The names of users.
     pub(super) users: Names,
     /// Whether the event log takes lines.
@@ -70,10 +74,11 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
     while let Some(purpose) = jobs.take() {
         // What is in the ring buffer by now is an event before it is counted.
         let _in_time = sources.telemetry.flush_within(EVENTS);
-        let sample = view
-            .counters()
-            .and_then(|counters| Ok((counters, view.untagged_flows(UNTAGGED)?, view.carriers()?)));
+        let sample =
+            view.counters().and_then(|counters| Ok((counters, view.untagged_records()?, view.carriers()?)));
         let sample = sample.map(|(counters, untagged, carriers)| {
+            sources.untagged.record_where_due(&sources.past, &counters.untagged, &untagged);
+            let untagged = UntaggedFlow::greatest(&untagged, UNTAGGED);
             // The latest first: of many those are shown that have just come.
             let mut latest: Vec<_> = carriers.processes.iter().collect();
             latest.sort_by_key(|(_, carrier)| std::cmp::Reverse(carrier.since_ns));
@@ -112,7 +117,10 @@ fn work(view: &View, sources: &Sources, jobs: &Receiver<SampleFor>, inputs: &Unb
             })
         });
         if inputs.send(Input::Sampled(sample.map_err(|error| error.to_string()))).is_err() {
-            return;
+            break;
         }
+    }
+    if let Err(error) = sources.untagged.record_last(&sources.past, view) {
+        warn!("the last counts of egress that no pin tags can't be read for the flow history: {error}");
     }
 }

@@ -20,6 +20,7 @@ use super::patience::{DISK, NoOutcome, within};
 use super::sampler::Sources;
 use super::shadow::Shadows;
 use super::store::StoreAt;
+use super::untagged::Watch;
 use super::{canaries, counts, flow_records, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, Stored};
 use crate::canary::Sent;
@@ -36,6 +37,7 @@ use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
 use crate::health::{Problem, ProblemCode};
 use crate::history;
+use crate::history::untagged::Pending;
 use crate::kernel::{Calls, Kernel, KernelError, LinuxKernel, ObservedInterface, View};
 use crate::metrics::server as metrics;
 use crate::store::last_policy;
@@ -228,12 +230,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let past = history::Worker::start(settings, session);
     let past = Arc::new(past.context("cannot start the thread that writes the flow history")?);
     let canaries = Sent::default();
+    let watch = Watch::start(&state, &pin_path, (names.clone(), users.clone()), session);
+    let watch = watch.map_err(StartError::Kernel)?;
     let sources = report_events(
         &mut kernel,
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
         cursor,
         (log, looks, canaries.clone()),
+        watch,
     )?;
     let private = crate::kernel::is_private(&pin_path);
     let (engine, actions) = Engine::new(begin, Clocks::read());
@@ -263,6 +268,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         history,
         past: Some(Arc::clone(&sources.past)),
         flows: Some(flow_records::source(pin_path.clone(), names.clone(), sources.users.clone(), session)),
+        untagged: Some({
+            let untagged = Arc::clone(&sources.untagged);
+            Pending::new(move || untagged.pending())
+        }),
         requests: sender,
     };
     reading.databases.start(inputs.clone()).context("cannot start the thread that watches geo databases")?;
@@ -307,6 +316,7 @@ fn report_events(
     (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
     cursor: Option<Cursor>,
     (log, looks, canaries): (EventLog, Log, Sent),
+    untagged: Arc<Watch>,
 ) -> Result<Sources> {
     let (boot, condition) = (boot_id().ok(), log.condition());
     let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
@@ -340,7 +350,7 @@ fn report_events(
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;
-    Ok(Sources { telemetry: Arc::new(telemetry), history, past, users, log: condition, cursor })
+    Ok(Sources { telemetry: Arc::new(telemetry), history, past, untagged, users, log: condition, cursor })
 }
 
 /// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.

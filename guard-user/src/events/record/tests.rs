@@ -1,16 +1,17 @@
 //! The lines of every kind in every format.
 
-use guard_common::abi::Hook;
+use guard_common::abi::{Hook, PlacedBy, Side};
 use guard_common::verdict::{Reason, Verdict};
 use serde_json::Value;
 
-use super::super::event::{Endpoint, Event};
+use super::super::event::{Endpoint, Event, People, Process};
 use super::super::lost::What;
 use super::super::peers::Peers;
 use super::super::pinned_copy::tests::dumped;
 use super::super::run::LastLine;
 use super::super::summary::Group;
 use super::super::tests::{dropped, envelope};
+use super::super::untagged::Service;
 use super::*;
 use crate::canary::Written;
 
@@ -41,13 +42,45 @@ fn summary() -> Summary {
     }
 }
 
+/// A push that no pin knows.
+pub(in super::super) fn untagged() -> Untagged {
+    let Event { process, policy, .. } = dropped();
+    Untagged {
+        first: Some("2026-11-23T11:55:01Z".parse().unwrap()),
+        last: "2026-11-23T12:00:01Z".parse().unwrap(),
+        jurisdiction: "US".parse().unwrap(),
+        service: Some(Service {
+            peer: "198.51.100.7".parse().unwrap(),
+            placed_by: PlacedBy::Site,
+            protocol: 6,
+            side: Side::Remote,
+            port: Some(873),
+            interface: Some("eth0".into()),
+            ifindex: 2,
+        }),
+        cgroup_id: 9,
+        cgroup: Some("system.slice/backup.service".into()),
+        process: process.map(|it| Process {
+            command: "rsync".into(),
+            cgroup: Some("system.slice/backup.service".into()),
+            user: Some("backup".into()),
+            uid: 34,
+            ..it
+        }),
+        people: People::Shown,
+        packets: 1204,
+        bytes: 1_747_000,
+        policy,
+    }
+}
+
 /// A canary at `eth0`.
 fn canary() -> Canary {
     let end = |ip: &str, port| Some(Endpoint { ip: ip.parse().unwrap(), port: Some(port) });
     let event = Event {
         reason: Reason::PlaceUnknown,
         jurisdiction: "unknown".parse().unwrap(),
-        placed_by: guard_common::abi::PlacedBy::Nothing,
+        placed_by: PlacedBy::Nothing,
         source: end("192.0.2.10", 143),
         destination: end("198.51.100.254", 9),
         ..dropped()
@@ -56,7 +89,7 @@ fn canary() -> Canary {
 }
 
 /// One of each kind.
-pub(in super::super) fn records() -> [Record; 8] {
+pub(in super::super) fn records() -> [Record; 9] {
     let [flow, copy] = [Entry::Flow(dropped()), Entry::Copy(dumped())].map(|it| Record::Event(it.into()));
     let start = Start {
         time: "2026-11-23T11:00:01Z".parse().unwrap(),
@@ -76,7 +109,8 @@ pub(in super::super) fn records() -> [Record; 8] {
     });
     let summary = Record::Summary(summary().into());
     let canary = Record::Canary(Box::new(canary()));
-    [flow, copy, canary, summary, lost, difference, Record::Start(start), Record::End(End { time })]
+    let untagged = Record::Untagged(Box::new(untagged()));
+    [flow, copy, canary, summary, untagged, lost, difference, Record::Start(start), Record::End(End { time })]
 }
 
 /// What is summed up beyond the groups that are told apart.

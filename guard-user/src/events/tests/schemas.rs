@@ -3,19 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use guard_common::abi::{Hook, PlacedBy};
+use guard_common::abi::{Hook, PlacedBy, Side};
 use guard_common::verdict::{Reason, Verdict};
 use jsonschema::Validator;
 use serde_json::Value;
 
 use super::super::Entry;
 use super::super::difference::Difference;
-use super::super::event::{Endpoint, Event, Phase, Process};
+use super::super::event::{Endpoint, Event, People, Phase, Process};
 use super::super::lost::{Lost, What};
 use super::super::pinned_copy::PinnedCopy;
 use super::super::pinned_copy::tests::dumped;
 use super::super::record::Record;
-use super::super::record::tests::{records, rest};
+use super::super::record::tests::{records, rest, untagged as untagged_of_peer};
+use super::super::untagged::{Service, Untagged};
 use super::{dropped, envelope};
 use crate::config::policy::LogFormat;
 
@@ -47,7 +48,12 @@ fn all() -> Vec<Record> {
         Event { source: None, destination: None, community_id: None, ..dropped() },
         Event { source: None, interface: None, hook: Hook::Connect, ..dropped() },
         Event { source: Some(v6), destination: Some(v6), protocol: 58, ..dropped() },
-        Event { tunnel: Some("203.0.113.9".parse().unwrap()), protocol: 200, ..dropped() },
+        Event {
+            tunnel: Some("203.0.113.9".parse().unwrap()),
+            tunnel_source: Some("192.0.2.10".parse().unwrap()),
+            protocol: 200,
+            ..dropped()
+        },
         Event { rule: None, policy: None, pins: vec![], tagged: vec![], ..dropped() },
         Event { process: Some(hostile), interface: Some("\u{7f}\u{1b}]0;x\u{7}".into()), ..dropped() },
         Event { process: None, volumes: vec![], packets: u64::MAX >> 1, ..dropped() },
@@ -64,6 +70,7 @@ fn all() -> Vec<Record> {
         .chain(records())
         .chain([rest()])
         .chain(losses())
+        .chain(untagged())
         .collect()
 }
 
@@ -75,6 +82,28 @@ fn losses() -> Vec<Record> {
     let lost = What::ALL.map(|what| Record::Lost(Lost { what, ..lost }));
     let twice = Difference { packets: -3, bytes: i64::MIN, hook: Hook::Connect, ..difference };
     lost.into_iter().chain([Record::Difference(twice)]).collect()
+}
+
+/// Egress without a pin of each side, and the rest of a jurisdiction.
+fn untagged() -> Vec<Record> {
+    let [of_peer, served, bare] = [Side::Remote, Side::Local, Side::None].map(|side| {
+        let mut it = untagged_of_peer();
+        if let Some(service) = &mut it.service {
+            let peer = if side == Side::Local { "2001:db8::7" } else { "198.51.100.7" };
+            let port = service.port.filter(|_| side != Side::None);
+            *service =
+                Service { peer: peer.parse().unwrap(), side, port, interface: None, ..service.clone() };
+        }
+        it
+    });
+    let rest = Untagged {
+        first: None,
+        jurisdiction: "unknown".parse().unwrap(),
+        service: None,
+        policy: None,
+        ..untagged_of_peer().without_people(People::Removed)
+    };
+    [of_peer, served, bare, rest].map(|it| Record::Untagged(Box::new(it))).into()
 }
 
 fn line(record: &Record, format: LogFormat) -> Value {
@@ -195,6 +224,7 @@ fn the_docs_map_every_key_and_the_formats_say_the_same_by_it() {
         verdict: Verdict::Pass,
         reason: Reason::Exempt,
         exemption: Some("mlat-1".into()),
+        tunnel_source: Some("192.0.2.10".parse().unwrap()),
         tunnel: Some("203.0.113.9".parse().unwrap()),
         cgroup: Some("mail.slice".into()),
         flow_packets: 7,

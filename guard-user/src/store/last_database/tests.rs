@@ -143,3 +143,21 @@ proptest! {
         prop_assert!(parse(&whole[..length.index(whole.len())]).is_err());
     }
 }
+
+#[test]
+fn where_there_is_no_room_it_says_how_much_it_needs() {
+    assert_eq!(length(example()), example_bytes().len() as u64);
+    let error = |kind: io::ErrorKind, needs| LastDatabaseError::Disk {
+        path: "geo.last".into(),
+        step: "writing it",
+        source: kind.into(),
+        needs,
+    };
+    let full = error(io::ErrorKind::StorageFull, 5_500_000).to_string();
+    assert!(
+        full.ends_with("; it needs 5500000 bytes, beside the file that is there until it is whole"),
+        "{full}"
+    );
+    let other = error(io::ErrorKind::PermissionDenied, 0).to_string();
+    assert!(!other.contains("it needs"), "{other}");
+}

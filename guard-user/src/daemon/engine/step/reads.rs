@@ -51,6 +51,9 @@ impl Engine {
             Request::AuditConfig { sha256 } => {
                 return self.read_store(ticket, &asker, Query::Config(sha256), None);
             }
+            Request::AuditDocument { id, version } => {
+                return self.read_store(ticket, &asker, Query::Document(id, version), None);
+            }
             Request::AuditLift { sha256 } => {
                 return self.read_store(ticket, &asker, Query::Lift(sha256), None);
             }
