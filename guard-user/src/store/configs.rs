@@ -9,4 +9,6 @@ pub(super) struct Configs {
     pub(super) all: BTreeSet<String>,
     /// The one that was in force last.
     pub(super) last: Option<String>,
+    /// Those that were replaced by what an older store lacks, as the mark beside it had them.
+    pub(super) lost: BTreeSet<String>,
 }

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use super::marks::{Mark, Marks};
 use super::standing::Standing;
-use super::tables::{LOST, META, ORDERS};
+use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
 use super::{Kept, Key, Reader, Store, StoreError, slots};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
@@ -39,7 +39,8 @@ impl Reader {
 /// What the file of the mark is to have.
 fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
     let unsaved = kept.unsaved_orders().cloned().collect();
-    Mark::new(head, kept.highest_versions(), kept.orders().cloned().collect(), unsaved)
+    let orders = (kept.orders().cloned().collect(), unsaved);
+    Mark::new(head, kept.highest_versions(), orders, kept.replaced_configs())
 }
 
 /// An older store, or another one, in the place of the one that was there.
@@ -141,8 +142,8 @@ impl Store {
             (0, true) => Some(self.close_older((0, false), None, who, now)?),
             (had, _) => {
                 // What the file has is all that there was only where the kernel had not come further.
-                let is_known = match (&of_file, &of_kernel) {
-                    (Some(file), Some(kernel)) => file.0 > kernel.0 || file == kernel,
+                let is_known = match (&file, &of_kernel) {
+                    (Some(file), Some(kernel)) => file.has_all_of(kernel),
                     (Some(_), None) => true,
                     (None, _) => false,
                 };
@@ -177,7 +178,7 @@ impl Store {
             && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);
-            self.marks.write(&mark, head);
+            self.marks.write(mark, head);
         }
     }
 
@@ -226,7 +227,8 @@ impl Store {
         who: &Who,
         now: Timestamp,
     ) -> Result<Older, StoreError> {
-        let (versions, mut orders) = file.map(|mark| (mark.versions, mark.orders)).unwrap_or_default();
+        let (versions, mut orders, configs) =
+            file.map(|mark| (mark.versions, mark.orders, mark.replaced_configs)).unwrap_or_default();
         let own = self.kept.highest_versions();
         let lost: Vec<(String, u32)> = versions
             .into_iter()
@@ -281,6 +283,11 @@ impl Store {
             for (id, version) in &lost {
                 table.insert(id.as_str(), *version)?;
             }
+            drop(table);
+            let mut table = batch.open_table(LOST_CONFIGS)?;
+            for config in &configs {
+                table.insert(config.as_str(), 0)?;
+            }
             Ok(())
         })?;
         self.take(records);
@@ -290,6 +297,7 @@ impl Store {
             .extend(orders.into_iter().map(|order| (order.row(), Standing { order, unsaved: false })));
         inner.lost.extend(lost);
         inner.older_at = Some(now);
+        inner.configs.lost.extend(configs);
         inner.unclean.extend(slots::every_slot());
         Ok(older)
     }

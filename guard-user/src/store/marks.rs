@@ -1,6 +1,6 @@
 //! Where it is kept how far the store had come: a file apart from it, and another place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -84,11 +84,12 @@ impl Marks {
 
     /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
     /// order, the next start closes everything.
-    pub(super) fn write(&mut self, mark: &Mark, head: audit::Head) {
+    pub(super) fn write(&mut self, mut mark: Mark, head: audit::Head) {
         let mut faults = Vec::new();
+        mark.before = self.kernels_end();
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
-            && let Err(error) = write(folder, mark)
+            && let Err(error) = write(folder, &mark)
         {
             faults.push(of_file(folder, &format!("can't be written: {error}")));
         }
@@ -98,7 +99,7 @@ impl Marks {
             faults.push(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
-        self.written = faults.is_empty().then(|| (head, mark.unsaved.clone()));
+        self.written = faults.is_empty().then_some((head, mark.unsaved));
         self.fault = (!faults.is_empty()).then(|| faults.join("; "));
     }
 
@@ -111,6 +112,7 @@ impl Marks {
         let head = mark.head();
         let before = head.map(|head| mark.kernels(head));
         mark.unsaved.extend(new);
+        mark.before = self.kernels_end();
         if let Err(error) = write(folder, &mark) {
             self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
             return;
@@ -124,6 +126,12 @@ impl Marks {
         }
         self.written = Some((audit::Head::START, unsaved));
         self.fault = None;
+    }
+
+    /// What the kernel has now.
+    fn kernels_end(&self) -> Option<(u64, String)> {
+        let head = self.kernel.as_ref()?.read().ok().flatten()?;
+        Some((head.sequence, head.hash_text()))
     }
 
     /// That there is no file to note orders in.
@@ -150,16 +158,29 @@ pub(super) struct Mark {
     /// Those that the store could not keep yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) unsaved: Vec<StandingOrder>,
+    /// The configs that were in force and were replaced, by their SHA-256.
+    #[serde(default)]
+    pub(super) replaced_configs: BTreeSet<String>,
+    /// What the kernel had when this was written, as number and hash: a file that is ahead of the kernel's mark has all that was
+    /// there only where it came next.
+    #[serde(default)]
+    pub(super) before: Option<(u64, String)>,
 }
 
 impl Mark {
     pub(super) fn new(
         head: &audit::Head,
         versions: BTreeMap<String, u32>,
-        orders: Vec<StandingOrder>,
-        unsaved: Vec<StandingOrder>,
+        (orders, unsaved): (Vec<StandingOrder>, Vec<StandingOrder>),
+        replaced_configs: BTreeSet<String>,
     ) -> Self {
-        Self { format: FORMAT, sequence: head.sequence, hash: head.hash_text(), versions, orders, unsaved }
+        let (sequence, hash) = (head.sequence, head.hash_text());
+        Self { format: FORMAT, sequence, hash, versions, orders, unsaved, replaced_configs, before: None }
+    }
+
+    /// Whether it has all that there was where the kernel's mark has this end: it is of the same one, or of the next.
+    pub(super) fn has_all_of(&self, kernel: &(u64, String)) -> bool {
+        (self.sequence, &self.hash) == (kernel.0, &kernel.1) || self.before.as_ref() == Some(kernel)
     }
 
     /// The end of the trail that it is of; `None` where it says none.

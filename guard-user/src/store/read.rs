@@ -13,8 +13,8 @@ use super::last_policy::LastPolicy;
 use super::lifted_order::{self, LiftedOrders};
 use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LIFTED_ORDERS, LOST, META, NOW, ORDERS,
-    PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
+    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LIFTED_ORDERS, LOST, LOST_CONFIGS, META, NOW,
+    ORDERS, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use serde_json::{Map, Value};
@@ -255,14 +255,19 @@ impl Reader {
 
     /// The configs that were in force.
     fn configs(&self) -> Result<Configs, StoreError> {
-        let Some(table) = self.table(CONFIGS)? else { return Ok(Configs::default()) };
-        let mut all = BTreeSet::new();
+        let (mut all, mut lost) = (BTreeSet::new(), BTreeSet::new());
+        if let Some(table) = self.table(LOST_CONFIGS)? {
+            for row in table.iter().map_err(|error| self.unreadable(error))? {
+                lost.insert(row.map_err(|error| self.unreadable(error))?.0.value().to_owned());
+            }
+        }
+        let Some(table) = self.table(CONFIGS)? else { return Ok(Configs { lost, ..Configs::default() }) };
         for row in table.iter().map_err(|error| self.unreadable(error))? {
             all.insert(row.map_err(|error| self.unreadable(error))?.0.value().to_owned());
         }
         let facts = self.last_facts("config_sha256")?.unwrap_or_default();
         let last = facts.get("config_sha256").and_then(Value::as_str).map(str::to_owned);
-        Ok(Configs { all, last })
+        Ok(Configs { all, last, lost })
     }
 
     /// The config that was in force last, as the audit trail and the texts beside it have it; `None` where none was recorded.

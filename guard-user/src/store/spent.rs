@@ -31,8 +31,12 @@ impl Kept {
         if self.orders().any(|order| order.order == high_water::UNKNOWN) {
             return Err(high_water::UNKNOWN.to_owned());
         }
-        let Configs { all, last } = self.configs();
-        let replaced = all.iter().filter(|it| Some(*it) != last.as_ref());
-        Ok(Spent { keys: self.revoked_keys(), configs: replaced.cloned().collect() })
+        Ok(Spent { keys: self.revoked_keys(), configs: self.replaced_configs() })
+    }
+
+    /// The configs that were in force and were replaced since.
+    pub(super) fn replaced_configs(&self) -> BTreeSet<String> {
+        let Configs { all, last, lost } = self.configs();
+        all.iter().filter(|it| Some(*it) != last.as_ref()).chain(lost).cloned().collect()
     }
 }

@@ -217,6 +217,66 @@ fn a_store_that_came_further_by_another_way_is_seen() {
     nothing_came_back_but_record(&store);
 }
 
+/// Store and file went on elsewhere, from before what was closed, and have come further than the kernel's mark.
+#[test]
+fn a_store_that_came_further_elsewhere_with_its_file_does_not_say_what_it_lacks() {
+    let host = closed_since();
+    let elsewhere = Host::new();
+    for folder in ["state", "mark"] {
+        fs::create_dir(elsewhere.at(folder)).unwrap();
+    }
+    fs::copy(host.at("old"), elsewhere.at("state").join(FILE)).unwrap();
+    fs::copy(host.at("old-mark"), elsewhere.at("mark/high-water.json")).unwrap();
+    let (mut store, _) = elsewhere.open();
+    for _ in 0..30 {
+        let record =
+            Store::record_of(audit::Kind::Start, &("x".into(), 1), &who(), now(), "", serde_json::json!({}));
+        done(&mut store, |store| store.audit(record)).unwrap();
+    }
+    drop(store);
+    fs::copy(elsewhere.at("state").join(FILE), host.at("state").join(FILE)).unwrap();
+    fs::copy(elsewhere.at("mark/high-water.json"), host.at("mark/high-water.json")).unwrap();
+    let (store, older) = host.open();
+    assert!(!older.unwrap().is_known);
+    assert!(is_held(&store, &named("z", 1)), "nothing is loaded until somebody lifts the order for that");
+    assert!(store.kept.spent_signatures().is_err());
+}
+
+/// A config that was in force has signatures, which may be from before it was replaced.
+#[test]
+fn configs_that_were_replaced_are_known_to_an_older_store_and_to_a_new_one() {
+    for is_lost in [false, true] {
+        let host = Host::new();
+        let mut store = host.newest();
+        let takes = |store: &mut Store, text: &str| {
+            let sha256 = crate::digest::sha256(text.as_bytes());
+            let detail = serde_json::json!({"config_sha256": sha256});
+            let record =
+                Store::record_of(audit::Kind::Reload, &(String::new(), 0), &who(), now(), "", detail);
+            done(store, |store| store.audit_config(record, text.as_bytes())).unwrap();
+            sha256
+        };
+        let first = takes(&mut store, "first");
+        let wide = takes(&mut store, "wide");
+        drop(store);
+        host.keep("state", "old");
+        let mut store = host.newest();
+        let narrow = takes(&mut store, "narrow");
+        drop(store);
+        match is_lost {
+            false => host.put_back("state", "old"),
+            true => fs::remove_file(host.at("state").join(FILE)).unwrap(),
+        }
+        let (store, older) = host.open();
+        assert!(older.is_some_and(|older| older.is_known));
+        let replaced = |store: &Store| store.kept.spent_signatures().unwrap().configs;
+        assert!(replaced(&store).contains(&first) && replaced(&store).contains(&wide));
+        assert!(!replaced(&store).contains(&narrow), "it was in force last");
+        drop(store);
+        assert!(replaced(&host.newest()).contains(&wide), "and over a restart");
+    }
+}
+
 fn nothing_came_back_but_record(store: &Store) {
     assert_eq!(open_ids(store), Vec::<String>::new());
     assert!(is_held(store, &named("b", 2)) && is_held(store, &named("c", 2)));
