@@ -7,6 +7,8 @@ use super::dimensions::Class;
 use super::judge::Comparison;
 use super::text::{joined, listed};
 use crate::approval::{ACTS, Needed, Signer, due};
+use crate::config::canary::Canary;
+use crate::config::history::LegalHold;
 use crate::config::policy::{Approvals, Policy, covers, is_in_cgroup};
 
 /// A change that opens something, whatever the tables say of single packets.
@@ -164,13 +166,47 @@ fn of_evidence(old: &Policy, new: &Policy) -> Vec<Change> {
         change("history.hold", &joined(was), &joined(is), format!("{name} is under no legal hold any more"))
     };
     let mut changes: Vec<Change> = let_go.map(told).collect();
-    let has_canary =
-        |policy: &Policy, name: &str| policy.pins.iter().any(|pin| pin.name == name && pin.canary.is_some());
-    let silent = old.pin_names().into_iter().filter(|name| has_canary(old, name) && !has_canary(new, name));
-    changes.extend(silent.map(|name| {
-        let opens = format!("whether the pin {name} still drops is not tried any more");
-        change("pin.canary", "sent", "none", opens)
-    }));
+    let (was, is) = (&old.history.hold, &new.history.hold);
+    if !was.names.is_empty() && is.max_size < was.max_size {
+        let opens = "less of what is under a legal hold is copied".to_owned();
+        changes.push(change("history.hold_size", &was.max_size.to_string(), &is.max_size.to_string(), opens));
+    }
+    if !was.names.is_empty() && is.directory != was.directory {
+        let opens = "what is under a legal hold is copied to another place from now on".to_owned();
+        let place = |hold: &LegalHold| hold.directory.display().to_string();
+        changes.push(change("history.hold_directory", &place(was), &place(is), opens));
+    }
+    changes.extend(of_canaries(old, new));
+    changes
+}
+
+/// Canaries that are sent no more, or less often, or may come back later than before.
+fn of_canaries(old: &Policy, new: &Policy) -> Vec<Change> {
+    let of = |policy: &Policy, name: &str| {
+        policy.pins.iter().find(|pin| pin.name == name).and_then(|pin| pin.canary)
+    };
+    let word = |canary: Canary| {
+        let every = format!("every {:#}", canary.every);
+        canary.returned_within.map_or(every.clone(), |within| format!("{every}, returned within {within:#}"))
+    };
+    let mut changes = Vec::new();
+    for name in old.pin_names() {
+        let Some(was) = of(old, &name) else { continue };
+        let is = of(new, &name);
+        let opens = match is {
+            None => format!("whether the pin {name} still drops is not tried any more"),
+            Some(is) if is.every > was.every => {
+                format!("whether the pin {name} still drops is tried less often")
+            }
+            Some(is)
+                if was.returned_within.is_some_and(|was| is.returned_within.is_none_or(|is| is > was)) =>
+            {
+                format!("that the canaries of the pin {name} don't arrive is seen later, or never")
+            }
+            Some(_) => continue,
+        };
+        changes.push(change("pin.canary", &word(was), &is.map_or_else(|| "none".to_owned(), word), opens));
+    }
     changes
 }
 

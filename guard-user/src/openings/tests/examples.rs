@@ -153,10 +153,25 @@ fn what_is_proved_and_tried_no_more_is_told() {
     let canary = format!("{MAIL}canary = \"1h\"\n");
     let held = format!("[history]\nhold = [\"mail\", \"mlat-1\"]\n{MAIL}");
     let less = held.replace("\"mail\", ", "");
-    for (old, new, key) in [(canary.as_str(), MAIL, "pin.canary"), (&held, &less, "history.hold")] {
+    let seldom = format!("{MAIL}canary = \"2h\"\n");
+    let returned = format!("{canary}canary_returned_within = \"5s\"\n");
+    let later = returned.replace("5s", "50s");
+    let elsewhere = held.replace("hold =", "hold_directory = \"/srv/copies\"\nhold =");
+    let small = held.replace("hold =", "hold_size = \"1MiB\"\nhold =");
+    for (old, new, key) in [
+        (canary.as_str(), MAIL, "pin.canary"),
+        (&canary, &seldom, "pin.canary"),
+        (&returned, &canary, "pin.canary"),
+        (&returned, &later, "pin.canary"),
+        (&held, &less, "history.hold"),
+        (&held, &small, "history.hold_size"),
+    ] {
         assert_eq!(keys(&between(old, new)), [key]);
         assert!(between(new, old).is_empty(), "{key}");
     }
+    assert_eq!(keys(&between(&held, &elsewhere)), ["history.hold_directory"]);
+    let none = "[history]\nhold_size = \"1MiB\"\n".to_owned() + MAIL;
+    assert!(between(MAIL, &none).is_empty(), "where nothing is held, nothing is let go");
 }
 
 #[test]
