@@ -130,6 +130,13 @@ impl Sides<'_> {
             (Some(pair), _) if pair.kind().is_none() && needs.may_be_inside(seen) => {
                 Found::NotKnown(vec![Lack::Inside])
             }
+            // What was tried of a record of several flows need not be all that they were.
+            (pair, _) if needs.tells_no_ends(seen) && !lacks.is_empty() => {
+                match pair.and_then(|it| Some((it.kind()?, it))) {
+                    Some((kind, pair)) => Found::Changed(kind, pair.clone()),
+                    None => Found::NotKnown(lacks),
+                }
+            }
             (Some(pair), _) => found(pair),
             // None that is looked at is as the kernel saw it.
             (None, Some(pair)) if fitting.is_empty() && pair.kind().is_none() => found(pair),

@@ -8,7 +8,7 @@ use guard_common::abi::{Direction, Hook, Side};
 use serde::Serialize;
 
 use super::traffic::Seen;
-use crate::config::policy::{Pin, Policy, PortRange, Protocol, is_in_cgroup};
+use crate::config::policy::{Mark, Pin, Policy, PortRange, Protocol, is_in_cgroup};
 use crate::explain::flow::End;
 use crate::explain::{Flow, Surroundings};
 
@@ -78,8 +78,8 @@ pub struct Needs {
     addresses: Vec<IpAddr>,
     /// The ranges of ports that pins select, of this host's end and of the other one, each pin by itself.
     ports: Vec<[Vec<PortRange>; 2]>,
-    /// Of all firewall marks those that no other is like.
-    marks: Vec<u32>,
+    /// Of all firewall marks those that no other is like; `None` where those are too many.
+    marks: Option<Vec<u32>>,
     /// Whether the pins of both know flows by the same.
     same_selectors: bool,
 }
@@ -104,8 +104,6 @@ impl Needs {
         let has_cgroup =
             |pin: &Pin, path: &String| pin.select.cgroups.iter().any(|of_pin| is_in_cgroup(path, of_pin));
         let by_interface = any(|pin| !pin.select.interfaces.is_empty());
-        let marks = pins.iter().flat_map(|pin| pin.select.marks.iter().map(|mark| mark.value)).chain([0]);
-        let has_mark = |pin: &Pin, mark: &u32| pin.select.marks.iter().any(|it| mark & it.mask == it.value);
         Self {
             users: distinct(&pins, users, has_user),
             cgroups: distinct(&pins, cgroups, has_cgroup),
@@ -120,7 +118,7 @@ impl Needs {
                 .iter()
                 .map(|pin| [pin.select.ports.clone(), pin.select.remote_ports.clone()])
                 .collect(),
-            marks: distinct(&pins, marks, has_mark),
+            marks: distinct_marks(&pins),
             same_selectors: now
                 .pins
                 .iter()
@@ -145,6 +143,12 @@ impl Needs {
     #[must_use]
     pub fn may_be_inside(&self, seen: &Seen) -> bool {
         seen.unknown_end.is_some() && !self.same_selectors && is_tunnel(&seen.flow)
+    }
+
+    /// Whether it is of what no pin tags, whose ends are not told, and the pins of the two sides know flows by other things.
+    #[must_use]
+    pub const fn tells_no_ends(&self, seen: &Seen) -> bool {
+        seen.unknown_end.is_some() && !self.same_selectors
     }
 
     /// Whether any pin selects by interfaces.
@@ -180,6 +184,32 @@ fn distinct<T>(pins: &[&Pin], values: impl Iterator<Item = T>, selects: impl Fn(
     let by = |value: &T| -> Vec<bool> { pins.iter().map(|pin| selects(pin, value)).collect() };
     let by_pins: BTreeMap<Vec<bool>, T> = values.map(|value| (by(&value), value)).collect();
     by_pins.into_values().collect()
+}
+
+/// The most firewall marks that are held against the pins' selectors.
+const MOST_MARKS: usize = 8192;
+
+/// Of all firewall marks that the same pins select, one; `None` where there are too many to look at. Bits that every selector
+/// asks for in the same way are alike: all 0, all 1, or mixed, which none of those selectors takes.
+fn distinct_marks(pins: &[&Pin]) -> Option<Vec<u32>> {
+    let selectors: Vec<Mark> = pins.iter().flat_map(|pin| pin.select.marks.iter().copied()).collect();
+    let mut alike: BTreeMap<Vec<(bool, bool)>, Vec<u32>> = BTreeMap::new();
+    for bit in (0..u32::BITS).map(|at| 1 << at) {
+        let of = |it: &Mark| (it.mask & bit != 0, it.value & bit != 0);
+        alike.entry(selectors.iter().map(of).collect()).or_default().push(bit);
+    }
+    let mut marks = vec![0_u32];
+    for bits in alike.into_iter().filter(|(of, _)| of.iter().any(|(masked, _)| *masked)).map(|(_, bits)| bits)
+    {
+        let (all, one) = (bits.iter().fold(0, |all, bit| all | bit), bits.first().copied().unwrap_or(0));
+        let states: BTreeSet<u32> = [0, one, all].into();
+        marks = marks.iter().flat_map(|mark| states.iter().map(move |state| mark | state)).collect();
+        if marks.len() > MOST_MARKS {
+            return None;
+        }
+    }
+    let has_mark = |pin: &Pin, mark: &u32| pin.select.marks.iter().any(|it| mark & it.mask == it.value);
+    Some(distinct(pins, marks.into_iter(), has_mark))
 }
 
 /// Of the addresses of each family that the same pins select, one.
@@ -279,8 +309,11 @@ fn ends(seen: &Seen, side: Side, needs: &Needs, (all, lacks): (&mut Vec<Possible
     if ports.len() > 1 {
         lacks.push(Lack::Port);
     }
-    spread(all, &needs.marks, |it, mark| it.from.mark = *mark);
-    if needs.marks.len() > 1 {
+    match &needs.marks {
+        Some(marks) => spread(all, marks, |it, mark| it.from.mark = *mark),
+        None => all.clear(),
+    }
+    if needs.marks.as_ref().is_none_or(|marks| marks.len() > 1) {
         lacks.push(Lack::Mark);
     }
 }

@@ -97,85 +97,91 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
     let found_untagged = Cell::new(0);
     let hidden = (any::<bool>(), prop::bool::weighted(0.1));
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
-    proptest!(config, |((case, other) in (case(12), case(0)), hidden in hidden)| {
-        prop_assume!(case.loaded == Loaded::All && other.loaded == Loaded::All);
-        let other = Case { addresses: case.addresses.clone(), ..other };
-        let (now, then) = (explainer(&case, &facts), explainer(&other, &facts));
-        let needs = Needs::of(&case.policy, &other.policy, &names);
-        for plain in &case.packets {
-            let Content::Ip { layers, .. } = &plain.content else { continue };
-            let layer = &layers[0];
-            let end = |address, port| End { address, port };
-            let ports = layer.ports;
-            let full = surroundings(plain);
-            let flow = Flow {
-                time: jiff::Timestamp::UNIX_EPOCH,
-                hook: plain.hook,
-                source: end(layer.src, ports.map(|it| it.0)),
-                destination: end(layer.dst, ports.map(|it| it.1)),
-                protocol: layer.proto,
-                from: recorded(&full, &case.policy, hidden),
-                tunnel: None,
-                no_people: hidden.0.then(|| "hidden".to_owned()),
-            };
-            let Ok(packet) = flow.packet() else { continue };
-            let origin = |side: &Explainer| match plain.hook {
-                Hook::Egress => side.origin(&full, plain.wire_len),
-                _ => side.origin(&Surroundings { interface: full.interface.clone(), ..Surroundings::default() }, plain.wire_len),
-            };
-            let judge = |side: &Explainer| side.judge(plain.hook, &packet, &origin(side), plain.now);
-            let truth = Pair { now: judge(&now), then: judge(&then) };
-            let seen = Seen {
-                flow,
-                tagged: truth.now.pins.clone(),
-                policy: Some("in force".to_owned()),
-                sender: String::new(),
-                amount: Amount { flows: 1, packets: 1, bytes: plain.wire_len },
-                unknown_end: None,
-            };
-            let sides = |then| Sides { now: &now, then, policy: Some("in force"), boot_ns: plain.now };
-            let unchanged = sides(&now).compare(&seen, &Needs::of(&case.policy, &case.policy, &names));
-            prop_assert!(matches!(unchanged, Found::Same(_)), "{unchanged:?}");
-            let kind = Kind::of(truth.now.verdict, truth.then.verdict);
-            match sides(&then).compare(&seen, &needs) {
-                Found::Changed(told, _) => {
-                    prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
-                    decided.set(decided.get() + 1);
-                    changed.set(changed.get() + 1);
+    // What no pin tags is rarely found out: as many rounds as that takes, of which one nearly always does.
+    for _ in 0..12 {
+        proptest!(config.clone(), |((case, other) in (case(12), case(0)), hidden in hidden.clone())| {
+            prop_assume!(case.loaded == Loaded::All && other.loaded == Loaded::All);
+            let other = Case { addresses: case.addresses.clone(), ..other };
+            let (now, then) = (explainer(&case, &facts), explainer(&other, &facts));
+            let needs = Needs::of(&case.policy, &other.policy, &names);
+            for plain in &case.packets {
+                let Content::Ip { layers, .. } = &plain.content else { continue };
+                let layer = &layers[0];
+                let end = |address, port| End { address, port };
+                let ports = layer.ports;
+                let full = surroundings(plain);
+                let flow = Flow {
+                    time: jiff::Timestamp::UNIX_EPOCH,
+                    hook: plain.hook,
+                    source: end(layer.src, ports.map(|it| it.0)),
+                    destination: end(layer.dst, ports.map(|it| it.1)),
+                    protocol: layer.proto,
+                    from: recorded(&full, &case.policy, hidden),
+                    tunnel: None,
+                    no_people: hidden.0.then(|| "hidden".to_owned()),
+                };
+                let Ok(packet) = flow.packet() else { continue };
+                let origin = |side: &Explainer| match plain.hook {
+                    Hook::Egress => side.origin(&full, plain.wire_len),
+                    _ => side.origin(&Surroundings { interface: full.interface.clone(), ..Surroundings::default() }, plain.wire_len),
+                };
+                let judge = |side: &Explainer| side.judge(plain.hook, &packet, &origin(side), plain.now);
+                let truth = Pair { now: judge(&now), then: judge(&then) };
+                let seen = Seen {
+                    flow,
+                    tagged: truth.now.pins.clone(),
+                    policy: Some("in force".to_owned()),
+                    sender: String::new(),
+                    amount: Amount { flows: 1, packets: 1, bytes: plain.wire_len },
+                    unknown_end: None,
+                };
+                let sides = |then| Sides { now: &now, then, policy: Some("in force"), boot_ns: plain.now };
+                let unchanged = sides(&now).compare(&seen, &Needs::of(&case.policy, &case.policy, &names));
+                prop_assert!(matches!(unchanged, Found::Same(_)), "{unchanged:?}");
+                let kind = Kind::of(truth.now.verdict, truth.then.verdict);
+                match sides(&then).compare(&seen, &needs) {
+                    Found::Changed(told, _) => {
+                        prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
+                        decided.set(decided.get() + 1);
+                        changed.set(changed.get() + 1);
+                    }
+                    Found::Same(_) => {
+                        prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full);
+                        decided.set(decided.get() + 1);
+                    }
+                    Found::NotKnown(lacks) => {
+                        prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel), "{lacks:?}: {full:?}");
+                        open.set(open.get() + 1);
+                    }
+                    Found::NotJudged => prop_assert!(false, "a packet can be made"),
                 }
-                Found::Same(_) => {
-                    prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full);
-                    decided.set(decided.get() + 1);
+                if plain.hook != Hook::Egress || !truth.now.pins.is_empty() {
+                    continue;
                 }
-                Found::NotKnown(lacks) => {
-                    prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel), "{lacks:?}: {full:?}");
-                    open.set(open.get() + 1);
+                // The same as the history has it of what no pin tags.
+                let seen = untagged(&seen);
+                let own = case.addresses.iter().copied().chain([layer.src]);
+                let of = |then: &Policy| Needs::of(&case.policy, then, &names).with_addresses(&case.policy, then, own.clone());
+                let needs = of(&case.policy);
+                let unchanged = sides(&now).compare(&seen, &needs);
+                // Of too many possibilities none is looked at.
+                let is_known = !possible::possibilities(&seen, &needs).0.is_empty();
+                prop_assert!(matches!(unchanged, Found::Same(_)) || !is_known, "{unchanged:?}");
+                match sides(&then).compare(&seen, &of(&other.policy)) {
+                    Found::Changed(told, _) => {
+                        prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
+                        found_untagged.set(found_untagged.get() + 1);
+                    }
+                    Found::Same(_) => prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full),
+                    Found::NotKnown(lacks) => prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel)),
+                    Found::NotJudged => prop_assert!(false, "a packet can be made"),
                 }
-                Found::NotJudged => prop_assert!(false, "a packet can be made"),
             }
-            if plain.hook != Hook::Egress || !truth.now.pins.is_empty() {
-                continue;
-            }
-            // The same as the history has it of what no pin tags.
-            let seen = untagged(&seen);
-            let own = case.addresses.iter().copied().chain([layer.src]);
-            let of = |then: &Policy| Needs::of(&case.policy, then, &names).with_addresses(&case.policy, then, own.clone());
-            let needs = of(&case.policy);
-            let unchanged = sides(&now).compare(&seen, &needs);
-            // Of too many possibilities none is looked at.
-            let is_known = !possible::possibilities(&seen, &needs).0.is_empty();
-            prop_assert!(matches!(unchanged, Found::Same(_)) || !is_known, "{unchanged:?}");
-            match sides(&then).compare(&seen, &of(&other.policy)) {
-                Found::Changed(told, _) => {
-                    prop_assert_eq!(Some(told), kind, "{:?} of {:?}", truth, full);
-                    found_untagged.set(found_untagged.get() + 1);
-                }
-                Found::Same(_) => prop_assert_eq!(None, kind, "{:?} of {:?}", truth, full),
-                Found::NotKnown(lacks) => prop_assert!(!lacks.is_empty() && !lacks.contains(&Lack::Kernel)),
-                Found::NotJudged => prop_assert!(false, "a packet can be made"),
-            }
+        });
+        if found_untagged.get() > 0 {
+            break;
         }
-    });
+    }
     assert!(found_untagged.get() > 0, "none of what no pin tags was found to be dropped or flagged");
     let (decided, changed, open) = (decided.get(), changed.get(), open.get());
     assert!(decided > open && changed > 5 && open > 0, "{decided} decided, {changed} changed, {open} open");
