@@ -199,7 +199,7 @@ unsafe fn name(to: *mut [[u8; COPY_NAME_LEN]; COPY_NAMES], file: *const c_void) 
     // names, which are of memory that was a name's.
     unsafe {
         let path = file.byte_add(FILE_PATH.load() as usize);
-        let mut dentry = probe::<*const c_void>(path, &PATH_DENTRY).unwrap_or(core::ptr::null());
+        let mut dentry = probe::<*const c_void>(path, &PATH_DENTRY).unwrap_or_default();
         for at in 0..COPY_NAMES {
             let name = (&raw mut (*to)[at]).cast::<u64>();
             for word in 0..COPY_NAME_LEN / size_of::<u64>() {
@@ -209,7 +209,7 @@ unsafe fn name(to: *mut [[u8; COPY_NAME_LEN]; COPY_NAMES], file: *const c_void) 
             // The root of a file system is its own folder. A file without one has a name all the same.
             if at == 0 || above != dentry {
                 let text = dentry.byte_add(DENTRY_NAME.load() as usize);
-                let text = probe::<*const c_void>(text, &QSTR_NAME).unwrap_or(core::ptr::null());
+                let text = probe::<*const c_void>(text, &QSTR_NAME).unwrap_or_default();
                 bpf_probe_read_kernel_str(name.cast(), COPY_NAME_LEN as u32, text);
             }
             dentry = above;

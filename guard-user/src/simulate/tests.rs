@@ -99,7 +99,7 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) };
     // What no pin tags is rarely found out: as many rounds as that takes, of which one nearly always does.
     for _ in 0..12 {
-        proptest!(config.clone(), |((case, other) in (case(12), case(0)), hidden in hidden.clone())| {
+        proptest!(config.clone(), |((case, other) in (case(12), case(0)), hidden in hidden)| {
             prop_assume!(case.loaded == Loaded::All && other.loaded == Loaded::All);
             let other = Case { addresses: case.addresses.clone(), ..other };
             let (now, then) = (explainer(&case, &facts), explainer(&other, &facts));
