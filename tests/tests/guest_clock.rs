@@ -31,8 +31,10 @@ fn open(label: &str) -> (Bed, Process) {
 
 /// Waits until the daemon says that the exemption is in this state, and returns whether packets pass then.
 fn in_state(bed: &Bed, state: State) -> bool {
-    let is_there = || (bed.exemption("window").unwrap().state == state).then_some(());
-    retry_until(PATIENCE, "the state", is_there).unwrap_or_else(|error| panic!("{state:?}: {error}"));
+    let now = || bed.exemption("window").unwrap().state;
+    let is_there = || (now() == state).then_some(());
+    retry_until(PATIENCE, "the state", is_there)
+        .unwrap_or_else(|error| panic!("{state:?} is wanted, and it is {:?}: {error}", now()));
     bed.passes(US).unwrap()
 }
 
@@ -65,6 +67,7 @@ fn a_clock_that_is_set_past_the_end_closes_for_good() {
     turn_clock(2 * HOUR);
     wait_until_passes(&bed, false);
     assert!(!in_state(&bed, State::Expired));
+    // At once: the daemon has said that it is expired, whether or not the store has closed it yet.
     turn_clock(-2 * HOUR);
     // Longer than the daemon takes to follow the clock.
     std::thread::sleep(std::time::Duration::from_secs(5));

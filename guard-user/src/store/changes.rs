@@ -328,15 +328,20 @@ impl Store {
         kept.map(|()| keys)
     }
 
-    /// Closes for good what has expired by now or has spent its quota, and says which those were. Packets do
-    /// not wait for this: the kernel closes windows by its own clock, and counts quotas itself. `who` is the
-    /// daemon.
+    /// Closes for good what has expired by now or had by `over_by`, or has spent its quota, and says which those
+    /// were. Packets do not wait for this: the kernel closes windows by its own clock, and counts quotas itself.
+    /// `who` is the daemon.
     ///
     /// # Errors
     /// Where the disk refuses; they are closed in this process all the same.
-    pub fn close_what_is_over(&mut self, who: &Who, now: Timestamp) -> Result<Vec<(Key, Kind)>, StoreError> {
+    pub fn close_what_is_over(
+        &mut self,
+        who: &Who,
+        over_by: Timestamp,
+        now: Timestamp,
+    ) -> Result<Vec<(Key, Kind)>, StoreError> {
         let _commit_says_it = self.leave_doubt();
-        let closed = self.kept.over(now);
+        let closed = self.kept.over(over_by.max(now));
         if closed.is_empty() {
             return Ok(closed);
         }

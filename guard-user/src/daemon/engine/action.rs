@@ -275,6 +275,8 @@ pub enum StoreJob {
         counts: Vec<(u16, Use)>,
         /// The daemon.
         who: Who,
+        /// What ended by then is over, also where the wall clock was set back since.
+        over_by: Timestamp,
     },
     /// Save the final use of these slots, which no generation has any more.
     SaveUses(Vec<(u16, Use)>),

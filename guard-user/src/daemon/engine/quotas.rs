@@ -1,5 +1,7 @@
 //! What is known of the use of exemptions, and what is being read and freed.
 
+use jiff::Timestamp;
+
 use super::periods::QUOTAS;
 use crate::exemption::record::Use;
 use crate::store::Kept;
@@ -19,6 +21,8 @@ pub(super) struct Quotas {
     /// What was saved last.
     pub(super) saved: Vec<(u16, Use)>,
     pub(super) tending: bool,
+    /// What the wall clock would show had it not been set back, until all that ended by then is closed for good.
+    pub(super) ended_by: Option<Timestamp>,
     /// What the disk refused at the last look: said once.
     pub(super) refused: Vec<String>,
     pub(super) freeing: Freeing,

@@ -364,12 +364,12 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
             StoreOutcome::Changed(store.change(&target, &change, &who, now))
         }
         StoreJob::Lift(job) => StoreOutcome::Changed(lifts::lift(store, *job, now)),
-        StoreJob::Tend { counts, who } => {
+        StoreJob::Tend { counts, who, over_by } => {
             let mut refused = Vec::new();
             if let Err(error) = store.checkpoint_use(&counts, now) {
                 refused.push(format!("what the exemptions have used can't be saved: {error}"));
             }
-            let closed = store.close_what_is_over(&who, now).unwrap_or_else(|error| {
+            let closed = store.close_what_is_over(&who, over_by, now).unwrap_or_else(|error| {
                 refused.push(format!("an exemption is over, and that could not be kept: {error}"));
                 Vec::new()
             });

@@ -384,7 +384,7 @@ fn expiry_is_kept_and_the_clock_set_back_does_not_open_again() {
     change(&mut store, "stayed", stay_order()).unwrap();
     load(&mut store, &named("reviewed", 1).replace("2027-06-01", "2026-12-05")).unwrap();
     let mut over = |moment: &str| -> Vec<String> {
-        let closed = store.close_what_is_over(&who(), time(moment)).unwrap();
+        let closed = store.close_what_is_over(&who(), time(moment), time(moment)).unwrap();
         closed.into_iter().map(|((id, _), kind)| format!("{id} {kind}")).collect()
     };
     assert_eq!(over("2026-12-05T23:59:59Z"), Vec::<String>::new());
@@ -410,8 +410,8 @@ fn a_review_that_is_due_ends_the_window_in_the_kernel_too() {
     assert_eq!(states(&store, "2026-12-06T00:00:00Z"), [State::Expired]);
     // Which of the two ended it is in the trail.
     load(&mut store, &named("b", 1)).unwrap();
-    store.close_what_is_over(&who(), due.wall).unwrap();
-    store.close_what_is_over(&who(), time("2026-12-20T00:00:00Z")).unwrap();
+    store.close_what_is_over(&who(), due.wall, due.wall).unwrap();
+    store.close_what_is_over(&who(), time("2026-12-20T00:00:00Z"), time("2026-12-20T00:00:00Z")).unwrap();
     let over = trail(&store).into_iter().filter(|record| record.kind == "expire");
     let over: Vec<_> = over.map(|record| (record.subject, record.detail.get("review_by").cloned())).collect();
     let review = serde_json::json!("2026-12-06T00:00:00Z");
@@ -425,7 +425,7 @@ fn a_spent_quota_closes_for_good() {
     load(&mut store, &named("a", 1)).unwrap();
     for (bytes, expected) in [(998_486, vec![]), (998_487, vec!["exhaust"]), (998_487, vec![])] {
         store.checkpoint_use(&[(0, Use { bytes, packets: 1 })], now()).unwrap();
-        let closed = store.close_what_is_over(&who(), now()).unwrap();
+        let closed = store.close_what_is_over(&who(), now(), now()).unwrap();
         assert_eq!(closed.iter().map(|(_, kind)| kind.name()).collect::<Vec<_>>(), expected, "{bytes}");
     }
     disk.restart(End::PowerLoss(8));

@@ -93,7 +93,7 @@ fn a_review_that_nobody_did_in_time_stays_due_until_the_window_would_have_ended(
     load(&mut store, &named("a", 1).replace("2027-06-01", "2026-12-05")).unwrap();
     let missed = ["review-assessment 2026-12-06T00:00:00Z of 1"];
     assert_eq!(due_by_version(&store, NOW), missed);
-    store.close_what_is_over(&who(), time("2026-12-06T00:00:00Z")).unwrap();
+    store.close_what_is_over(&who(), time("2026-12-06T00:00:00Z"), time("2026-12-06T00:00:00Z")).unwrap();
     assert_eq!(due_by_version(&store, "2026-12-06T00:00:00Z"), missed);
     assert_eq!(due_by_version(&store, OVER), [""; 0]);
     let it = Done { duty: "review-assessment".to_owned(), on: now(), why: "reviewed".to_owned() };
@@ -207,7 +207,7 @@ fn the_review_of_what_is_closed_is_not_due_and_that_is_what_is_said() {
     assert_eq!(refusal(&open, "review-assessment", NOW).code(), Some("review-is-renewed"));
     // By its window alone, and as the store has it.
     assert!(!review(&open, OVER));
-    open.close_what_is_over(&who(), time(OVER)).unwrap();
+    open.close_what_is_over(&who(), time(OVER), time(OVER)).unwrap();
     let mut revoked = ModelDisk::new().open_store();
     load(&mut revoked, &named("a", 1)).unwrap();
     let revocation = Change::Revoke { why: "withdrawn".to_owned() };

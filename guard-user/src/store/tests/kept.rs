@@ -73,7 +73,7 @@ fn what_is_over_is_named_before_it_is_closed() {
     store.checkpoint_use(&[(1, Use { bytes: 999_000, packets: 1 })], now()).unwrap();
     let over = |moment| store.kept().is_over(moment).into_iter().map(|(id, _)| id).collect::<Vec<_>>();
     assert_eq!((over(now()), over(time(OVER))), (vec!["b".to_owned()], vec!["a".to_owned(), "b".to_owned()]));
-    store.close_what_is_over(&who(), now()).unwrap();
+    store.close_what_is_over(&who(), now(), now()).unwrap();
     assert_eq!(store.kept().is_over(now()), []);
 }
 

@@ -106,7 +106,7 @@ fn orders_are_taken_in_every_state_and_outlive_what_they_stay() {
     assert_eq!(lift(&mut store, &id("a"), Some("first")).unwrap(), []);
     load(&mut store, &named("a", 1)).unwrap();
     // When it is over.
-    store.close_what_is_over(&who(), time(OVER)).unwrap();
+    store.close_what_is_over(&who(), time(OVER), time(OVER)).unwrap();
     assert_eq!(state(&store, NOW), State::Expired);
     assert_eq!(stay(&mut store, &id("a"), "second").unwrap(), []);
     assert_eq!(state(&store, NOW), State::Expired);

@@ -321,7 +321,7 @@ impl World {
 
     fn close_what_is_over(&mut self, store: &mut Store, all: bool) -> Result<(), StoreError> {
         let moment = if all { time(OVER) } else { now() };
-        let done = store.close_what_is_over(&who(), moment);
+        let done = store.close_what_is_over(&who(), moment, moment);
         // Those are closed here in either case.
         let became: Vec<_> = self
             .said

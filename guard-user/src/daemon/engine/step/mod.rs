@@ -230,6 +230,11 @@ impl Engine {
             );
             let by_ms = i64::try_from(moved / 1_000_000).unwrap_or(i64::MAX);
             let was = now.wall.checked_sub(jiff::SignedDuration::from_millis(by_ms)).unwrap_or(now.wall);
+            if was > now.wall {
+                // What ended before the clock was set back was told as expired, and may not be closed in the store yet.
+                self.quotas.ended_by = self.quotas.ended_by.max(Some(was));
+                self.quotas.look_now();
+            }
             let detail = json!({"by_ms": by_ms, "from": was.to_string(), "to": now.wall.to_string()});
             self.record_of(Kind::ClockSet, "", "", detail);
             self.clocks = now;

@@ -12,7 +12,7 @@ use crate::daemon::engine::publishing::{Failed, InFlight, Tables};
 use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
-use crate::exemption::Clocks;
+use crate::exemption::{Clocks, Document};
 
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
@@ -50,7 +50,11 @@ impl Engine {
             return Vec::new();
         }
         let mut open = self.kept.kernel_exemptions(&now, pins);
-        open.retain(|it| !self.is_closed_by_order(it.slot) && self.kept.by_slot(it.slot).is_some());
+        let has_ended = |document: &Document| self.quotas.ended_by.is_some_and(|by| document.ends() <= by);
+        open.retain(|it| {
+            let document = self.kept.by_slot(it.slot);
+            !self.is_closed_by_order(it.slot) && document.is_some_and(|document| !has_ended(document))
+        });
         open.sort_by_key(|exemption| exemption.slot);
         open
     }

@@ -66,10 +66,12 @@ impl Engine {
 
     /// Has the store save what changed, extend quotas and close what is over.
     fn tend(&mut self, purpose: Wanted, now: Clocks) {
+        self.quotas.ended_by.take_if(|by| self.kept.is_over(*by).is_empty());
+        let over_by = self.quotas.ended_by.map_or(now.wall, |by| by.max(now.wall));
         let grant = self.kept.is_grant_due(&self.quotas.counts);
         let due = purpose.tend
             && (self.quotas.counts != self.quotas.saved
-                || !self.kept.is_over(now.wall).is_empty()
+                || !self.kept.is_over(over_by).is_empty()
                 || self.kept.is_ahead());
         if !(grant || due) || self.quotas.tending || self.ending.has_begun() {
             return;
@@ -77,7 +79,7 @@ impl Engine {
         self.quotas.tending = true;
         self.quotas.saved.clone_from(&self.quotas.counts);
         let (counts, who) = (self.quotas.counts.clone(), self.daemon.clone());
-        self.ask_store(Purpose::Tend, StoreJob::Tend { counts, who });
+        self.ask_store(Purpose::Tend, StoreJob::Tend { counts, who, over_by });
     }
 
     pub(super) fn tended(&mut self, closed: Vec<(Key, Kind)>, refused: Vec<String>, now: Clocks) {

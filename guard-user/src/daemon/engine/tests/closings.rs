@@ -4,6 +4,7 @@ use super::super::Ticket;
 use super::inputs::{CONFIG, document};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
+use crate::exemption::{State, Summary};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::store::Target;
@@ -198,6 +199,25 @@ fn a_window_that_ends_closes_and_a_clock_that_is_set_back_opens_nothing_early() 
     world.set_clock(-2 * 3600);
     world.rest();
     assert_eq!(world.open(), Vec::<String>::new(), "what expired stays so");
+}
+
+#[test]
+fn what_ended_stays_so_where_the_clock_is_set_back_before_the_store_has_closed_it() {
+    let mut world = World::with_one();
+    world.rest();
+    // Nothing is done between the two: the daemon only saw that the clock was past the end, and may have said so.
+    world.set_clock(2 * 3600);
+    world.set_clock(-2 * 3600);
+    world.all_but(Part::Store);
+    assert_eq!(world.open(), Vec::<String>::new(), "it is not opened to be closed then");
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+    let is_expired = |it: Summary| it.id == "a" && it.state == State::Expired;
+    assert!(world.store.kept().list(world.clocks().wall).into_iter().any(is_expired));
+    // What is loaded after that and ends before the moment that the clock showed is open.
+    world.load("b", 1);
+    world.rest();
+    assert_eq!(world.open(), ["b"]);
 }
 
 #[test]

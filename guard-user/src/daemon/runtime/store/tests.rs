@@ -60,7 +60,7 @@ fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
     // What a job is answered by has the form that is waited for.
     let refused = |job: StoreJob| refusal_of(&job)(broken(Path::new("state")));
     assert!(
-        matches!(refused(StoreJob::Tend { counts: Vec::new(), who: crate::daemon::engine::daemon(None) }),
+        matches!(refused(StoreJob::Tend { counts: Vec::new(), who: crate::daemon::engine::daemon(None), over_by: Timestamp::now() }),
         StoreOutcome::Tended { refused, .. } if refused.len() == 1)
     );
     assert!(matches!(refused(StoreJob::CheckPlace), StoreOutcome::Saved(Err(_))));
