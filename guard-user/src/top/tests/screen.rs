@@ -200,11 +200,13 @@ fn lines_scroll_as_far_as_there_are_any() {
 }
 
 #[test]
-fn the_page_has_the_screen_as_it_is() {
-    let docs = include_str!("../../../../docs/top.md");
+fn the_docs_have_the_screen_as_it_is() {
     let shown = overview(SMALL).join("\n");
-    assert!(
-        docs.contains(&format!("```text\n{}\n```", shown.trim_end())),
-        "docs/top.md is to have:\n{shown}"
-    );
+    let docs = [
+        ("docs/top.md", include_str!("../../../../docs/top.md")),
+        ("README.md", include_str!("../../../../README.md")),
+    ];
+    for (name, text) in docs {
+        assert!(text.contains(&format!("```text\n{}\n```", shown.trim_end())), "{name} is to have:\n{shown}");
+    }
 }
