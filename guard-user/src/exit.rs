@@ -35,7 +35,7 @@ exits! {
     NoDaemon = 3;
     /// The user may not do this: root or a group with the right to it is needed.
     NotPermitted = 4;
-    /// `status` alone: something is guarded, and there is a problem (`degraded`).
+    /// `status`: something is guarded, and there is a problem (`degraded`). `doctor`: a way past is not covered, or not known.
     Degraded = 5;
     /// `status` alone: no problem, and nothing is dropped or flagged (`observing`).
     Observing = 6;

@@ -9,6 +9,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod digest;
+pub mod doctor;
 pub mod events;
 pub mod exemption;
 pub mod exit;

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, canary, check, detach, events, exemption, explain, geo, groups, instrument, page,
-    policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
+    approval, audit, canary, check, detach, doctor, events, exemption, explain, geo, groups, instrument,
+    page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -23,6 +23,7 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed, or a difference found; 2 unusable input;
 3 no daemon answers; 4 not permitted.
 `status` also ends with its state: 0 guarding; 5 degraded; 6 observing; 7 off.
+`doctor` ends with 5 where a way past is not covered, or not known.
 
 To begin: borderguard check FILE
           borderguard run --config FILE --observe
@@ -37,6 +38,8 @@ pub enum Command {
     Check(check::Args),
     /// Show how this host is guarded, what is wrong, what was counted
     Status(status::Args),
+    /// Say which ways past the guard are open on this host
+    Doctor(doctor::Args),
     /// Show violations and exempted flows, one line each
     Events(Box<events::Args>),
     /// Watch what the guard does now, on a terminal

@@ -11,6 +11,7 @@ pub mod check;
 pub mod command;
 pub mod detach;
 mod differences;
+pub mod doctor;
 pub mod events;
 pub mod exemption;
 pub mod explain;

@@ -14,6 +14,7 @@ pub fn wants_json(cli: &Cli) -> bool {
     match &cli.command {
         Command::Check(args) => args.json,
         Command::Status(args) => args.json,
+        Command::Doctor(args) => args.json,
         Command::Events(args) => args.json,
         Command::Explain(args) => args.json,
         Command::Simulate(args) => args.json,
@@ -102,6 +103,7 @@ mod tests {
     const COMMANDS: &[&[&str]] = &[
         &["check", "f"],
         &["status"],
+        &["doctor"],
         &["events"],
         &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
         &["simulate"],

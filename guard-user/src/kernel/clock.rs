@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io;
+use std::mem::MaybeUninit;
 
 use super::KernelError;
 
@@ -35,6 +36,34 @@ fn boottime_offset(offsets: &str) -> Option<String> {
     offsets.lines().find_map(words)
 }
 
+/// What the kernel says of its wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WallClock {
+    /// Whether something keeps it right.
+    pub is_synchronised: bool,
+    /// By how much it may be wrong at most, in microseconds.
+    pub max_error: i64,
+}
+
+/// Asks the kernel of its wall clock (adjtimex(2)), and sets nothing.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn wall_clock() -> io::Result<WallClock> {
+    let mut timex = MaybeUninit::<libc::timex>::zeroed();
+    // SAFETY: the kernel reads and writes one `timex`, which has that room. All its fields are integers, of which zeros are
+    // values; `modes` of 0 asks and sets nothing.
+    let (state, timex) = unsafe { (libc::adjtimex(timex.as_mut_ptr()), timex.assume_init()) };
+    match state {
+        -1 => Err(io::Error::last_os_error()),
+        state => Ok(WallClock {
+            is_synchronised: state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0,
+            max_error: timex.maxerror,
+        }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -50,6 +79,12 @@ mod tests {
         );
         assert_eq!(boottime_offset("7 0 5\n").as_deref(), Some("0.000000005"));
         assert_eq!(boottime_offset(""), None);
+    }
+
+    #[test]
+    fn the_wall_clock_can_be_asked_by_anybody() {
+        let clock = wall_clock().unwrap();
+        assert!(clock.max_error >= 0, "{clock:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Asked of netlink: `/sys/class/net` shows the namespace in which sysfs was mounted, which may be
 //! another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 
@@ -85,6 +85,16 @@ impl Interface {
         let listed = list().map_err(unlisted)?.interfaces;
         let found = listed.values().find(|it| it.interface.name == name);
         Ok(found.map(|it| below(it.interface.index, &stack(&listed), &listed)).unwrap_or_default())
+    }
+
+    /// Names of those of the calling thread's network namespace that have an XDP program, whosever it is.
+    ///
+    /// # Errors
+    ///
+    /// [`KernelError::Netlink`] where the kernel does not answer.
+    pub fn with_xdp() -> Result<BTreeSet<String>, KernelError> {
+        let listed = list().map_err(unlisted)?.interfaces.into_values();
+        Ok(listed.filter(|listed| listed.xdp().is_some()).map(|listed| listed.interface.name).collect())
     }
 
     /// An interface of the memory kernel.

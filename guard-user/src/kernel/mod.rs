@@ -98,6 +98,7 @@ pub use api::{
 pub use canary::{OutgoingCanary, SentCanary};
 pub use carriers::Carriers;
 pub use cgroup_hook::{Calls, CgroupHook};
+pub use clock::{WallClock, wall_clock};
 pub use counts::{Counters, OutcomeCount, PermittedCount, TotalCount, UntaggedCount, UntaggedFlow};
 pub use detach::Removed;
 pub use error::KernelError;
