@@ -2,6 +2,7 @@
 
 pub mod approval;
 pub mod audit;
+pub mod bundle;
 pub mod canary;
 pub mod cli;
 pub mod compile;

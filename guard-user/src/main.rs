@@ -10,8 +10,9 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, canary, check, detach, doctor, events, exemption, explain, geo, groups,
-    instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top, trace,
+    self, CliError, approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, geo,
+    groups, instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top,
+    trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -91,6 +92,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Check(args) => check::run(args, &mut out)?,
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Doctor(args) => doctor::run(args, &mut out)?,
+        Command::Bundle(args) => bundle::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,
         Command::Instrument(args) => instrument::run(args, &mut out)?,

@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, canary, check, detach, doctor, events, exemption, explain, geo, groups, instrument,
-    page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
+    approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, geo, groups,
+    instrument, page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -40,6 +40,8 @@ pub enum Command {
     Status(status::Args),
     /// Say which ways past the guard are open on this host
     Doctor(doctor::Args),
+    /// Write an archive with what somebody needs who is to help
+    Bundle(bundle::Args),
     /// Show violations and exempted flows, one line each
     Events(Box<events::Args>),
     /// Watch what the guard does now, on a terminal

@@ -59,7 +59,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 ///
 /// # Errors
 /// Where a config was named that is no config.
-fn daemon(target: &Target) -> Result<Result<Status, Unknown>> {
+pub(super) fn daemon(target: &Target) -> Result<Result<Status, Unknown>> {
     let socket = match target.socket() {
         Ok(socket) => socket,
         Err(error) if exit_of(&error) == Exit::BadInput => return Err(error),
@@ -72,7 +72,8 @@ fn daemon(target: &Target) -> Result<Result<Status, Unknown>> {
     }))
 }
 
-fn this_host(daemon: Result<Status, Unknown>) -> Host {
+/// This host, with the daemon's word.
+pub(super) fn this_host(daemon: Result<Status, Unknown>) -> Host {
     Host {
         root: Path::new("/").to_owned(),
         arch: std::env::consts::ARCH,

@@ -62,6 +62,7 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_)
         | Command::Suggest(_)
+        | Command::Bundle(_)
         | Command::Top(_)
         | Command::Page(_)
         | Command::Reload(_)

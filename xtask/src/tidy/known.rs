@@ -18,6 +18,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "exit", may: &["health"] },
     Layer { module: "approval", may: &[] },
     Layer { module: "worker", may: &[] },
+    Layer { module: "bundle", may: &[] },
     Layer { module: "config", may: &["approval", "geo", "groups", "text"] },
     Layer { module: "exemption", may: &["approval", "config", "digest", "groups", "text"] },
     Layer { module: "audit", may: &["approval", "digest"] },
@@ -82,6 +83,7 @@ pub(super) const LAYERS: &[Layer] = &[
         may: &[
             "approval",
             "audit",
+            "bundle",
             "canary",
             "compile",
             "config",
