@@ -70,6 +70,9 @@ pub(in crate::doctor) fn bpffs(host: &Host) -> Looked {
         let list = if owner != 0 || others_write { &mut open } else { &mut closed };
         list.push(shown);
     }
+    if open.is_empty() && closed.is_empty() {
+        return Err(Unknown::by_hand("the folders of bpf in /proc/self/mounts are not there"));
+    }
     Ok(match open.is_empty() {
         true => Finding::of(State::Blocked, format!("others than root write nowhere in {}", listed(&closed))),
         false => Finding::of(

@@ -41,6 +41,10 @@ pub(in crate::doctor) fn mptcp(host: &Host) -> Looked {
 /// Packets that the host sends on for others.
 pub(in crate::doctor) fn forwarding(host: &Host) -> Looked {
     let mut on = Vec::new();
+    // Every host has `all`: where it is not shown, that nothing forwards is not known.
+    if !host.has("proc/sys/net/ipv4/conf/all/forwarding")? {
+        return Err(Unknown::by_hand("/proc/sys/net/ipv4/conf/all/forwarding is not there"));
+    }
     for family in ["ipv4", "ipv6"] {
         let folder = format!("proc/sys/net/{family}/conf");
         // What an interface gets that comes later does not forward yet.

@@ -16,7 +16,7 @@ const VIRTFN: &str = "sys/bus/pci/devices/0000:01:00.0/virtfn0";
 const VF_NET: &str = "sys/bus/pci/devices/0000:01:10.0/net";
 const CONFIG: &str = "boot/config-6.12.1";
 const VSYSCALL32: &str = "proc/sys/abi/vsyscall32";
-const BPF_AT_TMP: &str = "bpf /sys/fs/bpf bpf rw,mode=700 0 0\n";
+const BPF_MOUNT: &str = "bpf /sys/fs/bpf bpf rw,mode=700 0 0\n";
 const SUBUID: &str = "etc/subuid";
 const LSM: &str = "sys/kernel/security/lsm";
 
@@ -162,6 +162,12 @@ const CASES: &[Case] = &[
         NotKnown,
         "has nat",
     ),
+    (
+        "forwarding",
+        &[("proc/sys/net/ipv4/conf/all/forwarding", Nothing)],
+        NotKnown,
+        "all/forwarding is not there",
+    ),
     ("forwarding", &[("proc/sys/net/ipv4/conf/all/forwarding", Unreadable)], NotKnown, "can't be read"),
     ("taps", &[], Absent, "no interface is a tap device"),
     ("taps", &[("sys/class/net/eth0/tun_flags", File("0x1002\n"))], NotCovered, "eth0"),
@@ -287,14 +293,15 @@ const CASES: &[Case] = &[
     ("resets", &[], NotKnown, "config can't be read"),
     (
         "bpffs",
-        &[("proc/self/mounts", File(BPF_AT_TMP)), ("sys/fs/bpf", Folder)],
+        &[("proc/self/mounts", File(BPF_MOUNT)), ("sys/fs/bpf", Folder)],
         Blocked,
         "/sys/fs/bpf (user 0, mode 755)",
     ),
     ("bpffs", &[("proc/self/mounts", File("proc /proc proc rw 0 0\n"))], NotCovered, "no bpf"),
+    ("bpffs", &[("proc/self/mounts", File(BPF_MOUNT))], NotKnown, "are not there"),
     (
         "bpffs",
-        &[("proc/self/mounts", File(BPF_AT_TMP)), ("sys/fs/bpf", Unreadable)],
+        &[("proc/self/mounts", File(BPF_MOUNT)), ("sys/fs/bpf", Unreadable)],
         NotKnown,
         "/sys/fs/bpf can't be read",
     ),

@@ -39,6 +39,7 @@ const BASE: &[(&str, Entry)] = &[
     ("proc/version", File("Linux version 6.12.1 #1 SMP PREEMPT_DYNAMIC")),
     ("proc/cmdline", File("root=/dev/sda1 quiet")),
     ("proc/sys/kernel/osrelease", File("6.12.1")),
+    ("proc/sys/net/ipv4/conf/all/forwarding", File("0")),
     ("proc/self/ns/net", Link("net:[4026531840]")),
     ("proc/1/ns/net", Link("net:[4026531840]")),
     ("proc/net/dev", File("Inter-|\n face |bytes\n    lo: 0 0\n  eth0: 1 1\n")),
