@@ -10,8 +10,9 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, canary, check, detach, events, exemption, explain, geo, groups,
-    instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top, trace,
+    self, CliError, approval, audit, canary, check, detach, events, exemption, explain, generate, geo,
+    groups, instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top,
+    trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -107,6 +108,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
+        Command::Generate(args) => generate::run(args, &mut out)?,
     };
     out.flush()?;
     Ok(exit)
