@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
+use guard_user::cli::form::form_of;
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
@@ -15,7 +16,6 @@ use guard_user::cli::{
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
-use guard_user::report::Format;
 use guard_user::text::visible_lines;
 
 fn main() -> ExitCode {
@@ -52,21 +52,10 @@ fn misread(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What a command prints.
-fn form(cli: &Cli) -> Form {
-    match &cli.command {
-        // Bound by a hash, or with escapes of their own.
-        Command::Audit(args) if args.is_of_bytes() => Form::Bytes,
-        Command::Report(args) if args.format != Format::Json => Form::Bytes,
-        _ if refused::wants_json(cli) => Form::Json,
-        _ => Form::Lines,
-    }
-}
-
 /// What is wrapped and coloured where it is written to a terminal.
 fn kind(cli: &Cli) -> Kind {
     match &cli.command {
-        _ if form(cli) != Form::Lines => Kind::Other,
+        _ if form_of(cli) != Form::Lines => Kind::Other,
         Command::Status(_) => Kind::Status,
         Command::Events(args) if args.format == EventFormat::Text => Kind::Events,
         _ => Kind::Other,
@@ -75,7 +64,7 @@ fn kind(cli: &Cli) -> Kind {
 
 fn execute(cli: &Cli) -> Result<Exit> {
     let out = OnTerminal::new(io::stdout().lock(), kind(cli), on_terminal::colours());
-    let mut out = io::BufWriter::new(Seen::new(out, form(cli)));
+    let mut out = io::BufWriter::new(Seen::new(out, form_of(cli)));
     let exit = match &cli.command {
         Command::Run(args) => {
             // The daemon's log of events is written by a thread of its own.
