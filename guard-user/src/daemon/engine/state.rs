@@ -1,6 +1,6 @@
 //! What the engine knows, and how it asks for what is to be done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -109,6 +109,8 @@ pub struct Engine {
     pub(super) is_ready: bool,
     /// By what the flow history was last told what to keep.
     pub(super) told_history: Option<(Arc<Policy>, Kept)>,
+    /// How events name interfaces.
+    pub(super) told_interfaces: HashMap<u32, Arc<str>>,
     /// By what canaries are planned.
     pub(super) told_canaries: Option<Canaries>,
     /// What operations of the store were for, that are not done yet, and since when.

@@ -73,6 +73,8 @@ pub(super) struct Parts {
     pub(super) past: Arc<history::Worker>,
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
+    /// The names that events are told by.
+    pub(super) names: SharedNames,
     pub(super) notices: notices::Worker,
     pub(super) canaries: canaries::Worker,
     pub(super) shadows: Shadows,
@@ -288,6 +290,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         telemetry: Arc::clone(&sources.telemetry),
         past: Arc::clone(&sources.past),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
+        names: names.clone(),
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         notices: notices::Worker::start(inputs.clone())?,

@@ -30,7 +30,7 @@ mod tracing;
 
 pub use history::history_settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
 
@@ -115,6 +115,7 @@ impl Engine {
             now,
             is_ready: false,
             told_history: None,
+            told_interfaces: HashMap::new(),
             told_canaries: None,
             asked: BTreeMap::new(),
             actions: Vec::new(),
@@ -179,6 +180,7 @@ impl Engine {
         self.do_what_is_due(now);
         self.reconcile(now);
         self.follow_history(now);
+        self.follow_interface_names();
         self.follow_canaries();
         std::mem::take(&mut self.actions)
     }

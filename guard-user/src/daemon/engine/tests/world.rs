@@ -293,6 +293,7 @@ impl World {
                 Action::EventLog(_)
                 | Action::FlowHistory(_)
                 | Action::Tell { .. }
+                | Action::NameInterfaces(_)
                 | Action::Canaries(_)
                 | Action::ConfirmCanary(..)
                 | Action::Notify(_)
