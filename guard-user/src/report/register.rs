@@ -64,8 +64,10 @@ pub(super) fn table(report: &Report) -> Vec<Vec<String>> {
     let rows = rows(report);
     let mut cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(report)).collect();
     let of_none = report.unattributed.iter().map(|it| {
+        let least = it.least();
+        let comma = if least.is_empty() { "" } else { ", " };
         let of = [
-            ("recipient", format!("{OF_NONE}, of the pin {}", it.pin)),
+            ("recipient", format!("{OF_NONE}, of the pin {}{comma}{least}", it.pin)),
             ("packets", it.packets.to_string()),
             ("bytes", it.bytes.to_string()),
         ];

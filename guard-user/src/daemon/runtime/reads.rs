@@ -22,7 +22,7 @@ use super::gaps::{Gap, of_trail};
 use super::history;
 use super::period::Period;
 use super::recipients::days_of;
-use super::unattributed::unattributed;
+use super::unattributed::{Past, unattributed};
 use super::{duties, receipt};
 
 /// Lines of the trail in one answer.
@@ -94,8 +94,14 @@ impl Read {
         let mut gaps = gaps(kept, job, &records, life);
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
         let days = day(life.0)..=day(life.1);
-        let missing =
-            unattributed(&reader.counts_by_day()?, &used, |key| pins_of(kept, key), |it| days.contains(&it));
+        let past = Past::of(records.iter().map(|(_, record)| record), life);
+        let missing = unattributed(
+            &reader.counts_by_day()?,
+            &used,
+            |key| pins_of(kept, key),
+            |it| days.contains(&it),
+            past,
+        );
         gaps.extend(missing.iter().filter(|it| entry.pins.contains(&it.pin)).map(Unattributed::words));
         if job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
             gaps.push("what the kernel has counted since the last look could not be read".to_owned());
@@ -278,9 +284,11 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
     let now = *now;
     let (counted, mut used, records) =
         (reader.counts_by_day()?, reader.use_by_day()?, audit_records(reader)?);
-    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day));
     let recorded = records.first().map(|(_, record)| record.time.to_zoned(TimeZone::UTC).date());
     let first = counted.iter().filter_map(|row| date(&row.day)).chain(recorded).min();
+    let (begin, end) = period.moments(first, now);
+    let past = Past::of(records.iter().map(|(_, record)| record), (begin, end));
+    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day), past);
     let mut traffic = Vec::new();
     for row in counted {
         let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
@@ -294,7 +302,6 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         }
     }
     used.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
-    let (begin, end) = period.moments(first, now);
     let counts = job.counts.as_deref().unwrap_or_default();
     let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);

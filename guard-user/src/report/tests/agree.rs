@@ -117,11 +117,11 @@ fn check(report: &Report) {
         of("traffic").map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
     let expected: Vec<_> = report.traffic.iter().map(|row| row_of(report, row, cell)).collect();
     assert_eq!(in_table, expected);
-    let columns = ["pin", "packets", "bytes"];
+    let columns = ["pin", "packets", "bytes", "value"];
     let of_none: Vec<_> = of("unattributed").map(|row| columns.map(|name| row[name].clone())).collect();
     let each = report.unattributed.iter();
     let expected: Vec<_> =
-        each.map(|it| [cell(&it.pin), it.packets.to_string(), it.bytes.to_string()]).collect();
+        each.map(|it| [cell(&it.pin), it.packets.to_string(), it.bytes.to_string(), it.least()]).collect();
     assert_eq!(of_none, expected);
     let columns = ["day", "name", "jurisdiction", "packets", "bytes"];
     let used: Vec<Vec<String>> =
