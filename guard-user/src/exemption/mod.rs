@@ -45,6 +45,6 @@ pub use lifecycle::State;
 pub use lift::{Lift, LiftError, Opens};
 pub use order::{OrderKind, StandingOrder, Target};
 pub use parse::{load, parse, read};
-pub use particulars::CHECK;
+pub use particulars::{CHECK, DELETE};
 pub use summary::Summary;
 pub use surroundings::{Earlier, EarlierOf, Standing, Surroundings};

@@ -162,6 +162,17 @@ impl GivenReason {
     }
 }
 
+/// A duty that was noted as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DutyDone<'r> {
+    /// Its name.
+    pub(crate) name: &'r str,
+    /// When it was done.
+    pub(crate) on: Timestamp,
+    /// When that was noted.
+    pub(crate) noted_at: Timestamp,
+}
+
 /// One approval that was verified when the exemption was loaded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -248,11 +259,21 @@ impl Record {
         self.before.plus(self.counted)
     }
 
-    /// The duties that were noted as done since the load, with when that was noted.
-    pub(crate) fn duties_done(&self) -> impl Iterator<Item = (Timestamp, &str)> {
-        let done = self.reasons.iter().filter_map(|it| Some((it.at, it.duty()?)));
+    /// The duties that were noted as done since the load.
+    pub(crate) fn duties_done(&self) -> impl Iterator<Item = DutyDone<'_>> {
+        let done = self.reasons.iter().filter_map(|it| {
+            let name = it.duty()?;
+            let on = it.why.split(' ').nth(1).and_then(|on| on.parse().ok());
+            Some(DutyDone { name, on: on.unwrap_or(it.at), noted_at: it.at })
+        });
         // An earlier version of this program took a review for a duty.
-        done.filter(|(_, duty)| *duty != REVIEW)
+        done.filter(|it| it.name != REVIEW)
+    }
+
+    /// When the last packet can pass by it, or could.
+    pub(crate) fn ends(&self, document: &Document) -> Timestamp {
+        let closed = self.status.closed_at().filter(|_| self.is_closed());
+        closed.map_or(document.ends(), |at| at.min(document.ends()))
     }
 
     /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::entry::Entry;
 use super::error::WHY_BYTES;
+use super::too_early::TooEarly;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
 use crate::exemption::record::{GivenReason, Record};
 use crate::exemption::summary::{self, HIDDEN, Summary};
-use crate::exemption::{CHECK, Document, REVIEW, State};
+use crate::exemption::{CHECK, DELETE, Document, REVIEW, State};
 use crate::text::Unseen;
 
 /// What was done of an exemption.
@@ -38,6 +39,8 @@ struct Due {
     left: BTreeMap<Duty, usize>,
     /// What each version says, by its number.
     said: BTreeMap<u32, Vec<Duty>>,
+    /// When the last packet can pass by each version, or could.
+    ends: BTreeMap<u32, Timestamp>,
 }
 
 impl Due {
@@ -54,6 +57,15 @@ impl Due {
                 self.left.remove(duty);
             }
         }
+    }
+
+    /// Of the versions that say that what is received is to be deleted by the same day, the one that is over last, where that is
+    /// after this moment: what is received by it later is not deleted yet. `None` for every other duty.
+    fn goes_on(&self, duty: &Duty, after: Timestamp) -> Option<(u32, Timestamp)> {
+        let is_meant = |version: &u32| self.said.get(version).is_some_and(|said| said.contains(duty));
+        let ends = self.ends.iter().filter(|(version, _)| duty.0 == DELETE && is_meant(version));
+        let last = ends.max_by_key(|(_, ends)| **ends).map(|(version, ends)| (*version, *ends));
+        last.filter(|(_, ends)| *ends > after)
     }
 
     /// The highest version that says it.
@@ -97,8 +109,8 @@ impl Kept {
     /// nothing passes by it for which they would be needed. A review by whose lack it closed is due still.
     fn due_of(&self, id: &str) -> Due {
         let mut due = Due::default();
-        // What was done, when that was noted, for which version: by name, or by the document itself.
-        let mut done: Vec<(Timestamp, u32, Result<Duty, String>)> = Vec::new();
+        // What was done, when that was noted, for which version: by name and with when it was done, or by the document itself.
+        let mut done: Vec<(Timestamp, u32, Result<Duty, (String, Timestamp)>)> = Vec::new();
         let readable =
             || self.versions(id).filter_map(|(key, entry)| Some((key.1, entry.document.as_ref()?, entry)));
         let last = readable().map(|(version, ..)| version).max();
@@ -117,8 +129,9 @@ impl Kept {
                 *left = count.max(*left);
             }
             due.said.insert(version, said);
+            due.ends.insert(version, entry.record.ends(document));
             let by_name = entry.record.duties_done();
-            done.extend(by_name.map(|(at, name)| (at, version, Err(name.to_owned()))));
+            done.extend(by_name.map(|it| (it.noted_at, version, Err((it.name.to_owned(), it.on)))));
             let loaded_at = entry.record.loaded_at;
             done.extend(document.duties_done().into_iter().map(|duty| (loaded_at, version, Ok(duty))));
         }
@@ -126,7 +139,8 @@ impl Kept {
         for (_, version, what) in done {
             let duty = match what {
                 Ok(duty) => Some(duty),
-                Err(name) => due.first(version, &name),
+                // An earlier version of this program took it also before the end, and a later version may go on.
+                Err((name, on)) => due.first(version, &name).filter(|duty| due.goes_on(duty, on).is_none()),
             };
             duty.iter().for_each(|duty| due.discharge(duty));
         }
@@ -169,7 +183,7 @@ impl Kept {
     ///
     /// # Errors
     /// Where there is no such exemption, no such duty is due of it, it is the review of its assessment, it was done later than
-    /// now, or the reason says nothing.
+    /// now, what is said to be deleted may still come, or the reason says nothing.
     pub fn can_be_done(&self, key: &Key, done: &Done, now: Timestamp) -> Result<(), StoreError> {
         if done.why.trim().is_empty() || done.why.len() > WHY_BYTES {
             return Err(StoreError::BadReason);
@@ -191,8 +205,10 @@ impl Kept {
                 false => StoreError::ReviewOfClosed { id: id.clone() },
             });
         }
-        if due.first(*version, &done.duty).is_some() {
-            return Ok(());
+        if let Some(duty) = due.first(*version, &done.duty) {
+            let goes_on = due.goes_on(&duty, done.on);
+            let early = |(version, ends)| TooEarly { id: id.clone(), version, ends, is_over: ends <= now };
+            return goes_on.map_or(Ok(()), |it| Err(early(it).into()));
         }
         let mut names: Vec<String> = due.all().into_iter().map(|(_, (what, _))| what).collect();
         names.dedup();

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
+use super::too_early::TooEarly;
 use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
@@ -133,6 +134,9 @@ pub enum StoreError {
         /// When.
         on: jiff::Timestamp,
     },
+    /// What may still come is said to be deleted.
+    #[error(transparent)]
+    DeletedTooEarly(#[from] TooEarly),
     /// The review of an assessment was to be noted as done.
     #[error(
         "an assessment is reviewed by a new version of the document, with the new assessment: `borderguard exemption renew` \
@@ -315,6 +319,7 @@ impl StoreError {
             Self::OrderUnclear { .. } => Some("order-unclear"),
             Self::NoSuchDuty { .. } => Some("no-such-duty"),
             Self::DoneLater { .. } => Some("done-later"),
+            Self::DeletedTooEarly(_) => Some("deleted-too-early"),
             Self::ReviewIsRenewed { .. } => Some("review-is-renewed"),
             Self::ReviewOfClosed { .. } => Some("review-of-closed"),
             Self::UnknownKey { .. } => Some("unknown-key"),

@@ -59,6 +59,7 @@ mod standing;
 mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
+mod too_early;
 mod trail;
 
 pub use crate::digest::sha256;
