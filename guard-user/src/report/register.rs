@@ -12,9 +12,12 @@ use super::redact::WITHHELD;
 use super::sums::Sum;
 use super::words;
 use crate::audit::Kind;
+use crate::exemption::Ground;
+use crate::exemption::particulars::Law;
+use crate::groups::builtin;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 35] = [
+pub const REGISTER: [&str; 37] = [
     "controller",
     "joint controllers",
     "representative",
@@ -24,10 +27,12 @@ pub const REGISTER: [&str; 35] = [
     "processing activity",
     "version",
     "state",
+    "emergency",
     "purpose",
     "categories of data subjects",
     "categories of personal data",
     "recipient",
+    "recipient's country",
     "third country",
     "instrument",
     "module",
@@ -174,11 +179,13 @@ impl Row<'_> {
             exemption.id.clone(),
             exemption.version.to_string(),
             exemption.state.clone(),
+            exemption.emergency.clone(),
             exemption.purpose.clone(),
             subjects(exemption),
             exemption.data_categories.join(", "),
             (*recipient).to_owned(),
             (*jurisdiction).to_owned(),
+            third_country(exemption, jurisdiction).to_owned(),
             instrument(exemption),
             module(exemption),
             words::ground(&exemption.instrument.ground),
@@ -216,6 +223,22 @@ impl Row<'_> {
     fn of_several(&self) -> bool {
         self.exemption.recipients.len() > 1
     }
+}
+
+/// The recipient's country, where it is a third one: outside of what the law of the exemption protects. Without a law that is
+/// named, which is also that of a confidential exemption whose text is withheld, this is the EEA.
+fn third_country<'j>(exemption: &ExemptionEntry, jurisdiction: &'j str) -> &'j str {
+    let law = exemption.particulars.iter().find(|it| it.key == "law").map(|it| it.value.as_str());
+    let law = Law::ALL.iter().copied().find(|it| Some(it.name()) == law).unwrap_or(Law::Eu);
+    let is_inside = match law {
+        Law::Eu => {
+            let country = jurisdiction.parse().ok();
+            country.zip(builtin("EEA")).is_some_and(|(country, group)| group.contains(country))
+        }
+        Law::Uk => jurisdiction == "GB",
+        Law::Ch => jurisdiction == "CH",
+    };
+    if is_inside || exemption.instrument.ground == Ground::NoTransfer.name() { "" } else { jurisdiction }
 }
 
 /// What was done of these kinds: when, what and why.
@@ -320,4 +343,51 @@ pub(super) fn safeguards(exemption: &ExemptionEntry) -> String {
         false => format!(", to be reviewed before {}", assessment.review_by),
     };
     format!("assessment {}{review}", assessment.reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ParticularEntry;
+    use super::super::tests::sample::sample;
+    use super::*;
+
+    fn cell(report: &Report, column: &str) -> String {
+        let at = REGISTER.iter().position(|it| *it == column).unwrap();
+        table(report)[0][at].clone()
+    }
+
+    /// Art. 30(1)(e) is about transfers to third countries alone.
+    #[test]
+    fn a_third_country_is_one_outside_of_what_the_law_protects() {
+        let of = |law: Option<&str>, ground: &str, country: &str| {
+            let mut report = sample();
+            let it = &mut report.exemptions[0];
+            it.instrument.ground = ground.to_owned();
+            it.recipients[0].jurisdiction = country.to_owned();
+            let law = law.map(|law| ParticularEntry { key: "law".to_owned(), value: law.to_owned() });
+            it.particulars.retain(|it| it.key != "law");
+            it.particulars.extend(law);
+            (cell(&report, "recipient's country"), cell(&report, "third country"))
+        };
+        let both = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(of(None, "art-46-2-c", "US"), both("US", "US"));
+        // A European Production Order to a state of the EU.
+        assert_eq!(of(None, Ground::NoTransfer.name(), "BE"), both("BE", ""));
+        assert_eq!(of(None, "art-46-2-c", "NO"), both("NO", ""));
+        assert_eq!(of(Some("uk"), "art-46-2-c", "BE"), both("BE", "BE"));
+        assert_eq!(of(Some("uk"), "art-46-2-c", "GB"), both("GB", ""));
+        assert_eq!(of(Some("ch"), "art-46-2-c", "CH"), both("CH", ""));
+    }
+
+    #[test]
+    fn an_emergency_is_told_in_the_register_and_on_the_page() {
+        let mut report = sample();
+        assert_eq!(cell(&report, "emergency"), report.exemptions[0].emergency);
+        let page = super::super::html::page(&report).into_string();
+        assert_eq!(page.matches("an emergency</td>").count(), report.exemptions.len());
+        report.exemptions.iter_mut().for_each(|it| it.emergency.clear());
+        assert_eq!(cell(&report, "emergency"), "");
+        let page = super::super::html::page(&report).into_string();
+        assert!(!page.contains(">emergency</span>") && !page.contains("an emergency</td>"));
+    }
 }

@@ -26,7 +26,8 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         None => String::new(),
     };
     let secret = if summary.confidential { ", confidential" } else { "" };
-    let head = format!("{id}, version {version}{secret}: {state}{}", instrument.kind);
+    let urgent = if summary.emergency.is_some() { ", an emergency" } else { "" };
+    let head = format!("{id}, version {version}{secret}{urgent}: {state}{}", instrument.kind);
     write_wrapped("", REST, &plain(&head), out)?;
     let mut line = |title: &str, value: &str| fact(title, value, out);
     if let Some(replaced) = summary.replaces {
@@ -71,7 +72,7 @@ fn signed(
     act.agreement.iter().try_for_each(|agreement| line("under", agreement))?;
     act.document_sha256.iter().try_for_each(|digest| line("act hash", digest))?;
     line("ground", &format!("{} and {}", act.ground, act.basis))?;
-    summary.emergency.iter().try_for_each(|why| line("urgent", why))?;
+    summary.emergency.iter().try_for_each(|why| line("urgent", &format!("opened as an emergency: {why}")))?;
     line("for", &summary.purpose)?;
     summary.data_categories.iter().try_for_each(|category| line("data", category))?;
     line(if summary.pins.len() == 1 { "pin" } else { "pins" }, &summary.pins.join(", "))?;

@@ -126,7 +126,7 @@ pub(super) fn traffic(day: i8, jurisdiction: &str, verdict: &str, reason: &str, 
 }
 
 /// One of everything.
-pub(super) fn sample() -> Report {
+pub(in crate::report) fn sample() -> Report {
     Report {
         organisation: Organisation {
             controller: Some("Example Mail Ltd, Dublin; privacy@example.org".into()),
@@ -272,6 +272,7 @@ pub(crate) fn receipt() -> Receipt {
             confidential: false,
             document_sha256: "ac".repeat(32),
             pins: entry.pins,
+            emergency: entry.emergency,
             purpose: entry.purpose,
             instrument: entry.instrument,
             exporter: entry.exporter,
