@@ -18,6 +18,7 @@ pub mod law;
 pub mod lifecycle;
 pub mod lift;
 pub mod limits;
+pub mod needless;
 pub mod order;
 mod parse;
 pub mod particulars;

@@ -156,6 +156,9 @@ pub struct ExemptionEntry {
     pub hosts: Vec<String>,
     /// The legal act.
     pub instrument: InstrumentEntry,
+    /// Where data passes without it by the policy at the time of the report, and is counted as permitted; empty where nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub not_needed: String,
     /// Who sends the data.
     pub exporter: ExporterEntry,
     /// The transfer impact assessment; null where there is none.

@@ -24,6 +24,8 @@ fn withhold(exemption: &mut ExemptionEntry) {
         confidential: _,
         pins: _,
         hosts: _,
+        // Pins and jurisdictions.
+        not_needed: _,
         emergency,
         purpose,
         data_categories,

@@ -17,7 +17,7 @@ use crate::exemption::particulars::Law;
 use crate::groups::builtin;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 37] = [
+pub const REGISTER: [&str; 38] = [
     "controller",
     "joint controllers",
     "representative",
@@ -48,6 +48,7 @@ pub const REGISTER: [&str; 37] = [
     "last transfer",
     "packets",
     "bytes",
+    "not needed",
     "stays and lifts",
     "duties",
     "gaps",
@@ -200,6 +201,7 @@ impl Row<'_> {
             self.seen(exemption.last_use, report, |(_, last)| last),
             used.packets.to_string(),
             used.bytes.to_string(),
+            not_needed(exemption),
             told(exemption, &[Kind::Stay, Kind::Resume]).join("; "),
             duties(exemption),
             gaps(report),
@@ -239,6 +241,14 @@ fn third_country<'j>(exemption: &ExemptionEntry, jurisdiction: &'j str) -> &'j s
         Law::Ch => jurisdiction == "CH",
     };
     if is_inside || exemption.instrument.ground == Ground::NoTransfer.name() { "" } else { jurisdiction }
+}
+
+/// Why what passes is not counted as its use.
+fn not_needed(exemption: &ExemptionEntry) -> String {
+    match exemption.not_needed.as_str() {
+        "" => String::new(),
+        why => format!("{why}: what passes by that is counted as permitted, and not here"),
+    }
 }
 
 /// What was done of these kinds: when, what and why.

@@ -68,7 +68,8 @@ pub(super) fn check(
     let (checked, unplaced) = placed(file, checked, against);
     let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
     let unjudged = policy::unjudged(&law);
-    let notes = unjudged.into_iter().chain(unplaced).chain(prospect.notes()).chain(doubts);
+    let needless = checked.as_ref().ok().zip(against).and_then(|(document, it)| it.not_needed(document));
+    let notes = unjudged.into_iter().chain(unplaced).chain(needless).chain(prospect.notes()).chain(doubts);
     let notes = notes.collect();
     (checked, notes)
 }
@@ -188,6 +189,22 @@ mod tests {
         let now = "2026-12-02T00:00:00Z".parse().unwrap();
         let exit = run(&Args { file: file.clone(), config, json }, now, &mut out).unwrap();
         (exit, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "m.toml"))
+    }
+
+    #[test]
+    fn a_document_that_the_policy_does_not_need_is_told() {
+        let (bed, mut out) = (Bed::new(), Vec::new());
+        let permits = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
+        let permits = permits.replace("home = \"IE\"\n", "home = \"IE\"\npermit = [\"US\"]\n");
+        std::fs::write(bed.file("permits.toml"), permits).unwrap();
+        let mut of = |config: &str| {
+            out.clear();
+            let args = Args { file: bed.file("m.toml"), config: Some(bed.file(config)), json: false };
+            run(&args, now(), &mut out).unwrap();
+            String::from_utf8(out.clone()).unwrap()
+        };
+        let warning = "\nwarning: an exemption is not needed where the pin mail permits US: ";
+        assert!(of("permits.toml").contains(warning) && !of("policy.toml").contains("warning"));
     }
 
     #[test]

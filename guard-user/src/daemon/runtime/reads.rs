@@ -7,9 +7,11 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
+use crate::config::Policy;
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::Summary;
+use crate::exemption::needless::{needless, words};
+use crate::exemption::{Document, Summary};
 use crate::hostname::hostname;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
@@ -88,7 +90,7 @@ impl Read {
         let record = kept.record(key);
         let orders = summary.orders.clone();
         let used = reader.use_by_day()?;
-        let entry = entry_of(summary, kept, &records, &used);
+        let entry = entry_of(summary, (kept, &job.policy), &records, &used);
         // What was before it was loaded or after it was closed is none of its own.
         let life = (entry.begin(), entry.end());
         let mut gaps = gaps(kept, job, &records, life);
@@ -103,6 +105,12 @@ impl Read {
             past,
         );
         gaps.extend(missing.iter().filter(|it| entry.pins.contains(&it.pin)).map(Unattributed::words));
+        if !entry.not_needed.is_empty() {
+            gaps.push(format!(
+                "by the policy in force when this was made data passes without the exemption, and is not in its use: {}",
+                entry.not_needed
+            ));
+        }
         if job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
             gaps.push("what the kernel has counted since the last look could not be read".to_owned());
         }
@@ -308,7 +316,7 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });
-    let exemptions = summaries.map(|summary| entry_of(summary, kept, &records, &used));
+    let exemptions = summaries.map(|summary| entry_of(summary, (kept, &job.policy), &records, &used));
     let exemptions = exemptions.collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
@@ -352,7 +360,7 @@ fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
 /// An exemption with what it let through of these rows and what the trail has of it.
 fn entry_of(
     summary: Summary,
-    kept: &Kept,
+    (kept, policy): (&Kept, &Policy),
     records: &[(String, Stored)],
     used: &[store::DayUse],
 ) -> ExemptionEntry {
@@ -363,7 +371,16 @@ fn entry_of(
     let mut changes = history::changes(trail(), &key, record);
     changes.extend(history::done_beside(trail(), &key.0, &kept.done_beside(&key)));
     changes.sort_by_key(|change| change.at);
-    exemption(summary, record, days, changes)
+    let not_needed = kept.document_of(&key).map(|document| not_needed(document, policy));
+    let not_needed = not_needed.unwrap_or_default();
+    ExemptionEntry { not_needed, ..exemption(summary, record, days, changes) }
+}
+
+/// Where data passes without an exemption by this policy.
+fn not_needed(document: &Document, policy: &Policy) -> String {
+    let mut permitted = needless(document, &policy.pins);
+    permitted.retain(|it| it.by.is_permitted());
+    words(&permitted)
 }
 
 /// Every record of the trail with its line.
@@ -419,6 +436,7 @@ fn exemption(
         purpose: summary.purpose,
         data_categories: summary.data_categories,
         hosts: summary.hosts,
+        not_needed: String::new(),
         emergency: summary.emergency.unwrap_or_default(),
         instrument: InstrumentEntry {
             kind: act.kind,

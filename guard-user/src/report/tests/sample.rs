@@ -45,6 +45,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         pins: vec!["mail-ie".into()],
         hosts: vec!["mail-ie-1".to_owned()],
         emergency: text("emergency"),
+        not_needed: "the pin mail-ie permits BE".to_owned(),
         purpose: text("purpose"),
         data_categories: vec![text("category")],
         instrument: InstrumentEntry {
