@@ -352,7 +352,8 @@ impl Summary {
             exporter: ExporterSummary { name: hidden(), contact: hidden(), role: self.exporter.role },
             assessment: self.assessment.map(|assessment| AssessmentSummary {
                 reference: hidden(),
-                review_by: assessment.review_by,
+                // As of all that is due it is not told when.
+                review_by: None,
                 measures: each(&assessment.measures),
             }),
             submitter: self.submitter.map(|_| hidden()),

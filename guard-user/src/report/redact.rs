@@ -62,6 +62,8 @@ fn withhold(exemption: &mut ExemptionEntry) {
     hide_all(data_categories);
     if let Some(assessment) = assessment {
         hide(&mut assessment.reference);
+        // As of all that is due it is not told when.
+        hide(&mut assessment.review_by);
         hide_all(&mut assessment.measures);
     }
     for recipient in recipients {
