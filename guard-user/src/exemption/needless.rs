@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::document::{Document, Recipient};
 use crate::config::policy::{Action, Pin};
+use crate::text::escaped;
 
 /// That a pin lets its data to a recipient whatever exemptions there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +39,7 @@ impl By {
 impl fmt::Display for Needless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { pin, recipient, by } = self;
-        let (pin, country) = (pin.escape_debug(), recipient.jurisdiction);
+        let (pin, country) = (escaped(pin), recipient.jurisdiction);
         match by {
             By::Home => write!(f, "{country} is the home of the pin {pin}"),
             By::Permit => write!(f, "the pin {pin} permits {country}"),

@@ -318,7 +318,19 @@ pub(super) fn processors(exemption: &ExemptionEntry) -> String {
 
 /// How the condition of the ground is met.
 pub(super) fn condition(exemption: &ExemptionEntry) -> String {
-    particulars(exemption, &["condition.met", "condition.recognised_by", "condition.subjects"])
+    let words = |key: &str, in_words: fn(&str) -> String| match particulars(exemption, &[key]) {
+        said if said.is_empty() || said == WITHHELD => said,
+        said => in_words(&said),
+    };
+    let mut said = vec![
+        words("condition.met", str::to_owned),
+        words("condition.recognised_by", |law| format!("recognised by {law}")),
+        words("condition.subjects", |count| format!("at most {count} data subjects")),
+    ];
+    said.retain(|it| !it.is_empty());
+    // What is withheld of it is withheld as one.
+    said.dedup_by(|one, other| *one == WITHHELD && *other == WITHHELD);
+    said.join(", ")
 }
 
 /// The categories of data subjects.
@@ -348,9 +360,9 @@ fn instrument(exemption: &ExemptionEntry) -> String {
 /// The documentation of safeguards that Art. 30(1)(e) asks for.
 pub(super) fn safeguards(exemption: &ExemptionEntry) -> String {
     let Some(assessment) = &exemption.assessment else { return String::new() };
-    let review = match assessment.review_by.is_empty() {
-        true => String::new(),
-        false => format!(", to be reviewed before {}", assessment.review_by),
+    let review = match assessment.review_by.as_str() {
+        "" | WITHHELD => String::new(),
+        by => format!(", to be reviewed before {by}"),
     };
     format!("assessment {}{review}", assessment.reference)
 }

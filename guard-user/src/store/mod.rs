@@ -30,6 +30,7 @@ mod doubt;
 mod duties;
 mod entry;
 mod error;
+mod error_words;
 mod handle;
 mod high_water;
 mod holders;

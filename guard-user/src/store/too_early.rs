@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::text::escaped;
+
 /// What an exemption lets through is said to be deleted on a day on which it was not over.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}", self.words())]
@@ -19,7 +21,7 @@ pub struct TooEarly {
 impl TooEarly {
     fn words(&self) -> String {
         let Self { version, ends, .. } = self;
-        let id = self.id.escape_debug();
+        let id = escaped(&self.id);
         match self.is_over {
             true => format!(
                 "version {version} of the exemption \"{id}\" was open until {ends}, so that not all that was received by it can \

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::policy::{self, Against, Prospect};
 use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
-use crate::cli::table::plain;
+use crate::cli::table::{plain, write_wrapped};
 use crate::config::Errors;
 use crate::exemption::{self, Document, ErrorKind, LawPack, Summary, Surroundings};
 use crate::exit::Exit;
@@ -45,7 +45,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "{object}")?;
     } else {
         report(&args.file, &checked, against.is_some(), now, out)?;
-        notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
+        notes.iter().try_for_each(|note| write_wrapped("", show::REST, &plain(note), out))?;
     }
     Ok(exit(&checked))
 }
@@ -137,10 +137,12 @@ pub(super) fn report(
             show::one(&Summary::of_document(document, now), now, out)?;
             match with_pins {
                 true => Ok(()),
-                false => writeln!(
+                false => write_wrapped(
+                    "",
+                    show::REST,
+                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config CONFIG` \
+                     does",
                     out,
-                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config \
-                     CONFIG` does"
                 ),
             }
         }

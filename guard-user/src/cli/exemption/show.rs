@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use super::when::{exactly, moment};
+use super::who::who;
 use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::summary::{HIDDEN, OrderSummary, RecipientSummary};
@@ -35,7 +36,7 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     }
     signed(summary, now, &mut line)?;
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
-        line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
+        line("loaded", &format!("{} by {}", moment(at, now), who(user)))?;
     }
     if !summary.approved_by.is_empty() {
         line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
@@ -52,7 +53,7 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("due", &format!("{}, {late}before {}", due.what, exactly(due.by, now)))?;
     }
     if let Some(revoked) = &summary.revoked {
-        line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
+        line("revoked", &format!("{} by {}: {}", moment(revoked.at, now), who(revoked.by), revoked.why))?;
     }
     Ok(())
 }
@@ -117,21 +118,19 @@ fn signed(
 /// When an order was given and by whom, its reference, and what it covers beside this exemption.
 pub(super) fn of_order(order: &OrderSummary, now: Timestamp) -> String {
     let OrderSummary { order, kind, covers, name, at, by } = order;
+    let by = who(*by);
     if kind == OrderKind::Fallen.name() {
-        return format!(
-            "{} by the user {by}: the instrument \"{name}\" has fallen: {order}",
-            moment(*at, now)
-        );
+        return format!("{} by {by}: the instrument \"{name}\" has fallen: {order}", moment(*at, now));
     }
     if kind == OrderKind::RevokedKey.name() {
-        return format!("{} by the user {by}: the key {name} is revoked: {order}", moment(*at, now));
+        return format!("{} by {by}: the key {name} is revoked: {order}", moment(*at, now));
     }
     let on = match covers.as_str() {
         "exemption" => String::new(),
         "all" => ", on every exemption".to_owned(),
         covers => format!(", on the {covers} \"{name}\""),
     };
-    format!("{} by the user {by}: {order}{on}", moment(*at, now))
+    format!("{} by {by}: {order}{on}", moment(*at, now))
 }
 
 /// Writes one line of what is known of an exemption.
@@ -321,7 +320,7 @@ pub(super) mod tests {
             unattributed_packets: 90,
             slot: Some(3),
             loaded_at: Some(time("2026-11-30T00:00:00Z")),
-            loaded_by: Some(1001),
+            loaded_by: Some(4_000_001_001),
             revoked: None,
             stayed: None,
             orders: Vec::new(),
@@ -376,7 +375,7 @@ pub(super) mod tests {
   author   aoife@example.org
   needs    signatures, 2 as legal
   sha256   0707070707070707070707070707070707070707070707070707070707070707
-  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 4000001001
   approved by nobody: no approval was required when it was loaded
   due      tell-authority, before 2026-12-03 00:00:00 UTC (in 1 day)
 ";
@@ -386,7 +385,7 @@ pub(super) mod tests {
 {assessed}
 a, version 2: revoked, scc
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
-{assessed}  revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
+{assessed}  revoked  2026-12-02 00:00:00 UTC (now) by root (0): stayed\\u{{1b}}[31m\\nx
 
 1 open, 1 closed
 "
