@@ -155,6 +155,14 @@ impl GivenReason {
         (self.what == DUTY_DONE).then(|| self.why.split(' ').next()).flatten()
     }
 
+    /// The duty that was done, where it says so.
+    pub(crate) fn duty_done(&self) -> Option<DutyDone<'_>> {
+        let name = self.duty()?;
+        let mut words = self.why.splitn(3, ' ').skip(1);
+        let on = words.next().and_then(|on| on.parse().ok()).unwrap_or(self.at);
+        Some(DutyDone { name, on, noted_at: self.at, why: words.next().unwrap_or_default() })
+    }
+
     /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
     pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
         let (what, why) = (DUTY_DONE.to_owned(), format!("{duty} {on} {why}"));
@@ -171,6 +179,8 @@ pub(crate) struct DutyDone<'r> {
     pub(crate) on: Timestamp,
     /// When that was noted.
     pub(crate) noted_at: Timestamp,
+    /// How, or by whom.
+    pub(crate) why: &'r str,
 }
 
 /// One approval that was verified when the exemption was loaded.
@@ -261,11 +271,7 @@ impl Record {
 
     /// The duties that were noted as done since the load.
     pub(crate) fn duties_done(&self) -> impl Iterator<Item = DutyDone<'_>> {
-        let done = self.reasons.iter().filter_map(|it| {
-            let name = it.duty()?;
-            let on = it.why.split(' ').nth(1).and_then(|on| on.parse().ok());
-            Some(DutyDone { name, on: on.unwrap_or(it.at), noted_at: it.at })
-        });
+        let done = self.reasons.iter().filter_map(GivenReason::duty_done);
         // An earlier version of this program took a review for a duty.
         done.filter(|it| it.name != REVIEW)
     }

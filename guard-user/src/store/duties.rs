@@ -13,8 +13,8 @@ use super::too_early::TooEarly;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
-use crate::exemption::record::{GivenReason, Record};
-use crate::exemption::summary::{self, HIDDEN, Summary};
+use crate::exemption::record::{DutyDone, GivenReason, Record};
+use crate::exemption::summary::{self, DoneSummary, HIDDEN, Summary};
 use crate::exemption::{CHECK, DELETE, Document, REVIEW, State};
 use crate::text::Unseen;
 
@@ -31,6 +31,12 @@ pub struct Done {
 
 /// A duty's name, and the first moment at which it has to have been done.
 type Duty = (String, Timestamp);
+
+/// That a duty was done: which, by the document itself, or by its name with when it was done.
+enum Said {
+    ByDocument(Duty),
+    ByName(String, Timestamp),
+}
 
 /// What is due of one exemption.
 #[derive(Default)]
@@ -110,7 +116,7 @@ impl Kept {
     fn due_of(&self, id: &str) -> Due {
         let mut due = Due::default();
         // What was done, when that was noted, for which version: by name and with when it was done, or by the document itself.
-        let mut done: Vec<(Timestamp, u32, Result<Duty, (String, Timestamp)>)> = Vec::new();
+        let mut done: Vec<(Timestamp, u32, Said)> = Vec::new();
         let readable =
             || self.versions(id).filter_map(|(key, entry)| Some((key.1, entry.document.as_ref()?, entry)));
         let last = readable().map(|(version, ..)| version).max();
@@ -131,20 +137,39 @@ impl Kept {
             due.said.insert(version, said);
             due.ends.insert(version, entry.record.ends(document));
             let by_name = entry.record.duties_done();
-            done.extend(by_name.map(|it| (it.noted_at, version, Err((it.name.to_owned(), it.on)))));
+            done.extend(by_name.map(|it| (it.noted_at, version, Said::ByName(it.name.to_owned(), it.on))));
             let loaded_at = entry.record.loaded_at;
-            done.extend(document.duties_done().into_iter().map(|duty| (loaded_at, version, Ok(duty))));
+            done.extend(
+                document.duties_done().into_iter().map(|duty| (loaded_at, version, Said::ByDocument(duty))),
+            );
         }
         done.sort_by_key(|(at, ..)| *at);
         for (_, version, what) in done {
             let duty = match what {
-                Ok(duty) => Some(duty),
+                Said::ByDocument(duty) => Some(duty),
                 // An earlier version of this program took it also before the end, and a later version may go on.
-                Err((name, on)) => due.first(version, &name).filter(|duty| due.goes_on(duty, on).is_none()),
+                Said::ByName(name, on) => {
+                    due.first(version, &name).filter(|duty| due.goes_on(duty, on).is_none())
+                }
             };
             duty.iter().for_each(|duty| due.discharge(duty));
         }
         due
+    }
+
+    /// What was noted as done of a version, or for another one that says the same, the earliest first.
+    fn done_of(&self, key: &Key) -> Vec<DoneSummary> {
+        let own = self.record(key).into_iter().flat_map(|it| &it.reasons).map(|it| (key.1, it.clone()));
+        let all: Vec<(u32, GivenReason)> = own.chain(self.done_beside(key)).collect();
+        let mut done: Vec<DoneSummary> = all
+            .iter()
+            .filter_map(|(version, reason)| {
+                let DutyDone { name, on, why, .. } = reason.duty_done()?;
+                Some(DoneSummary { what: name.to_owned(), on, why: why.to_owned(), version: *version })
+            })
+            .collect();
+        done.sort_by_key(|it| it.on);
+        done
     }
 
     /// Puts into summaries what is due, each duty with the highest version that says it.
@@ -163,6 +188,7 @@ impl Kept {
                 _ => true,
             };
             it.due = summary::due(own.map(|(_, duty)| duty).filter(is_due).collect());
+            it.done = self.done_of(&(it.id.clone(), it.version));
         }
     }
 

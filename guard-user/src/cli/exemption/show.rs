@@ -52,6 +52,11 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         let late = if due.by <= now { "OVERDUE, " } else { "" };
         line("due", &format!("{}, {late}before {}", due.what, exactly(due.by, now)))?;
     }
+    for done in &summary.done {
+        let of =
+            if done.version == *version { String::new() } else { format!(" (version {})", done.version) };
+        line("done", &format!("{}{of}, {}: {}", done.what, moment(done.on, now), done.why))?;
+    }
     if let Some(revoked) = &summary.revoked {
         line("revoked", &format!("{} by {}: {}", moment(revoked.at, now), who(revoked.by), revoked.why))?;
     }
@@ -329,6 +334,7 @@ pub(super) mod tests {
                 value: "tell-authority".into(),
             }],
             due: vec![DueSummary { what: "tell-authority".into(), by: time("2026-12-03T00:00:00Z") }],
+            done: Vec::new(),
             sha256: "07".repeat(32),
             approved_by: Vec::new(),
         }

@@ -85,6 +85,12 @@ fn what_was_done_for_one_version_is_told_of_each_that_has_the_same_duty_with_the
     };
     assert_eq!(beside(1), []);
     assert_eq!(beside(2), [(1, format!("tell-authority {NOW} told"))], "the answer has another day");
+    let shown = |version: u32| {
+        let all = kept.list_with(&[], now()).into_iter().find(|it| it.version == version).unwrap().done;
+        all.into_iter().map(|it| format!("{} {} {}", it.what, it.version, it.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(2), ["tell-authority 1 told"]);
+    assert_eq!(shown(1), ["tell-authority 1 told", "answer 1 sent"]);
 }
 
 #[test]
