@@ -1,7 +1,7 @@
 //! The `borderguard` program.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -58,6 +58,8 @@ fn kind(cli: &Cli) -> Kind {
         _ if form_of(cli) != Form::Lines => Kind::Other,
         Command::Status(_) => Kind::Status,
         Command::Events(args) if args.format == EventFormat::Text => Kind::Events,
+        Command::Exemption(args) if args.command.is_of_sentences() => Kind::Sentences,
+        Command::Instrument(_) | Command::Approval(_) => Kind::Sentences,
         _ => Kind::Other,
     }
 }
@@ -104,7 +106,9 @@ fn execute(cli: &Cli) -> Result<Exit> {
 fn report(error: &anyhow::Error) {
     let of_document =
         error.chain().any(|cause| cause.downcast_ref::<CliError>().is_some_and(|error| error.of_document));
-    let mut out = Seen::new(io::stderr(), Form::Lines);
+    let terminal = io::stderr().is_terminal().then_some(false);
+    let out = OnTerminal::new(io::stderr(), Kind::Sentences, terminal);
+    let mut out = Seen::new(out, Form::Lines);
     // Nobody can be told that standard error is closed.
     let _closed = match of_document {
         true => writeln!(out, "{}", told(error)),

@@ -124,6 +124,8 @@ pub(super) struct Switch {
     pub(super) generation: u64,
     /// The kernel's counts of that moment.
     pub(super) counters: Option<Counters>,
+    /// Its exemptions by place.
+    pub(super) exemptions: Vec<(u16, String)>,
 }
 
 /// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.

@@ -193,9 +193,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
-    if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
-        // For events of the earlier daemon's generation that are still to come.
-        names.add(counts::names_of(pins, &store.kept(), generation, &options.config.to_string_lossy()));
+    if let Some(counts) = &counts {
+        let config = options.config.to_string_lossy();
+        let left = counts::names_left(counts, &store.kept(), generation, &config);
+        left.into_iter().for_each(|it| names.add(it));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
     let volume_slots = Kernel::volume_slots(&mut kernel).map_err(StartError::Kernel)?;

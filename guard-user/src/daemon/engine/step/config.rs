@@ -244,6 +244,8 @@ impl Engine {
         if is_first && waiting.is_empty() {
             return;
         }
+        // A legal hold is in force when the answer comes.
+        self.follow_history(self.now);
         self.actions.push(Action::Notify(State::Ready));
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));

@@ -199,7 +199,7 @@ impl Engine {
             hashes.generation = outcome.generation;
             hashes.policy_sha256 = outcome.policy_sha256.unwrap_or_default();
             outcome.geo_sha256.into_iter().for_each(|sha256| hashes.geo_sha256 = sha256);
-            self.counts_switched(&policy, outcome.counters.as_ref());
+            self.counts_switched(&policy, &basis, outcome.counters.as_ref());
         }
         match outcome.result {
             Ok(words) if went_live => {
@@ -242,16 +242,25 @@ impl Engine {
         }
     }
 
-    fn counts_switched(&mut self, policy: &Arc<Policy>, counters: Option<&crate::kernel::Counters>) {
+    fn counts_switched(
+        &mut self,
+        policy: &Arc<Policy>,
+        basis: &Basis,
+        counters: Option<&crate::kernel::Counters>,
+    ) {
         let generation = self.publishing.generation;
+        let id_of = |slot| self.kept.by_slot(slot).map(|document| document.id.clone());
+        let exemptions = basis.exemptions.iter().filter_map(|it| Some((it.slot, id_of(it.slot)?)));
+        let exemptions: Vec<(u16, String)> = exemptions.collect();
         self.counts.switch(&policy.pins, generation, counters);
+        self.counts.hold(exemptions.iter().map(|(slot, id)| (*slot, id.as_str())));
         if let Some(since) = &mut self.counts_unread {
             let names = |policy: &Policy| policy.pins.iter().map(|pin| pin.name.clone()).collect::<Vec<_>>();
             match since.last_mut().filter(|last| names(&last.policy) == names(policy)) {
-                Some(last) => last.generation = generation,
+                Some(last) => (last.generation, last.exemptions) = (generation, exemptions),
                 None => {
-                    let counters = counters.cloned();
-                    since.push(Switch { policy: Arc::clone(policy), generation, counters });
+                    let (policy, counters) = (Arc::clone(policy), counters.cloned());
+                    since.push(Switch { policy, generation, counters, exemptions });
                 }
             }
             return;
