@@ -387,6 +387,9 @@ impl World {
         let kept = self.store().kept();
         self.orders
             .retain(|(target, order)| kept.orders().any(|it| it.covers == *target && it.order == *order));
+        // The daemon's own order on everything stands from now on, and is lifted as any other.
+        let all = kept.orders().filter(|it| it.covers == Target::All);
+        self.orders.extend(all.map(|it| (it.covers.clone(), it.order.clone())));
         let revoked = kept.revoked_keys();
         self.revoked.retain(|at| revoked.contains(&fingerprint(SIGNERS[*at].0)));
         self.versions.clear();
