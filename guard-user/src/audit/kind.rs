@@ -64,6 +64,8 @@ kinds! {
     Supersede = "supersede";
     /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
     OlderStore = "older-store";
+    /// A config was live while the store could not be opened, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
+    Unrecorded = "unrecorded";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.

@@ -110,6 +110,9 @@ codes! {
     ConfigUnkept = "config-unkept",
         "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",
         "Make room, or mend the folder, and reload.";
+    ConfigUnrecorded = "config-unrecorded",
+        "While the store could not be opened, another config or geo database was live than the one in force before and the one after it, or it is not known which one was: the audit trail could have no record of it then, and has one now (`unrecorded`). It is told over restarts, until somebody reloads.",
+        "Compare it with the one in force: `borderguard audit config SHA256` writes it. What left meanwhile was judged by that one, see `borderguard report`. Find who kept the store from being opened. Then `borderguard reload`, which the audit trail has with who asked for it.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
         "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";

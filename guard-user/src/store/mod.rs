@@ -58,6 +58,7 @@ mod tables;
 #[cfg(test)]
 pub(crate) mod tests;
 mod trail;
+mod unrecorded;
 
 pub use crate::digest::sha256;
 pub use crate::exemption::record::{ApprovedBy, Record, Status, Use};
@@ -77,9 +78,10 @@ pub use kept::Kept;
 pub use key::Key;
 pub use lifted::{Lifted, Signed};
 pub use lost_records::{Lost, LostRecords};
-pub use marks::{HeadKeeper, Marks};
+pub use marks::{KernelMark, MarkKeeper, Marks};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
 pub use progress::Progress;
 pub use read::{NamedEntry, OpenDocument, Reader, Stored};
 pub use spent::{Known as KnownSpent, Spent};
+pub use unrecorded::{Noted, what_was_live};

@@ -142,6 +142,7 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
+    NoteConfig,
     /// Who signed what the start opened.
     Approvals,
     /// Who signed what was read, which is taken up then.

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::audit::{Kind, Stored, TAKEN_OFF};
+use crate::store::what_was_live;
 
 /// A time in which not all was judged or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +112,15 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
         {
             let words = not_guarded(&name, &it, Some((record, number("sent_before"))));
             push(Some(it.since), Some(record.time), words);
+        }
+        if is(Kind::Unrecorded) && record.detail.get("other") == Some(&Value::Bool(true)) {
+            let what = what_was_live(&record.detail);
+            let words = format!(
+                "{what} while the store could not be opened, until {} at the latest: what crossed in between was judged by \
+                 that one, of which the audit trail had no record",
+                record.time
+            );
+            push(time("since"), Some(record.time), words);
         }
         if is(Kind::Gap) {
             let lost = number("lost").unwrap_or_default();
@@ -300,6 +310,29 @@ mod tests {
         let lost = record("05", Kind::Gap, "", "the disk is full", detail);
         let words = "lacks: 3, of 2026-12-01T00:00:01Z to 2026-12-01T00:00:02Z: the disk is full";
         assert_one(&[start("00"), lost], (Some("01"), Some("02")), &[words]);
+    }
+
+    /// Another config than the one in force was live while nothing could be recorded; that one itself is none.
+    #[test]
+    fn a_config_that_the_trail_could_not_have_is_a_gap_where_it_is_another_one() {
+        let of = |since: Value, config: Value, other: bool| {
+            let detail = json!({"since": since, "config_sha256": config, "other": other, "known": true});
+            [
+                start("00"),
+                end("01"),
+                record("09", Kind::Unrecorded, "p.toml", "", detail),
+                start("09"),
+                end("09"),
+            ]
+        };
+        let since = "2026-12-01T00:00:05Z";
+        assert_eq!(gaps(&of(json!(since), json!("ab"), false)), []);
+        let words = [
+            "from 2026-12-01T00:00:05Z on another config or geo database was live (SHA-256 ab)",
+            "until 2026-12-01T00:00:09Z",
+        ];
+        assert_one(&of(json!(since), json!("ab"), true), (Some("05"), Some("09")), &words);
+        assert_one(&of(Value::Null, Value::Null, true), (None, Some("09")), &["is not known"]);
     }
 
     /// A start closes what is over before it is recorded itself: that is no word of the daemon before.

@@ -33,7 +33,8 @@ use crate::hostname::hostname;
 use crate::kernel::KeptHead;
 use crate::store::last_policy::{self, LastPolicy};
 use crate::store::{
-    self, Asked, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
+    self, Asked, FILE, KernelMark, LoadError, MarkKeeper, Marks, Noted, Progress, Store, StoreError,
+    Submission,
 };
 
 /// Why a store is given up.
@@ -240,7 +241,7 @@ pub(super) struct StoreAt {
 impl StoreAt {
     pub(super) fn marks(&self) -> Marks {
         let kernel = KeptHead::open(&self.pin_path);
-        let kernel: Box<dyn HeadKeeper + Send> = match kernel {
+        let kernel: Box<dyn MarkKeeper + Send> = match kernel {
             Ok(kept) => Box::new(InKernel(kept)),
             Err(error) => Box::new(Unreachable(error.to_string())),
         };
@@ -251,27 +252,33 @@ impl StoreAt {
 /// The mark in the kernel.
 struct InKernel(KeptHead);
 
-impl HeadKeeper for InKernel {
-    fn read(&self) -> Result<Option<audit::Head>, String> {
-        let HighWater { sequence, hash } = self.0.read().map_err(|error| error.to_string())?;
-        Ok((sequence > 0).then_some(audit::Head { sequence, hash }))
+impl MarkKeeper for InKernel {
+    fn read(&self) -> Result<KernelMark, String> {
+        let HighWater { sequence, hash, unrecorded: digest, config, since } =
+            self.0.read().map_err(|error| error.to_string())?;
+        let head = (sequence > 0).then_some(audit::Head { sequence, hash });
+        let has_noted = digest != [0; 32];
+        Ok(KernelMark { head, unrecorded: has_noted.then_some(Noted { digest, config, since }) })
     }
 
-    fn write(&self, head: &audit::Head) -> Result<(), String> {
-        let audit::Head { sequence, hash } = *head;
-        self.0.write(&HighWater { sequence, hash }).map_err(|error| error.to_string())
+    fn write(&self, mark: &KernelMark) -> Result<(), String> {
+        let audit::Head { sequence, hash } = mark.head.unwrap_or(audit::Head::START);
+        let none = Noted { digest: [0; 32], config: [0; 32], since: 0 };
+        let Noted { digest: unrecorded, config, since } = mark.unrecorded.unwrap_or(none);
+        let mark = HighWater { sequence, hash, unrecorded, config, since };
+        self.0.write(&mark).map_err(|error| error.to_string())
     }
 }
 
 /// A mark in the kernel that can't be had.
 struct Unreachable(String);
 
-impl HeadKeeper for Unreachable {
-    fn read(&self) -> Result<Option<audit::Head>, String> {
+impl MarkKeeper for Unreachable {
+    fn read(&self) -> Result<KernelMark, String> {
         Err(self.0.clone())
     }
 
-    fn write(&self, _: &audit::Head) -> Result<(), String> {
+    fn write(&self, _: &KernelMark) -> Result<(), String> {
         Err(self.0.clone())
     }
 }
@@ -281,8 +288,13 @@ impl HeadKeeper for Unreachable {
 /// # Errors
 /// As [`Store::open`], and where the disk refuses.
 pub(super) fn open(at: &StoreAt) -> Result<(Store, Option<Problem>), StoreError> {
+    open_by(at, at.marks())
+}
+
+/// Likewise, by these marks of it.
+fn open_by(at: &StoreAt, marks: Marks) -> Result<(Store, Option<Problem>), StoreError> {
     let mut store = Store::open(&at.state)?;
-    let older = store.mark_by(at.marks(), &daemon(None), Timestamp::now())?;
+    let older = store.mark_by(marks, &daemon(None), Timestamp::now())?;
     make_ready(&mut store, at.is_anew)?;
     let problem = older.map(|older| {
         error!("{older}");
@@ -313,7 +325,7 @@ fn open_again(
     is_held_by_others: bool,
     inputs: &UnboundedSender<Input>,
 ) -> Option<Result<Option<LastPolicy>, String>> {
-    match open(at) {
+    match open_by(at, store.noted(at.marks())) {
         Ok((opened, older)) if opened.kept().is_usable() => {
             // Nothing is written to it yet.
             let is_first = at.may_be_first && older.is_none() && opened.last_audit_line().is_none();
@@ -383,6 +395,10 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
         StoreJob::RecordAll(records) => StoreOutcome::Saved(store.audit_all(records)),
+        StoreJob::NoteConfig { record, text } => {
+            store.note_config(&record, &text);
+            StoreOutcome::Saved(Ok(()))
+        }
         StoreJob::RecordConfig { record, text } => StoreOutcome::Saved(store.audit_config(record, &text)),
         StoreJob::SaveCounts { counts, judged, cursor } => {
             let progress =

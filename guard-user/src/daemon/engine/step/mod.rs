@@ -362,6 +362,7 @@ impl Engine {
             Purpose::Load(_)
             | Purpose::Change(_)
             | Purpose::Tend
+            | Purpose::NoteConfig
             | Purpose::LookAtSigners
             | Purpose::ReadCounts
             | Purpose::Read(_) => {}

@@ -362,11 +362,7 @@ impl Engine {
         }
         let refused = self.quotas.refused.iter().chain(&self.counts_refused);
         problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
-        problems.extend(self.problem_of_gap());
-        problems.extend(self.config.unrecorded_why.iter().map(|why| {
-            let message = format!("who signed what the start opened is not in the audit trail yet: {why}");
-            Problem::new(ProblemCode::AuditGap, message)
-        }));
+        problems.extend(self.problems_of_trail());
         for (id, pins) in self.kept.without_pins(&self.config.pins()) {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
