@@ -36,7 +36,7 @@ kinds! {
     Reload = "reload";
     /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
-    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup.
+    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`).
     Detach = "detach";
     /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
@@ -82,6 +82,9 @@ kinds! {
 
 /// Why a [`Kind::Detach`] is recorded that nobody asked the daemon for.
 pub const TAKEN_OFF: &str = "taken off by another program";
+/// Why a [`Kind::Detach`] is recorded of a guard that was to be there at a start and was not: who took it off, or when, is not
+/// known.
+pub const NOT_FOUND: &str = "a start did not find it";
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,6 +39,7 @@ pub mod last_database;
 pub mod last_policy;
 mod lifted;
 mod lifted_order;
+mod live_configs;
 mod lost_records;
 mod marks;
 mod new_file;

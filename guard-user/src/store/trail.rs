@@ -11,7 +11,7 @@ use super::doubt::Doubt;
 use super::entry::Entry;
 use super::read::{Found, OpenDocument, Stored};
 use super::tables::{AUDIT, CONFIGS, ORDERS, RECORDS};
-use super::{DayCount, DayUse, Key, Store, StoreError, quota, unrecorded};
+use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
 use crate::exemption::StandingOrder;
@@ -47,7 +47,7 @@ impl Store {
     pub fn audit_config(&mut self, record: audit::Record, text: &[u8]) -> Result<(), StoreError> {
         self.note_config(&record, text);
         self.leave_doubt()?;
-        let (sha256, ends_other) = (sha256(text), unrecorded::ends_other(&record));
+        let (sha256, ends_other) = (sha256(text), live_configs::ends_other(&record));
         self.commit(&[], vec![record], |batch| {
             let mut table = batch.open_table(CONFIGS)?;
             let is_there = table.get(sha256.as_str())?.is_some();
@@ -55,7 +55,7 @@ impl Store {
                 table.insert(sha256.as_str(), text)?;
             }
             drop(table);
-            if ends_other { unrecorded::forget_other(batch) } else { Ok(()) }
+            if ends_other { live_configs::forget_other(batch) } else { Ok(()) }
         })?;
         let kept = self.kept.inner_mut();
         kept.other_config.take_if(|_| ends_other);

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::HighWater;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,7 +18,6 @@ use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, lifts, reads, trail, worker};
 use crate::approval;
-use crate::audit;
 use crate::compile::Places;
 use crate::config::Errors;
 use crate::config::policy::Policy;
@@ -30,12 +28,8 @@ use crate::daemon::engine::{
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::hostname::hostname;
-use crate::kernel::KeptHead;
 use crate::store::last_policy::{self, LastPolicy};
-use crate::store::{
-    self, Asked, FILE, KernelMark, LoadError, MarkKeeper, Marks, Noted, Progress, Store, StoreError,
-    Submission,
-};
+use crate::store::{self, Asked, FILE, LoadError, Marks, Progress, Store, StoreError, Submission};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -240,46 +234,7 @@ pub(super) struct StoreAt {
 
 impl StoreAt {
     pub(super) fn marks(&self) -> Marks {
-        let kernel = KeptHead::open(&self.pin_path);
-        let kernel: Box<dyn MarkKeeper + Send> = match kernel {
-            Ok(kept) => Box::new(InKernel(kept)),
-            Err(error) => Box::new(Unreachable(error.to_string())),
-        };
-        Marks::new(self.mark.clone(), Some(kernel))
-    }
-}
-
-/// The mark in the kernel.
-struct InKernel(KeptHead);
-
-impl MarkKeeper for InKernel {
-    fn read(&self) -> Result<KernelMark, String> {
-        let HighWater { sequence, hash, unrecorded: digest, config, since } =
-            self.0.read().map_err(|error| error.to_string())?;
-        let head = (sequence > 0).then_some(audit::Head { sequence, hash });
-        let has_noted = digest != [0; 32];
-        Ok(KernelMark { head, unrecorded: has_noted.then_some(Noted { digest, config, since }) })
-    }
-
-    fn write(&self, mark: &KernelMark) -> Result<(), String> {
-        let audit::Head { sequence, hash } = mark.head.unwrap_or(audit::Head::START);
-        let none = Noted { digest: [0; 32], config: [0; 32], since: 0 };
-        let Noted { digest: unrecorded, config, since } = mark.unrecorded.unwrap_or(none);
-        let mark = HighWater { sequence, hash, unrecorded, config, since };
-        self.0.write(&mark).map_err(|error| error.to_string())
-    }
-}
-
-/// A mark in the kernel that can't be had.
-struct Unreachable(String);
-
-impl MarkKeeper for Unreachable {
-    fn read(&self) -> Result<KernelMark, String> {
-        Err(self.0.clone())
-    }
-
-    fn write(&self, _: &KernelMark) -> Result<(), String> {
-        Err(self.0.clone())
+        Marks::new(self.mark.clone(), Some(in_kernel::keeper(&self.pin_path)))
     }
 }
 
@@ -502,6 +457,7 @@ impl From<LoadError> for RefusedLoad {
     }
 }
 
+mod in_kernel;
 mod losses;
 #[cfg(test)]
 mod tests;

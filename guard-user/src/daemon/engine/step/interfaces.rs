@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::Hook;
 use serde_json::json;
 
-use crate::audit::{Kind, TAKEN_OFF};
+use crate::audit::{Kind, NOT_FOUND, TAKEN_OFF};
 use crate::daemon::engine::input::Sight;
 use crate::daemon::engine::interfaces::{Claim, Lost, Release, wants_ingress};
 use crate::daemon::engine::state::Engine;
@@ -398,6 +398,11 @@ impl Engine {
             let index = it.interface.index;
             let is_late = known.is_some_and(|sent| self.interfaces.note_late(index, sent, self.now));
             self.log(if is_late { Level::Warn } else { Level::Info }, line);
+            if is_late && self.interfaces.was_bare_at_start(index) {
+                let last_seen = self.guarded_until.map(|until| until.to_string());
+                let detail = json!({"hook": Hook::Egress.name(), "index": index, "last_seen": last_seen});
+                self.record_of(Kind::Detach, &name, NOT_FOUND, detail);
+            }
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
             let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
             let is_taken_over = before.is_none() && adopted == Some(&now);
