@@ -156,7 +156,7 @@ codes! {
         "A cgroup that a pin selects was made again and is not in the tables yet. Newer cgroups beside it count as pinned.",
         "Nothing: it is in the tables within a second. If it stays, look for `tables-behind`.";
     OrderNotKept = "order-not-kept",
-        "A stay or a revocation holds in the kernel but is not on the disk. One on single exemptions is kept in the kernel, which a restart of the host loses; one on more in `high-water.json`, unless `mark-unwritable` is there too.",
+        "A stay or a revocation holds in the kernel but is not on the disk. One on single exemptions is kept in the kernel, which a restart of the host loses; one on more in `high-water.json`. Where that can't be written (`mark-unwritable`), the kernel's mark says alone that an order is missing, by which the daemon's next start closes everything; where that can't be either, or the store is not open, nothing keeps it. The message says which.",
         "Make room on the disk or mend it. It is tried again; restart neither before this problem is gone.";
     StoreDamaged = "store-damaged",
         "The store, or an exemption in it, can't be read. What can't be read is closed.",

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::marks::{Mark, Marks};
+use super::marks::{Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
 use super::{Kept, Key, Reader, Store, StoreError, slots, unrecorded};
@@ -217,8 +217,8 @@ impl Store {
 
     /// Why the mark of this store can't be kept.
     #[must_use]
-    pub fn mark_fault(&self) -> Option<String> {
-        self.marks.fault().map(str::to_owned)
+    pub fn mark_fault(&self) -> Option<MarkFault> {
+        self.marks.fault().cloned()
     }
 
     fn has_record(&self, sequence: u64, hash: &str) -> Result<bool, StoreError> {

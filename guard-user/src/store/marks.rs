@@ -44,6 +44,29 @@ pub trait MarkKeeper {
     fn write(&self, mark: &KernelMark) -> Result<(), String>;
 }
 
+/// Why the mark can't be kept, or could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarkFault {
+    /// The file.
+    pub file: Option<String>,
+    /// The kernel's.
+    pub kernel: Option<String>,
+}
+
+impl MarkFault {
+    const fn is_none(&self) -> bool {
+        self.file.is_none() && self.kernel.is_none()
+    }
+}
+
+impl std::fmt::Display for MarkFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let faults: Vec<&str> =
+            [&self.file, &self.kernel].into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&faults.join("; "))
+    }
+}
+
 /// The places of the mark.
 #[derive(Default)]
 pub struct Marks {
@@ -53,7 +76,7 @@ pub struct Marks {
     pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
     /// The configs of which no trail has a record, as they are noted.
     pub(super) unrecorded: Vec<Unrecorded>,
-    fault: Option<String>,
+    fault: MarkFault,
 }
 
 impl Marks {
@@ -65,8 +88,8 @@ impl Marks {
 
     /// Why the mark can't be kept, or could not be read.
     #[must_use]
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    pub fn fault(&self) -> Option<&MarkFault> {
+        Some(&self.fault).filter(|fault| !fault.is_none())
     }
 
     pub(super) fn read_file(&mut self) -> Option<Mark> {
@@ -74,7 +97,7 @@ impl Marks {
         match read(&file) {
             Ok(mark) => mark,
             Err(why) => {
-                self.fault = Some(format!("{} can't be read: {why}", file.display()));
+                self.fault.file = Some(format!("{} can't be read: {why}", file.display()));
                 None
             }
         }
@@ -89,7 +112,7 @@ impl Marks {
         match self.kernel.as_ref().map(|kernel| kernel.read()) {
             Some(Ok(mark)) => mark,
             Some(Err(why)) => {
-                self.fault = Some(format!("the kernel's mark can't be read: {why}"));
+                self.fault.kernel = Some(format!("the kernel's mark can't be read: {why}"));
                 KernelMark::default()
             }
             None => KernelMark::default(),
@@ -104,22 +127,22 @@ impl Marks {
     /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
     /// order, the next start closes everything.
     pub(super) fn write(&mut self, mut mark: Mark, head: audit::Head) {
-        let mut faults = Vec::new();
+        let mut fault = MarkFault::default();
         mark.before = self.kernels_end();
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, &mark)
         {
-            faults.push(of_file(folder, &format!("can't be written: {error}")));
+            fault.file = Some(of_file(folder, &format!("can't be written: {error}")));
         }
         if let Some(kernel) = &self.kernel
             && let Err(why) = kernel.write(&KernelMark { head: Some(kernels), unrecorded: None })
         {
-            faults.push(format!("the kernel's mark can't be written: {why}"));
+            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
-        self.written = faults.is_empty().then_some((head, mark.unsaved));
-        self.fault = (!faults.is_empty()).then(|| faults.join("; "));
+        self.written = fault.is_none().then_some((head, mark.unsaved));
+        self.fault = fault;
     }
 
     /// Writes into the file what a store that can't be opened lacks, orders and records of configs, and into the kernel that this
@@ -136,7 +159,7 @@ impl Marks {
         self.unrecorded = unrecorded::together(own, of_notes, kernel.unrecorded);
         self.unrecorded.extend(to_note);
         let mut head = kernel.head;
-        let mut fault = None;
+        let mut fault = MarkFault::default();
         match (&self.folder, file) {
             (Some(folder), Some(mut mark)) => {
                 // Those that a daemon before this one noted stay.
@@ -150,11 +173,12 @@ impl Marks {
                     // Where the one that is there was the kernel's.
                     Ok(()) if kernel.head == before => head = of_trail.map(|head| mark.kernels(head)),
                     Ok(()) => {}
-                    Err(error) => fault = Some(of_file(folder, &format!("can't be written: {error}"))),
+                    Err(error) => fault.file = Some(of_file(folder, &format!("can't be written: {error}"))),
                 }
             }
             (Some(folder), None) => {
-                fault = Some(of_file(folder, "is not there: what the store can't take is not noted in it"));
+                fault.file =
+                    Some(of_file(folder, "is not there: what the store can't take is not noted in it"));
             }
             (None, _) => {}
         }
@@ -163,7 +187,7 @@ impl Marks {
             && mark != kernel
             && let Err(why) = keeper.write(&mark)
         {
-            fault = fault.or(Some(format!("the kernel's mark can't be written: {why}")));
+            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
         self.written = fault.is_none().then_some((audit::Head::START, unsaved));

@@ -79,7 +79,7 @@ pub use kept::Kept;
 pub use key::Key;
 pub use lifted::{Lifted, Signed};
 pub use lost_records::{Lost, LostRecords};
-pub use marks::{KernelMark, MarkKeeper, Marks};
+pub use marks::{KernelMark, MarkFault, MarkKeeper, Marks};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, PinInfo, Rows};
 pub use place::Misplaced;
 pub use progress::Progress;

@@ -314,7 +314,7 @@ fn a_mark_that_is_behind_says_nothing_and_one_that_fails_is_told() {
     fs::write(host.at("mark"), "").unwrap();
     load(&mut store, &named("c", 1)).unwrap();
     store.keep_marks();
-    assert!(store.mark_fault().unwrap().contains("high-water.json"));
+    assert!(store.mark_fault().unwrap().file.unwrap().contains("high-water.json"));
     fs::remove_file(host.at("mark")).unwrap();
     store.keep_marks();
     assert_eq!(store.mark_fault(), None);

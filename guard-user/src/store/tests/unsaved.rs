@@ -148,5 +148,5 @@ fn an_order_that_was_given_while_the_store_was_closed_stands_after_a_restart() {
     let mut closed = closed();
     closed.change(&target, &Change::Stay { order: "High Court 9".into() }, &who(), now()).unwrap_err();
     closed.keep_marks();
-    assert!(closed.mark_fault().unwrap().contains("is not there") && !host.at("mark").exists());
+    assert!(closed.mark_fault().unwrap().file.unwrap().contains("is not there") && !host.at("mark").exists());
 }

@@ -341,8 +341,8 @@ impl Engine {
         // What is loaded and open of what they cover is named above.
         if let Some(orders) = self.unkept_orders() {
             let message = format!(
-                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
-                 takes them from high-water.json (state.mark_directory)"
+                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. {}",
+                self.after_a_restart()
             );
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
@@ -454,8 +454,8 @@ impl Engine {
                 Surroundings::Notices(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::NotNotified, why))
                 }
-                Surroundings::Mark(Some(why)) => {
-                    problems.push(Problem::new(ProblemCode::MarkUnwritable, why));
+                Surroundings::Mark(Some(fault)) => {
+                    problems.push(Problem::new(ProblemCode::MarkUnwritable, fault.to_string()));
                 }
                 Surroundings::LastDatabase(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastDatabase, why));
