@@ -38,6 +38,8 @@ kinds! {
     Attach = "attach";
     /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`).
     Detach = "detach";
+    /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
+    Entries = "entries";
     /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.

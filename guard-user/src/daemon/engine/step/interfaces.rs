@@ -159,6 +159,12 @@ impl Engine {
         if observed.missing_entries.is_empty() {
             self.interfaces.restore_tried = None;
         }
+        let was_missing = before.iter().flat_map(|before| &before.missing_entries).collect::<BTreeSet<_>>();
+        let news: Vec<&String> =
+            observed.missing_entries.iter().filter(|it| !was_missing.contains(it)).collect();
+        if !news.is_empty() {
+            self.record_of(Kind::Entries, "", "", json!({"missing": news}));
+        }
         self.interfaces.adopted.get_or_insert_with(|| {
             let hooks = |it: &ObservedInterface| it.attachments.iter().map(|at| at.hook as u8).collect();
             observed.interfaces.iter().map(|it| (it.interface.index, hooks(it))).collect()
@@ -287,7 +293,10 @@ impl Engine {
         if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !was_tried {
             self.interfaces.restoring = true;
             let missing = observed.missing_entries.join(", ");
-            self.log(Level::Error, format!("entries in bpffs are gone: {missing}; they are made anew"));
+            self.log(
+                Level::Error,
+                format!("entries in bpffs are gone or another object's: {missing}; they are made anew"),
+            );
             self.ask_kernel(KernelJob::RestoreEntries);
         }
         self.interfaces.observed = Some(observed);

@@ -255,7 +255,7 @@ impl Engine {
             let missing = observed.missing_entries.join(", ");
             let why = self.interfaces.restore_failure().map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!(
-                "gone from bpffs, without which nothing is guarded after the daemon's end: {missing}{why}"
+                "gone from bpffs, or another object's there, without which nothing is guarded after the daemon's end: {missing}{why}"
             );
             problems.push(Problem::new(ProblemCode::EntriesMissing, message));
         }
