@@ -38,8 +38,6 @@ kinds! {
     Attach = "attach";
     /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`).
     Detach = "detach";
-    /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
-    Entries = "entries";
     /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
@@ -68,6 +66,8 @@ kinds! {
     OlderStore = "older-store";
     /// A config was live while the store could not be opened, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
     Unrecorded = "unrecorded";
+    /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
+    Entries = "entries";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.

@@ -93,7 +93,7 @@ codes! {
         "The last canary of a pin, a frame of the daemon's own that the pin forbids, did not reach a stage: it was not sent, not judged as it should be, not counted, not logged, or not handed back by what collects the event log.",
         "The message names the stage; docs/canary.md says what each means. Where it was not judged, or has left, look at the other problems of that interface first.";
     EntriesMissing = "entries-missing",
-        "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
+        "Entries of Border Guard in bpffs are gone or are another object's, as where somebody has exchanged their names. The guard goes on, but what is gone would end with the daemon. The audit trail has it (`entries`).",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
     PinsPrivate = "pins-private",
         "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
