@@ -297,6 +297,13 @@ pub enum StoreJob {
         /// The config's text.
         text: Arc<[u8]>,
     },
+    /// Note that a config is live, for a store that is not open.
+    NoteConfig {
+        /// The record that it would have.
+        record: Record,
+        /// The config's text.
+        text: Arc<[u8]>,
+    },
     /// Save which pins the kernel's counts are of, what was judged by day, and up to when flows were reported.
     SaveCounts {
         /// Which pins; `None` where that did not change.

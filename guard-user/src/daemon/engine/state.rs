@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::action::{Action, Canaries, KernelJob, Level, StoreJob};
 use super::bypass::Bypass;
 use super::cgroups::Cgroups;
@@ -54,6 +56,8 @@ pub struct Begin {
     pub daemon: Who,
     /// The interfaces that the config before this one named; `None` where that is not known.
     pub named_before: Option<Vec<InterfacePattern>>,
+    /// When the guard before this start was last known to be at work; `None` where nothing is known of it.
+    pub guarded_until: Option<Timestamp>,
 }
 
 /// The daemon's state.
@@ -94,6 +98,8 @@ pub struct Engine {
     pub(super) gap: Option<Gap>,
     /// As [`Begin::named_before`].
     pub(super) named_before: Option<Vec<InterfacePattern>>,
+    /// As [`Begin::guarded_until`].
+    pub(super) guarded_until: Option<Timestamp>,
     /// Why it is kept nowhere but here that records are lost.
     pub(super) loss_unkept: Option<String>,
     /// Why what crossed could not be saved last.
@@ -146,6 +152,7 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
+    NoteConfig,
     /// Who signed what the start opened.
     Approvals,
     /// Who signed what was read, which is taken up then.

@@ -77,6 +77,7 @@ impl Engine {
             volume_slots,
             daemon,
             named_before,
+            guarded_until,
         } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
@@ -108,6 +109,7 @@ impl Engine {
             gap: None,
             loss_unkept: None,
             named_before,
+            guarded_until,
             counts_refused: None,
             next_store: 0,
             cut_over: BTreeSet::new(),
@@ -369,6 +371,7 @@ impl Engine {
             Purpose::Load(_)
             | Purpose::Change(_)
             | Purpose::Tend
+            | Purpose::NoteConfig
             | Purpose::LookAtSigners
             | Purpose::ReadCounts
             | Purpose::Read(_) => {}
