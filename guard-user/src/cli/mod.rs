@@ -14,6 +14,7 @@ mod differences;
 pub mod events;
 pub mod exemption;
 pub mod explain;
+pub mod form;
 pub mod generate;
 pub mod geo;
 pub mod groups;
