@@ -79,7 +79,7 @@ pub struct HostTables {
     pub used: Box<[AtomicU64; MAX_EXEMPTIONS]>,
     /// Addresses of the host.
     pub addresses: BTreeSet<Addr>,
-    /// What each failsafe rule with a budget has let pass, as [`FailsafeUse::spent`](crate::abi::FailsafeUse::spent).
+    /// What each failsafe rule with a budget has let pass, by its element, as [`FailsafeUse::spent`](crate::abi::FailsafeUse::spent).
     pub failsafe_spent: Box<[AtomicU64; MAX_FAILSAFES]>,
     /// When the packet is judged, nanoseconds of `CLOCK_BOOTTIME`: what those budgets go by.
     pub now_ns: AtomicU64,
@@ -166,8 +166,8 @@ impl Accounts for HostTables {
         }
     }
 
-    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
-        let Some(kept) = self.failsafe_spent.get(rule as usize) else { return false };
+    fn spend_failsafe(&self, element: u32, bytes: u64, budget: u64) -> bool {
+        let Some(kept) = self.failsafe_spent.get(element as usize) else { return false };
         let minute = minute_at(self.now_ns.load(Ordering::Relaxed));
         // As in the kernel, the minute begins whether or not enough is left in it.
         let begin = |spent: u64| (minute_of(spent) < minute).then_some(begun(minute));

@@ -66,9 +66,9 @@ pub trait Accounts {
     /// whoever reads it meanwhile reads what has passed and no more.
     fn book(&self, slot: u16, bytes: u64);
 
-    /// Charges a failsafe rule with these bytes on the wire unless that would take it past what it may let pass in a
+    /// Charges the element of a failsafe rule with these bytes on the wire unless that would take it past what it may let pass in a
     /// minute, which is one of `CLOCK_BOOTTIME`. True where the bytes were charged, over all processors together.
-    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool;
+    fn spend_failsafe(&self, element: u32, bytes: u64, budget: u64) -> bool;
 }
 
 /// What failsafe rules say to a packet.

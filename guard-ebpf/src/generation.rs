@@ -64,8 +64,8 @@ impl Generation {
 
     /// What a failsafe rule with a budget has let pass.
     #[inline(always)]
-    fn failsafe_use(&self, rule: u32) -> Option<*mut FailsafeUse> {
-        element!(self.live, FAILSAFE_USE.get_ptr_mut(rule))
+    fn failsafe_use(&self, element: u32) -> Option<*mut FailsafeUse> {
+        element!(self.live, FAILSAFE_USE.get_ptr_mut(element))
     }
 }
 
@@ -132,8 +132,8 @@ impl Accounts for Generation {
     }
 
     #[inline(always)]
-    fn spend_failsafe(&self, rule: u32, bytes: u64, budget: u64) -> bool {
-        let Some(used) = self.failsafe_use(rule) else { return false };
+    fn spend_failsafe(&self, element: u32, bytes: u64, budget: u64) -> bool {
+        let Some(used) = self.failsafe_use(element) else { return false };
         let now = boot_ns();
         let minute = minute_at(now);
         // SAFETY: as in `charge`; the time of a refusal is a word of its own, of which any writer's is as good.

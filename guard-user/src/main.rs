@@ -1,22 +1,22 @@
 //! The `borderguard` program.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Parser;
 use guard_user::cli::command::{Cli, Command};
+use guard_user::cli::form::form_of;
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, geo,
-    groups, instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest, told, top,
-    trace,
+    self, CliError, approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain,
+    generate, geo, groups, instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest,
+    told, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
-use guard_user::report::Format;
 use guard_user::text::visible_lines;
 
 fn main() -> ExitCode {
@@ -53,30 +53,21 @@ fn misread(error: &clap::Error) -> ExitCode {
     }
 }
 
-/// What a command prints.
-fn form(cli: &Cli) -> Form {
-    match &cli.command {
-        // Bound by a hash, or with escapes of their own.
-        Command::Audit(args) if args.is_of_bytes() => Form::Bytes,
-        Command::Report(args) if args.format != Format::Json => Form::Bytes,
-        _ if refused::wants_json(cli) => Form::Json,
-        _ => Form::Lines,
-    }
-}
-
 /// What is wrapped and coloured where it is written to a terminal.
 fn kind(cli: &Cli) -> Kind {
     match &cli.command {
-        _ if form(cli) != Form::Lines => Kind::Other,
+        _ if form_of(cli) != Form::Lines => Kind::Other,
         Command::Status(_) => Kind::Status,
         Command::Events(args) if args.format == EventFormat::Text => Kind::Events,
+        Command::Exemption(args) if args.command.is_of_sentences() => Kind::Sentences,
+        Command::Instrument(_) | Command::Approval(_) => Kind::Sentences,
         _ => Kind::Other,
     }
 }
 
 fn execute(cli: &Cli) -> Result<Exit> {
     let out = OnTerminal::new(io::stdout().lock(), kind(cli), on_terminal::colours());
-    let mut out = io::BufWriter::new(Seen::new(out, form(cli)));
+    let mut out = io::BufWriter::new(Seen::new(out, form_of(cli)));
     let exit = match &cli.command {
         Command::Run(args) => {
             // The daemon's log of events is written by a thread of its own.
@@ -110,6 +101,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
+        Command::Generate(args) => generate::run(args, &mut out)?,
     };
     out.flush()?;
     Ok(exit)
@@ -118,7 +110,9 @@ fn execute(cli: &Cli) -> Result<Exit> {
 fn report(error: &anyhow::Error) {
     let of_document =
         error.chain().any(|cause| cause.downcast_ref::<CliError>().is_some_and(|error| error.of_document));
-    let mut out = Seen::new(io::stderr(), Form::Lines);
+    let terminal = io::stderr().is_terminal().then_some(false);
+    let out = OnTerminal::new(io::stderr(), Kind::Sentences, terminal);
+    let mut out = Seen::new(out, Form::Lines);
     // Nobody can be told that standard error is closed.
     let _closed = match of_document {
         true => writeln!(out, "{}", told(error)),

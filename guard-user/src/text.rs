@@ -64,6 +64,12 @@ pub fn is_unseen(letter: char) -> bool {
             | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}')
 }
 
+/// The text as it stands between double quotes: these, backslashes and what nobody sees escaped, apostrophes as they are.
+#[must_use]
+pub fn escaped(text: &str) -> String {
+    text.split('\'').map(|part| part.escape_debug().to_string()).collect::<Vec<_>>().join("'")
+}
+
 /// The text with every character made visible that a reader would not see, as Rust escapes it.
 #[must_use]
 pub fn visible(text: &str) -> Cow<'_, str> {
@@ -136,6 +142,12 @@ fn seen(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn between_quotes_an_apostrophe_stays_as_it_is() {
+        assert_eq!(escaped("Cour d'appel, 'n'"), "Cour d'appel, 'n'");
+        assert_eq!(escaped("a \"b\" \\ c\n\u{202e}"), "a \\\"b\\\" \\\\ c\\n\\u{202e}");
+    }
 
     #[test]
     fn hidden_characters_are_shown() {

@@ -155,6 +155,23 @@ fn names_below(text: &str, heading: &str) -> Vec<String> {
     rows.filter_map(|row| row.split('`').next().map(str::to_owned)).collect()
 }
 
+/// A suite that is named as the proof of something is there.
+#[test]
+fn the_threat_model_names_suites_that_exist() {
+    let text = page("docs/threat-model.md");
+    let words: Vec<&str> = text.split('`').skip(1).step_by(2).collect();
+    let is_suite = |word: &&&str| {
+        ["kernel_", "e2e_", "guest_", "control_"].iter().any(|start| word.starts_with(start))
+            && !word.ends_with('_')
+    };
+    let suites: Vec<&&str> = words.iter().filter(is_suite).collect();
+    assert!(suites.len() > 20, "{suites:?}");
+    for suite in suites {
+        let file = root().join(format!("tests/tests/{suite}.rs"));
+        assert!(file.exists(), "docs/threat-model.md: no {}", file.display());
+    }
+}
+
 #[test]
 fn the_analysts_page_has_every_verdict() {
     let expected: Vec<_> = Verdict::ALL.iter().map(|verdict| verdict.name()).collect();

@@ -268,3 +268,35 @@ fn a_tunnel_device_of_bare_packets_is_guarded() {
     // Nobody holds the device's other end, so it has no carrier; the hook is before that is asked.
     assert!(send_by(&bed, "192.0.2.130"), "read as a bare IP packet, and dropped");
 }
+
+/// Events name an interface as it is called when they are told, though no generation is made of a new name.
+#[test]
+#[ignore = "needs root and BPF"]
+fn events_have_the_name_that_an_interface_was_given_since() {
+    let bed = Bed::new("renamed").unwrap();
+    bed.configure_for(&["eth0", "new*"], &config()).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    add_link(&bed);
+    let before = guarded(&bed, "new0", None);
+    let generation = bed.status().unwrap().generation;
+    assert!(send_by(&bed, "192.0.2.130"));
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["link", "set", "new0", "down"]).unwrap();
+    store.ip(&["link", "set", "new0", "name", "new9"]).unwrap();
+    store.ip(&["link", "set", "new9", "up"]).unwrap();
+    store.ip(&["route", "add", "203.0.113.77/32", "dev", "new9", "src", "192.0.2.130"]).unwrap();
+    store.ip(&["neigh", "replace", "203.0.113.77", "lladdr", "02:00:00:00:00:77", "dev", "new9"]).unwrap();
+    assert_eq!(guarded(&bed, "new9", None).index, before.index);
+    assert!(send_by(&bed, "192.0.2.130"));
+    assert_eq!(bed.status().unwrap().generation, generation);
+    let names = || -> Vec<String> {
+        let text = bed.tell(&["events", "--json", "--since", "-10m"]).unwrap();
+        let lines = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let events = lines.filter(|line| line["kind"] == "event");
+        events.map(|line| line["interface"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    retry_until(Duration::from_secs(10), "an event by the new name", || {
+        names().contains(&"new9".to_owned()).then_some(())
+    })
+    .unwrap_or_else(|error| panic!("{error}: {:?}", names()));
+}

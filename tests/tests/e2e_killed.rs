@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, MAIL_PORT, PATIENCE, PIN, STORE, US, exemption};
-use guard_tests::proc::Process;
+use guard_tests::proc::{Process, retry_until};
 use guard_tests::program;
 use guard_user::exemption::State;
 use rustix::process::Signal;
@@ -278,4 +278,51 @@ fn a_crash_of_the_host_gives_nobody_a_byte_more() {
         let gaps = gaps["gaps"].as_array().unwrap();
         assert!(gaps.iter().any(|gap| gap.as_str().unwrap().contains("without a word")), "{gaps:?}");
     }
+}
+
+/// How far flows were reported is kept also where nothing is counted any more.
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_was_reported_before_the_host_fell_quiet_is_not_reported_again_after_a_kill() {
+    let bed = Bed::new("killed-quiet").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(bed.send(1, MAIL_PORT, US, Family::V4).unwrap(), 0);
+    let told = || bed.events().ok().filter(|events| !events.is_empty());
+    let before = retry_until(PATIENCE, "the event", told).unwrap();
+    assert_eq!(before.len(), 1);
+    // Past the sweep that finds the flow quiet, and the look after it.
+    std::thread::sleep(Duration::from_secs(14));
+    daemon.kill(PATIENCE).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(bed.events().unwrap(), before, "that of the daemon before, which the history has");
+}
+
+/// A flow record outlives the exemption, and the daemon that knew its place in the kernel's tables.
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_exemption_that_is_closed_keeps_its_name_over_quick_restarts() {
+    let bed = Bed::new("killed-name").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.exempt("steady", &TO_US[..1], 3600, None).unwrap();
+    assert_eq!(bed.send(3, MAIL_PORT, US, Family::V4).unwrap(), 3);
+    let first = |event: &Value| event["session"].as_str().map(str::to_owned);
+    let told = || bed.events().ok()?.first().and_then(first);
+    let session = retry_until(PATIENCE, "an event", told).unwrap();
+    bed.tell(&["exemption", "revoke", "steady", "--why", "it is over"]).unwrap();
+    daemon.kill(PATIENCE).unwrap();
+    for _ in 0..2 {
+        bed.start(&[]).unwrap().kill(PATIENCE).unwrap();
+    }
+    let _daemon = bed.start(&[]).unwrap();
+    let exempted = || {
+        let mut events = bed.events().ok()?;
+        events.retain(|event| event["reason"] == "exempt" && event["session"] != *session);
+        (!events.is_empty()).then_some(events)
+    };
+    let events = retry_until(PATIENCE, "the flow that was not known as reported", exempted).unwrap();
+    assert!(events.iter().all(|event| event["exemption"] == "steady"), "{events:?}");
+    assert!(events.iter().all(|event| event["pins"] == serde_json::json!(["mail"])), "{events:?}");
 }

@@ -13,7 +13,8 @@ use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
 use guard_user::approval::POLICY;
 use guard_user::geo::mmdb;
 use guard_user::health::ProblemCode;
-use guard_user::store::last_database;
+use guard_user::store::{last_database, sha256};
+use rustix::process::Signal;
 
 /// What Boston's networks are in, by a database.
 fn database(country: &'static str) -> Vec<u8> {
@@ -232,6 +233,82 @@ fn an_older_store_does_not_say_what_was_in_force() {
     for _ in 0..2 {
         let daemon = bed.start(&[]).unwrap();
         assert!(has(&bed, ProblemCode::ConfigUnheld), "it is told over restarts");
+        daemon.kill(PATIENCE).unwrap();
+    }
+}
+
+/// Has the files of one of these folders, and the config, under another name; the store itself is not among them where it is
+/// locked.
+fn copy_files(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        }
+    }
+}
+
+/// Who keeps the store locked has another config, or another geo database, judge for a while, kills the daemon, and puts all
+/// files back.
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_was_live_while_the_store_was_locked_is_known_when_all_is_put_back() {
+    for (name, is_config) in [("pb-locked", true), ("pb-locked-geo", false)] {
+        let (bed, signers) = stopped(name);
+        let places = ["", "state", "state-mark"];
+        for place in places {
+            copy_files(&bed.file(place), &bed.file(&format!("kept/{place}")));
+        }
+        match is_config {
+            true => {
+                configure(&bed, &signers, ("legal", "US"));
+                signers.sign(LEGAL, POLICY, &bed.config()).unwrap();
+                fs::remove_file(bed.file("state/policy.last")).unwrap();
+            }
+            false => {
+                put_database(&bed, "BE");
+                fs::remove_file(bed.file("state/geo.last")).unwrap();
+            }
+        }
+        let other = sha256(&fs::read(bed.config()).unwrap());
+        let store = fs::File::open(bed.file("state/store.redb")).unwrap();
+        store.lock().unwrap();
+        let daemon = bed.start(&[]).unwrap();
+        assert_eq!(arrived(&bed), 5, "a host without a guard lets everything pass");
+        retry_until(PATIENCE, "the note", || {
+            let text = fs::read_to_string(bed.file("state-mark/high-water.json")).unwrap();
+            text.contains("config_sha256").then_some(())
+        })
+        .unwrap();
+        // What closes is taken all the same.
+        let answer = bed.ask(&["reload"]).unwrap();
+        assert!(
+            answer.is_done() && answer.out.contains("the audit trail has no record of it yet"),
+            "{answer:?}"
+        );
+        daemon.signal(Signal::KILL);
+        daemon.wait(PATIENCE).unwrap();
+        drop(store);
+        for place in places {
+            copy_files(&bed.file(&format!("kept/{place}")), &bed.file(place));
+        }
+        for _ in 0..2 {
+            let daemon = bed.start(&[]).unwrap();
+            assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigUnrecorded)), (0, true));
+            daemon.kill(PATIENCE).unwrap();
+        }
+        let daemon = bed.start(&[]).unwrap();
+        let trail = bed.trail().unwrap();
+        let found: Vec<_> = trail.iter().filter(|it| it.kind == "unrecorded").collect();
+        assert!(matches!(&found[..], [it] if it.detail["config_sha256"] == other.as_str()), "{found:?}");
+        let report = bed.tell(&["report", "--format", "json"]).unwrap();
+        assert!(report.contains(&format!("the first has the SHA-256 {other}")), "{report}");
+        bed.tell(&["reload"]).unwrap();
+        assert!(!has(&bed, ProblemCode::ConfigUnrecorded));
+        daemon.kill(PATIENCE).unwrap();
+        let daemon = bed.start(&[]).unwrap();
+        assert!(!has(&bed, ProblemCode::ConfigUnrecorded));
         daemon.kill(PATIENCE).unwrap();
     }
 }

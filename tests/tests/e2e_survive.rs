@@ -10,9 +10,11 @@ use guard_tests::bed::{
 };
 use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::run_to_end;
+use guard_user::audit::NOT_FOUND;
 use guard_user::health::ProblemCode;
 use guard_user::kernel::View;
 use rustix::process::Signal;
+use serde_json::Value;
 
 /// Packets that the kernel dropped as forbidden, asked without a daemon.
 fn dropped(bed: &Bed) -> u64 {
@@ -268,12 +270,45 @@ fn a_guard_that_vanished_without_a_daemon_is_told_and_one_that_was_detached_is_n
     let again = bed.start(&[]).unwrap();
     let problems = bed.status().unwrap().problems;
     let lost: Vec<_> = problems.iter().filter(|it| it.code == ProblemCode::AttachmentLost).collect();
-    assert!(matches!(&lost[..], [it] if it.message.contains("nobody detached it")), "{problems:?}");
+    assert!(matches!(&lost[..], [it] if it.message.contains("nobody who detached it")), "{problems:?}");
+    let words = "found nothing of the guard on this host";
+    assert_eq!((found_gone(&bed), gaps_with(&bed, words)), (vec![String::new()], 1));
     again.signal(Signal::TERM);
     assert!(again.wait(PATIENCE).unwrap().success());
     bed.tell(&["detach"]).unwrap();
-    let _third = bed.start(&[]).unwrap();
+    let third = bed.start(&[]).unwrap();
     assert_eq!(bed.status().unwrap().problems, []);
+    assert_eq!((found_gone(&bed).len(), gaps_with(&bed, words)), (1, 1));
+    // By a config that names another store, whose trail would have it.
+    third.signal(Signal::TERM);
+    assert!(third.wait(PATIENCE).unwrap().success());
+    let text = std::fs::read_to_string(bed.config()).unwrap();
+    let (own, other) = (format!("{:?}", bed.file("state")), format!("{:?}", bed.file("other")));
+    std::fs::write(bed.config(), text.replacen(&own, &other, 1)).unwrap();
+    bed.tell(&["detach"]).unwrap();
+    std::fs::write(bed.config(), text).unwrap();
+    let _fourth = bed.start(&[]).unwrap();
+    let codes: Vec<_> = bed.status().unwrap().problems.into_iter().map(|it| it.code).collect();
+    assert_eq!(codes, [ProblemCode::AttachmentLost]);
+    assert_eq!((found_gone(&bed).len(), gaps_with(&bed, words)), (2, 2));
+}
+
+/// What the trail says that starts found without a guard.
+fn found_gone(bed: &Bed) -> Vec<String> {
+    let found = bed.trail().unwrap().into_iter().filter(|it| it.kind == "detach" && it.why == NOT_FOUND);
+    found
+        .map(|it| {
+            assert!(it.detail["last_seen"].is_string(), "{it:?}");
+            it.subject
+        })
+        .collect()
+}
+
+/// How many gaps of the report have these words.
+fn gaps_with(bed: &Bed, words: &str) -> usize {
+    let report: Value = serde_json::from_str(&bed.tell(&["report", "--format", "json"]).unwrap()).unwrap();
+    let gaps = report["gaps"].as_array().unwrap();
+    gaps.iter().filter(|gap| gap.as_str().unwrap().contains(words)).count()
 }
 
 #[test]
@@ -348,6 +383,9 @@ fn a_link_that_was_removed_while_no_daemon_ran_is_told_by_the_next() {
     assert_eq!(told(ProblemCode::GuardedLate), ["eth0"], "{}", again.log_tail());
     let lost = told(ProblemCode::AttachmentLost);
     assert!(matches!(&lost[..], [it] if it.starts_with("cgroup /")), "{lost:?}");
+    assert_eq!(found_gone(&bed), [lost[0].as_str(), "eth0"]);
+    assert_eq!(gaps_with(&bed, "found no guard at eth0"), 1);
+    assert_eq!(gaps_with(&bed, "found nothing that refuses ways past the guard at cgroup /"), 1);
     // What the one before left whole is no news.
     again.signal(Signal::TERM);
     assert!(again.wait(PATIENCE).unwrap().success());

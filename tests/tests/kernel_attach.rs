@@ -339,3 +339,53 @@ fn an_interface_that_is_not_there_is_an_error() {
     let missing = Interface::by_name("bgk-none").unwrap_err();
     assert!(matches!(missing, KernelError::NoInterface { .. }), "{missing}");
 }
+
+/// Exchanges two entries, as `mv --exchange` does.
+fn exchange(one: &std::path::Path, other: &std::path::Path) {
+    let beside = one.with_file_name("beside");
+    std::fs::rename(one, &beside).unwrap();
+    std::fs::rename(other, one).unwrap();
+    std::fs::rename(&beside, other).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn entries_of_which_somebody_exchanges_the_names_are_seen_and_given_them_back() {
+    let pins = PinPlace::new("exchanged");
+    in_own_network(|| {
+        let mut kernel = guarded(&pins, "\"IE\"", true);
+        let links = pins.path().join("links");
+        let names = || {
+            let entries = std::fs::read_dir(&links).unwrap();
+            let mut names: Vec<_> =
+                entries.map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let before = (names(), everything(&kernel.observe().unwrap()).len());
+        let [egress, ingress] = &before.0[..] else { panic!("{before:?}") };
+        let maps = ["SOCKETS_NAMED", "SOCKET_CHANGES"].map(|name| pins.path().join("maps").join(name));
+        exchange(&links.join(egress), &links.join(ingress));
+        exchange(&maps[0], &maps[1]);
+        let Err(refused) = View::open(&pins.path()) else { panic!("maps under wrong names are read") };
+        assert!(refused.to_string().contains("another map has this entry"), "{refused}");
+        let mut missing = kernel.observe().unwrap().missing_entries;
+        missing.sort();
+        let links_of = [egress, ingress].map(|name| format!("links/{name}"));
+        assert_eq!(
+            missing,
+            [&links_of[..], &["maps/SOCKETS_NAMED".to_owned(), "maps/SOCKET_CHANGES".to_owned()]].concat()
+        );
+        kernel.restore_entries().unwrap();
+        let observed = kernel.observe().unwrap();
+        assert_eq!(observed.missing_entries, Vec::<String>::new());
+        assert_eq!((names(), everything(&observed).len()), before);
+        assert!(everything(&observed).into_iter().all(|(_, it)| is_well(it)));
+        View::open(&pins.path()).unwrap();
+        // One that was given any name has its own again.
+        std::fs::rename(links.join(egress), links.join("9-lan-egress")).unwrap();
+        assert_eq!(kernel.observe().unwrap().missing_entries, [format!("links/{egress}")]);
+        kernel.restore_entries().unwrap();
+        assert_eq!((names(), kernel.observe().unwrap().missing_entries), (before.0.clone(), Vec::new()));
+    });
+}

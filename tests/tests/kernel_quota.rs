@@ -16,12 +16,15 @@ use guard_user::compile::{HostFacts, KernelExemption, policy_table};
 use guard_user::config::policy::{PortRange, Protocol};
 use guard_user::config::{self, Surroundings};
 use guard_user::exemption::Clocks;
+use guard_user::kernel::LinuxKernel;
 use support::{CLIENT, PinPlace, STORAGE, geo};
 
 /// The slots of both entries, of which the first is the account of both.
 const SLOTS: [u16; 2] = [ACCOUNT, 200];
 const ACCOUNT: u16 = 70;
 const PORTS: [u16; 2] = [50_000, 50_001];
+/// What the program answers for a packet that is dropped (linux/pkt_cls.h).
+const TC_ACT_SHOT: u32 = 2;
 const EGRESS: &str = "bench_egress";
 const QUOTA: u64 = 40_000_000;
 /// Frames from the largest of an Ethernet to the smallest that the kernel takes.
@@ -206,4 +209,54 @@ fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
     assert!(of(Reason::FailsafeExhausted) > BUDGET, "{totals:?}");
     let used = kernel.failsafe_uses().unwrap();
     assert!(used[0].refused_ns > 0 && used[1].refused_ns == 0, "{used:?}");
+}
+
+/// Which of the rules of these names, all of one budget and one port each, let a packet of their own pass.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_reload_that_moves_renames_or_adds_rules_makes_no_budget_whole() {
+    let place = PinPlace::new("moved");
+    let mut kernel = place.open();
+    let (mut generation, is_first) = (0, std::cell::Cell::new(true));
+    let mut publish = |kernel: &mut LinuxKernel, names: &[(&str, u16)]| {
+        generation += 1;
+        let mut text = "approval = \"none\"\n[host]\ninterfaces = [\"lo\"]\n".to_owned();
+        for (name, port) in names {
+            text += &format!(
+                "[[failsafe]]\nname = {name:?}\npeers = [\"203.0.113.0/24\"]\nremote_ports = [\"tcp/{port}\"]\nbytes_per_minute = 1000\n"
+            );
+        }
+        text += "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"192.0.2.0/24\"]\n";
+        let checked = config::parse("test.toml".as_ref(), text.as_bytes(), &Surroundings::new(None)).unwrap();
+        let table = policy_table(&checked.policy, &[], &HostFacts::default(), generation).unwrap();
+        let geo = is_first.replace(false).then(|| geo("US"));
+        kernel.publish(&table, geo.as_ref()).unwrap();
+    };
+    let judge = |ports: &[u16]| -> Vec<bool> {
+        let ebpf = judging(&place);
+        let program = egress(&ebpf);
+        let passes = |port: &u16| {
+            let (context, frame) = ([0; 164], frame(*port, 600));
+            let options =
+                TestRunOptions { data_in: Some(&frame), ctx_in: Some(&context), ..TestRunOptions::default() };
+            program.test_run(options).unwrap().return_value != TC_ACT_SHOT
+        };
+        ports.iter().map(passes).collect()
+    };
+    // Away from the end of a minute of the kernel's clock.
+    let left = 60_000_000_000 - Clocks::read().boot_ns % 60_000_000_000;
+    if left < 20_000_000_000 {
+        std::thread::sleep(std::time::Duration::from_nanos(left));
+    }
+    publish(&mut kernel, &[("one", 1), ("two", 2)]);
+    assert_eq!(judge(&[1, 1]), [true, false]);
+    publish(&mut kernel, &[("more", 3), ("two", 2), ("one", 1)]);
+    assert_eq!(judge(&[1, 3, 2]), [false, true, true]);
+    publish(&mut kernel, &[("else", 1), ("two", 2)]);
+    assert_eq!(judge(&[1, 2]), [false, false], "renamed");
+    publish(&mut kernel, &[("two", 2)]);
+    publish(&mut kernel, &[("one", 1)]);
+    assert_eq!(judge(&[1]), [false], "gone and there again");
+    let uses = kernel.failsafe_uses().unwrap();
+    assert!(uses[0].refused_ns > 0 && uses[1].refused_ns == 0, "by the number of the rule: {uses:?}");
 }

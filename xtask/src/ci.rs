@@ -45,7 +45,8 @@ const CHECKS: [Check; 10] = [
 ];
 
 /// What is checked each night beside [`CHECKS`], for it takes hours.
-const NIGHTLY: [Check; 4] = [
+const NIGHTLY: [Check; 5] = [
+    ("packages", || this_program(&["package", "--check", "bookworm", "--check", "trixie"])),
     ("all on other kernels", || this_program(&["vm"])),
     ("services, the long run", || this_program(&["services", "--all"])),
     ("services by volume, the long run", || this_program(&["vm", "--kernel", "6.12", "more::"])),

@@ -14,6 +14,12 @@ pub(crate) const RELEASE: &str = "bookworm";
 
 /// Makes a root file system with Debian's smallest set of packages and these.
 pub(crate) fn bootstrap(dir: &Path, packages: &[&str]) -> Result<()> {
+    bootstrap_release(RELEASE, dir, packages)
+}
+
+/// The same of another release, which this machine's mirror has too. That one gets no list of where packages come from: it
+/// is for a guest without a network.
+pub(crate) fn bootstrap_release(release: &str, dir: &Path, packages: &[&str]) -> Result<()> {
     create_dir(dir)?;
     let sources = Sources::of_this_machine();
     // It mounts and unmounts below the new root: in a namespace of its own, nothing of that outlives it.
@@ -21,12 +27,12 @@ pub(crate) fn bootstrap(dir: &Path, packages: &[&str]) -> Result<()> {
     debootstrap
         .args(["debootstrap", "--variant=minbase"])
         .arg(format!("--include={}", packages.join(",")))
-        .arg(RELEASE)
+        .arg(release)
         .arg(dir)
         .args(&sources.mirror);
     run::step("making a fresh root filesystem by debootstrap", "debootstrap", &mut debootstrap)?;
     let list = dir.join("etc/apt/sources.list");
-    if !sources.lines.is_empty() {
+    if release == RELEASE && !sources.lines.is_empty() {
         fs::write(&list, sources.lines.concat())
             .with_context(|| format!("cannot write {}", list.display()))?;
     }

@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::setup::{self, tool::Tool};
 
 /// Built without optimisation it takes as long as the linker does, and its check two seconds.
-const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2" };
+const CARGO_DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", asked_by: &["--version"] };
 
 /// Checks the licence and the source of every package in the lock file that Linux builds use.
 pub(crate) fn check() -> Result<()> {

@@ -12,6 +12,7 @@ mod files;
 mod fresh;
 mod lanes;
 mod licences;
+mod package;
 mod prometheus;
 mod run;
 mod services;
@@ -45,6 +46,7 @@ struct Cli {
 enum Command {
     Setup(setup::Arguments),
     Build(build::Arguments),
+    Package(package::Arguments),
     Test(test::Arguments),
     Demo(demo::Arguments),
     Attack(attack::Arguments),
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
     let outcome = workspace::enter().and_then(|()| match command {
         Command::Setup(arguments) => setup::command(&arguments),
         Command::Build(arguments) => build::command(&arguments),
+        Command::Package(arguments) => package::command(&arguments),
         Command::Test(arguments) => test::command(&arguments),
         Command::Demo(arguments) => demo::command(&arguments),
         Command::Attack(arguments) => attack::command(&arguments),

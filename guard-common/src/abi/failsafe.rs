@@ -7,8 +7,8 @@ const BYTE_BITS: u32 = 40;
 /// processors at once never reach the minute.
 pub const MAX_BUDGET: u64 = 1 << 39;
 
-/// What a failsafe rule with a budget has let pass. An element belongs to the rule of its number in the live generation:
-/// after a reload that moves rules, what is left of the minute is counted for another one.
+/// What a failsafe rule with a budget has let pass. Whose an element is says the live generation
+/// ([`PolicyTable::failsafe_elements`](super::PolicyTable::failsafe_elements)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct FailsafeUse {

@@ -11,6 +11,12 @@ pub struct HighWater {
     pub sequence: u64,
     /// SHA-256 of its line.
     pub hash: [u8; 32],
+    /// SHA-256 of the notes on configs that were live while no record could be written; zeroes: there are none.
+    pub unrecorded: [u8; 32],
+    /// SHA-256 of the first of these configs.
+    pub config: [u8; 32],
+    /// Since when that was live, seconds since 1970.
+    pub since: u64,
 }
 
-const _: () = assert!(size_of::<HighWater>() == 8 + 32);
+const _: () = assert!(size_of::<HighWater>() == 8 + 3 * 32 + 8);

@@ -336,7 +336,8 @@ pub fn failsafe<A: Accounts, R: Trace>(
         }
         let rule = left.trailing_zeros() & (MAX_FAILSAFES as u32 - 1);
         left &= left - 1;
-        let is_left = accounts.spend_failsafe(rule, bytes, at(&policy.failsafe_budgets, rule));
+        let element = at(&policy.failsafe_elements, rule);
+        let is_left = accounts.spend_failsafe(element, bytes, at(&policy.failsafe_budgets, rule));
         trace.budget(rule, is_left);
         if is_left {
             return FailsafeAnswer::Passes;

@@ -36,7 +36,7 @@ kinds! {
     Reload = "reload";
     /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
-    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup.
+    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`).
     Detach = "detach";
     /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
@@ -64,6 +64,10 @@ kinds! {
     Supersede = "supersede";
     /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
     OlderStore = "older-store";
+    /// A config was live while the store could not be opened, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
+    Unrecorded = "unrecorded";
+    /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
+    Entries = "entries";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.
@@ -80,6 +84,9 @@ kinds! {
 
 /// Why a [`Kind::Detach`] is recorded that nobody asked the daemon for.
 pub const TAKEN_OFF: &str = "taken off by another program";
+/// Why a [`Kind::Detach`] is recorded of a guard that was to be there at a start and was not: who took it off, or when, is not
+/// known.
+pub const NOT_FOUND: &str = "a start did not find it";
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

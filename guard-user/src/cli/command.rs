@@ -3,8 +3,8 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, geo, groups,
-    instrument, page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
+    approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, generate, geo,
+    groups, instrument, page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -80,4 +80,7 @@ pub enum Command {
     Reload(reload::Args),
     /// Remove everything from the kernel: nothing is guarded any more
     Detach(detach::Args),
+    /// Write manual pages and shell completions into a folder, for packages
+    #[command(hide = true)]
+    Generate(generate::Args),
 }

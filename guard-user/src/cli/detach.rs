@@ -32,6 +32,9 @@ pub struct Args {
     /// The reason, which the audit trail keeps
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub why: String,
+    /// Succeed where nothing is attached: there is nothing to do
+    #[arg(long)]
+    pub if_attached: bool,
 }
 
 /// Detaches. A daemon that runs is to be ended first: it would attach again.
@@ -54,7 +57,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
     // What of another one is attached can be told as long as ours can be told from it.
     let others = view.as_ref().ok().and_then(other_guards);
-    let removed = LinuxKernel::detach(&pin_path).map_err(|error| match error {
+    let removed = match LinuxKernel::detach(&pin_path) {
+        Err(KernelError::NothingPinned { .. }) if args.if_attached => {
+            writeln!(out, "nothing is attached by {}: nothing was changed", pin_path.display())?;
+            return Ok(Exit::Ok);
+        }
+        other => other,
+    };
+    let removed = removed.map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
             of_document: false,

@@ -16,6 +16,7 @@ mod signatures;
 mod tests;
 pub mod verify;
 mod when;
+mod who;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -171,6 +172,26 @@ pub enum Command {
         #[command(flatten)]
         how: How,
     },
+}
+
+impl Command {
+    /// Whether it prints sentences alone, which may be wrapped: no document, and no line that is to be copied.
+    #[must_use]
+    pub const fn is_of_sentences(&self) -> bool {
+        match self {
+            Self::Lint(_)
+            | Self::Verify(_)
+            | Self::Load { .. }
+            | Self::List { .. }
+            | Self::Done { .. }
+            | Self::Stay { .. }
+            | Self::Resume { .. }
+            | Self::Lift(_)
+            | Self::Orders(_)
+            | Self::Revoke { .. } => true,
+            Self::New(_) | Self::Sign(_) | Self::Show { .. } | Self::Receipt(_) | Self::Renew(_) => false,
+        }
+    }
 }
 
 /// What an order covers.

@@ -13,7 +13,7 @@ use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;
 use crate::exit::Exit;
 use crate::store;
-use crate::text::look_alike;
+use crate::text::{escaped, look_alike};
 
 /// Arguments of `instrument`.
 #[derive(Clone, Debug, clap::Args)]
@@ -113,13 +113,13 @@ fn fallen(standing: &[OrderSummary], name: &str) -> Result<(String, String), Cli
     let near: Vec<String> = fallen
         .iter()
         .filter(|it| look_alike(&it.name, name) || store::is_nearly(&it.name, name))
-        .map(|it| format!("\"{}\"", it.name.escape_debug()))
+        .map(|it| format!("\"{}\"", escaped(&it.name)))
         .collect();
     let hint = match near.is_empty() {
         true => "`borderguard instrument list` names those that have".to_owned(),
         false => format!("{} has: give that name if it is meant", near.join(", or ")),
     };
-    Err(CliError::bad_input(format!("no instrument \"{}\" has fallen; {hint}", name.escape_debug())))
+    Err(CliError::bad_input(format!("no instrument \"{}\" has fallen; {hint}", escaped(name))))
 }
 
 #[cfg(test)]

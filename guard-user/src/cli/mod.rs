@@ -16,6 +16,8 @@ pub mod doctor;
 pub mod events;
 pub mod exemption;
 pub mod explain;
+pub mod form;
+pub mod generate;
 pub mod geo;
 pub mod groups;
 pub mod instrument;

@@ -1,4 +1,4 @@
-//! Output of `status` and `events` as a terminal shows it best: lines that fit, and colours.
+//! Output of `status`, `events`, commands on exemptions and errors as a terminal shows it best: lines that fit, and colours.
 //!
 //! It works on whole lines after every character that nobody sees was escaped, so that no name can bring a sequence of
 //! its own. What is not written to a terminal stays one line, without colours.
@@ -16,6 +16,8 @@ pub enum Kind {
     Status,
     /// Events for people.
     Events,
+    /// Sentences for people, each of which may be longer than a line.
+    Sentences,
 }
 
 /// A writer of lines to standard output.
@@ -60,6 +62,7 @@ impl<W: Write> OnTerminal<W> {
             Kind::Other => writeln!(self.out, "{line}"),
             Kind::Status => self.write_in(of_status(line), line),
             Kind::Events => self.write_event(line),
+            Kind::Sentences => self.write_sentence(line),
         }
     }
 
@@ -77,6 +80,17 @@ impl<W: Write> OnTerminal<W> {
             self.write_in(Some(DIM), &part)?;
         }
         Ok(())
+    }
+
+    /// A line in lines that fit, the later ones further to the right than the first.
+    fn write_sentence(&mut self, line: &str) -> io::Result<()> {
+        let text = line.trim_start_matches(' ');
+        let first = " ".repeat(line.len() - text.len());
+        let parts = wrapped(text, &first, &format!("{first}  "));
+        match parts.is_empty() {
+            true => writeln!(self.out),
+            false => parts.iter().try_for_each(|part| writeln!(self.out, "{part}")),
+        }
     }
 
     fn write_in(&mut self, style: Option<&str>, line: &str) -> io::Result<()> {
@@ -185,6 +199,20 @@ mod tests {
     }
 
     #[test]
+    fn a_sentence_fits_a_terminal_and_stays_one_line_elsewhere() {
+        let line =
+            format!("m.toml: error: {}\n\n  hint: {}\n", "a word and ".repeat(20), "another ".repeat(20));
+        assert_eq!(written(Kind::Sentences, None, &line), line);
+        let shown = written(Kind::Sentences, Some(true), &line);
+        assert!(shown.lines().all(|line| line.chars().count() <= WIDTH), "{shown}");
+        assert!(
+            shown.contains("\n  a word") || shown.contains("\n  and") || shown.contains("\n  word"),
+            "{shown}"
+        );
+        assert!(shown.contains("\n\n  hint: another") && shown.contains("\n    another"), "{shown}");
+    }
+
+    #[test]
     fn a_status_has_the_colour_of_its_state_and_of_its_problems() {
         let text = "degraded: 1 problem\n  PROBLEM x\n    To do: y\nborderguard 0.1.0, process 1\n\npins, packets\n  name\n";
         assert_eq!(
@@ -202,7 +230,7 @@ mod tests {
         #[test]
         fn without_colours_no_word_is_changed_or_lost(text in "[^\n\r\t\u{b}\u{c}\u{85}\u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}]{0,400}") {
             let line = format!("{text}\n");
-            for kind in [Kind::Events, Kind::Status] {
+            for kind in [Kind::Events, Kind::Status, Kind::Sentences] {
                 let shown = written(kind, Some(false), &line);
                 let words = |text: &str| text.split([' ', '\n']).filter(|it| !it.is_empty()).map(str::to_owned).collect::<Vec<_>>();
                 prop_assert_eq!(words(&shown), words(&line));

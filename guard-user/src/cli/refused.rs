@@ -67,7 +67,8 @@ pub fn wants_json(cli: &Cli) -> bool {
         | Command::Page(_)
         | Command::Reload(_)
         | Command::Canary(_)
-        | Command::Detach(_) => false,
+        | Command::Detach(_)
+        | Command::Generate(_) => false,
     }
 }
 

@@ -78,6 +78,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
     use crate::text::is_unseen;
 
     fn written(form: Form, parts: &[&[u8]]) -> String {

@@ -75,6 +75,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         now: &now,
         then: &then,
         policy: Some(&about.now.sha256),
+        generation: Some(seen.live.generation),
+        same_places: about.same_places,
         boot_ns: about.boot_ns,
     };
     let mut sums = Sums::default();

@@ -73,6 +73,14 @@ pub(super) fn report_json(
             "code": refusal.code(), "message": refusal.to_string(),
         }),
     });
+    let mut object = judged_json(word, judged);
+    object["file"] = json!(file.to_string_lossy());
+    object["signatures"] = signatures.collect();
+    object
+}
+
+/// Whether signatures are enough, with `word` as the key that says it, and what they lack.
+pub(super) fn judged_json(word: &str, judged: &Result<Quorum, NotApproved>) -> Value {
     let missing: Vec<Value> = match judged {
         Err(NotApproved::NotEnough(NotEnough::Missing { missing })) => {
             missing.iter().map(|one| json!({ "role": one.role, "count": one.count })).collect()
@@ -81,9 +89,7 @@ pub(super) fn report_json(
     };
     let error = judged.as_ref().err();
     json!({
-        "file": file.to_string_lossy(),
         word: judged.is_ok(),
-        "signatures": signatures.collect::<Vec<_>>(),
         "missing": missing,
         "code": error.map(NotApproved::code),
         "message": error.map(ToString::to_string),

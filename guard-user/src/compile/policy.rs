@@ -7,6 +7,7 @@ use guard_common::abi::{
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
+use sha2::{Digest as _, Sha256};
 
 use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, v4_range, v6_range};
 use super::interfaces;
@@ -204,6 +205,14 @@ fn fill_budgets(table: &mut PolicyTable, policy: &Policy) {
     table.failsafe_bounded = bits_where(&policy.failsafe, |rule| rule.bytes_per_minute.is_some());
     for (budget, rule) in table.failsafe_budgets.iter_mut().zip(&policy.failsafe) {
         *budget = rule.bytes_per_minute.unwrap_or_default();
+    }
+    for (name, rule) in table.failsafe_names.iter_mut().zip(&policy.failsafe) {
+        let hash: [u8; 32] = Sha256::digest(&rule.name).into();
+        *name = hash.first_chunk().map_or(1, |first| u64::from_le_bytes(*first)).max(1);
+    }
+    // As long as nothing else is known of rules before: the kernel's worker gives each its own.
+    for (element, number) in table.failsafe_elements.iter_mut().zip(0..) {
+        *element = number;
     }
 }
 

@@ -88,6 +88,8 @@ pub(crate) fn quoted(text: &str) -> String {
     for letter in text.chars().take(SHOWN) {
         match is_unseen(letter) {
             true => shown.extend(letter.escape_default()),
+            // Between double quotes it closes nothing.
+            false if letter == '\'' => shown.push(letter),
             false => shown.extend(letter.escape_debug()),
         }
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::canary::Canary;
 use super::difference::Difference;
 use super::envelope::{Envelope, SCHEMA, VERSION};
-use super::event::{Endpoint, Event, Process, protocol};
+use super::event::{Endpoint, Event, Phase, Process, protocol};
 use super::lost::Lost;
 use super::peers::Amount;
 use super::pinned_copy::PinnedCopy;
@@ -177,6 +177,8 @@ fields! {
         |_| json!("summary");
     "time": "The latest of the events' times, RFC 3339 in UTC.",
         |summary| json!(summary.last.to_string());
+    "phase": "`resumed` where the events are of that phase: their amounts count from their flows' begin. Null else.",
+        |summary| json!(summary.is_resumed.then(|| Phase::Resumed.name()));
     "pin": "The pin of the rule that decided, else the first that forbids; null where no pin is known.",
         |summary| json!(summary.pin.as_deref());
     "source": "Address of the pinned storage's end; null for calls, where no address could be read, and for the rest.",

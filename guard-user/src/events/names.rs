@@ -98,6 +98,15 @@ impl Generations {
         self.names.retain(|names| names.generation != generation);
     }
 
+    /// Interfaces have these names now: one may have got another since a generation went live. One that is gone keeps
+    /// its own, for events of it that are still to come.
+    pub fn interfaces_are(&mut self, names: &HashMap<u32, Arc<str>>) {
+        for generation in &mut self.names {
+            let all = names.iter().map(|(index, name)| (*index, Arc::clone(name)));
+            Arc::make_mut(generation).interfaces.extend(all);
+        }
+    }
+
     /// The names of this generation.
     #[must_use]
     pub fn get(&self, generation: u64) -> Option<&Arc<Names>> {
@@ -126,6 +135,11 @@ impl SharedNames {
     /// Takes the newest one back: it did not go live.
     pub fn take_back(&self, generation: u64) {
         self.change(|generations| generations.take_back(generation));
+    }
+
+    /// Interfaces have these names now.
+    pub fn interfaces_are(&self, names: &HashMap<u32, Arc<str>>) {
+        self.change(|generations| generations.interfaces_are(names));
     }
 
     /// The names as they are now. Holds nobody up, however long it is kept.

@@ -122,7 +122,9 @@ impl Record {
 }
 
 fn summary_text(summary: &Summary) -> String {
-    let Summary { pin, verdict, reason, group, events, flows, packets, bytes, first, last, .. } = summary;
+    let Summary {
+        pin, verdict, reason, is_resumed, group, events, flows, packets, bytes, first, last, ..
+    } = summary;
     let mut line = format!("{last:.3} {} {packets} packets of {bytes} bytes", verb(*verdict));
     // Writing to a string does not fail.
     let _ok = write!(line, " in {events} events that have no line of their own");
@@ -144,6 +146,9 @@ fn summary_text(summary: &Summary) -> String {
         reason.name(),
         Severity::of(*verdict, *reason).name(),
     );
+    if *is_resumed {
+        line.push_str(" phase=resumed");
+    }
     if let Some(source) = group.and_then(|group| group.source) {
         let _ok = write!(line, " source={source}");
     }

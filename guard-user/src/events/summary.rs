@@ -28,6 +28,9 @@ pub struct Summary {
     /// Why.
     #[serde(with = "stored::reason")]
     pub reason: Reason,
+    /// Whether they are of phase `resumed`, and so count from their flows' begin, which earlier lines have told.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_resumed: bool,
     /// Source and jurisdiction of the group; `None` for what more groups there were, together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
@@ -80,6 +83,7 @@ impl Summary {
             hook: event.hook,
             verdict: event.verdict,
             reason: event.reason,
+            is_resumed: event.phase == Phase::Resumed,
             group,
             generation: event.generation,
             first_id: event.sequence,

@@ -11,7 +11,7 @@ use super::record::{ApprovedBy, Covered};
 use super::summary::OrderSummary;
 use super::values;
 use crate::config;
-use crate::text::look_alike;
+use crate::text::{escaped, look_alike};
 
 /// Version of the form of an order's row.
 pub(crate) const FORMAT: u32 = 1;
@@ -103,7 +103,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::All => f.write_str("every exemption"),
-            _ => write!(f, "the {} \"{}\"", self.kind(), self.name().escape_debug()),
+            _ => write!(f, "the {} \"{}\"", self.kind(), escaped(self.name())),
         }
     }
 }
@@ -176,8 +176,8 @@ impl StandingOrder {
             (OrderKind::Fallen, Target::Instrument(name)) => format!(
                 "the instrument that it rests on has fallen, which is kept of \"{name}\": \"{}\"; `borderguard instrument restore \
                  \"{name}\"` lets documents rest on it again",
-                self.order.escape_debug(),
-                name = name.escape_debug()
+                escaped(&self.order),
+                name = escaped(name)
             ),
             (OrderKind::RevokedKey, _) => format!(
                 "{self}, which nothing lifts, and approved it: have it signed with another key, and take that signature away"
@@ -208,7 +208,7 @@ pub(crate) fn row(kind: OrderKind, covers: &Target, order: &str) -> String {
 
 impl fmt::Display for StandingOrder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let order = self.order.escape_debug();
+        let order = escaped(&self.order);
         match self.kind {
             OrderKind::Stay => write!(f, "\"{order}\" on {}", self.covers),
             OrderKind::Fallen => write!(f, "{} has fallen: \"{order}\"", self.covers),

@@ -115,6 +115,9 @@ words! {
     }
 }
 
+/// What is called among what is due that the recipients have deleted what they got. No duty of a document has this name.
+pub const DELETE: &str = "delete";
+
 /// What the check of a certification is called among what is due.
 pub const CHECK: &str = "check-certification";
 
@@ -292,7 +295,7 @@ impl Particulars {
     pub fn due(&self) -> Vec<(String, Timestamp)> {
         let open = self.duties.iter().filter(|duty| duty.done.is_none());
         let mut due: Vec<_> = open.map(|duty| (duty.kind.name().to_owned(), duty.due)).collect();
-        due.extend(self.delete_by.map(|by| ("delete".to_owned(), by)));
+        due.extend(self.delete_by.map(|by| (DELETE.to_owned(), by)));
         let onward = self.onward.iter().map(|it| &it.certified);
         let checked = self.certified.iter().chain(onward).filter_map(|it| it.checked_on).min();
         let again = checked.and_then(|at| at.checked_add((CERTIFICATION_DAYS * 24).hours()).ok());

@@ -155,11 +155,32 @@ impl GivenReason {
         (self.what == DUTY_DONE).then(|| self.why.split(' ').next()).flatten()
     }
 
+    /// The duty that was done, where it says so.
+    pub(crate) fn duty_done(&self) -> Option<DutyDone<'_>> {
+        let name = self.duty()?;
+        let mut words = self.why.splitn(3, ' ').skip(1);
+        let on = words.next().and_then(|on| on.parse().ok()).unwrap_or(self.at);
+        Some(DutyDone { name, on, noted_at: self.at, why: words.next().unwrap_or_default() })
+    }
+
     /// That a duty of this name was done. The text begins with the name and the time, each without a blank.
     pub(crate) fn of_duty(at: Timestamp, duty: &str, on: Timestamp, why: &str) -> Self {
         let (what, why) = (DUTY_DONE.to_owned(), format!("{duty} {on} {why}"));
         Self { at, what, why, order: None, still_held: false, on: None }
     }
+}
+
+/// A duty that was noted as done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DutyDone<'r> {
+    /// Its name.
+    pub(crate) name: &'r str,
+    /// When it was done.
+    pub(crate) on: Timestamp,
+    /// When that was noted.
+    pub(crate) noted_at: Timestamp,
+    /// How, or by whom.
+    pub(crate) why: &'r str,
 }
 
 /// One approval that was verified when the exemption was loaded.
@@ -248,11 +269,17 @@ impl Record {
         self.before.plus(self.counted)
     }
 
-    /// The duties that were noted as done since the load, with when that was noted.
-    pub(crate) fn duties_done(&self) -> impl Iterator<Item = (Timestamp, &str)> {
-        let done = self.reasons.iter().filter_map(|it| Some((it.at, it.duty()?)));
+    /// The duties that were noted as done since the load.
+    pub(crate) fn duties_done(&self) -> impl Iterator<Item = DutyDone<'_>> {
+        let done = self.reasons.iter().filter_map(GivenReason::duty_done);
         // An earlier version of this program took a review for a duty.
-        done.filter(|(_, duty)| *duty != REVIEW)
+        done.filter(|it| it.name != REVIEW)
+    }
+
+    /// When the last packet can pass by it, or could.
+    pub(crate) fn ends(&self, document: &Document) -> Timestamp {
+        let closed = self.status.closed_at().filter(|_| self.is_closed());
+        closed.map_or(document.ends(), |at| at.min(document.ends()))
     }
 
     /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is

@@ -13,6 +13,8 @@ pub struct Renewal {
     pub from: Option<Datetime>,
     /// `assessment.review_by`; `None` leaves it.
     pub review_by: Option<Datetime>,
+    /// `quota_bytes`; `None` leaves it.
+    pub quota_bytes: Option<i64>,
 }
 
 /// There is no next version.
@@ -47,6 +49,9 @@ pub fn next_version(text: &str, renewal: &Renewal) -> Result<String, RenewError>
     if let Some(review_by) = renewal.review_by {
         let assessment = root.get_mut("assessment").and_then(Item::as_table_like_mut);
         set(assessment.ok_or(RenewError::NoAssessment)?, "review_by", review_by.into());
+    }
+    if let Some(bytes) = renewal.quota_bytes {
+        set(root, "quota_bytes", bytes.into());
     }
     let mut order: Vec<String> =
         root.iter().map(|(key, _)| key.to_owned()).filter(|key| key != "replaces").collect();

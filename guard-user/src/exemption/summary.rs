@@ -80,6 +80,10 @@ pub struct Summary {
     /// What has to be done and is not, the earliest first; likewise.
     #[serde(default)]
     pub due: Vec<DueSummary>,
+    /// What was noted as done of it since the load, the earliest first, also for another version that asks for the same by the
+    /// same day; likewise.
+    #[serde(default)]
+    pub done: Vec<DoneSummary>,
     /// SHA-256 of the document, as `sha256sum` prints it; empty where the daemon is older than this.
     #[serde(default)]
     pub sha256: String,
@@ -185,6 +189,19 @@ pub struct DueSummary {
     pub by: Timestamp,
 }
 
+/// What was done of what was due.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoneSummary {
+    /// What, as [`DueSummary`] has it.
+    pub what: String,
+    /// When it was done.
+    pub on: Timestamp,
+    /// How, or by whom.
+    pub why: String,
+    /// For which version it was noted.
+    pub version: u32,
+}
+
 /// How an exemption was closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RevokedSummary {
@@ -271,6 +288,7 @@ impl Summary {
             orders: Vec::new(),
             particulars: particulars(document),
             due: due(document.due_dates()),
+            done: Vec::new(),
             sha256: document.sha256.clone(),
             approved_by: Vec::new(),
         }
@@ -346,13 +364,15 @@ impl Summary {
                 basis: act.basis,
             },
             due: Vec::new(),
+            done: Vec::new(),
             emergency: self.emergency.map(|_| hidden()),
             purpose: hidden(),
             data_categories: each(&self.data_categories),
             exporter: ExporterSummary { name: hidden(), contact: hidden(), role: self.exporter.role },
             assessment: self.assessment.map(|assessment| AssessmentSummary {
                 reference: hidden(),
-                review_by: assessment.review_by,
+                // As of all that is due it is not told when.
+                review_by: None,
                 measures: each(&assessment.measures),
             }),
             submitter: self.submitter.map(|_| hidden()),

@@ -93,7 +93,7 @@ codes! {
         "The last canary of a pin, a frame of the daemon's own that the pin forbids, did not reach a stage: it was not sent, not judged as it should be, not counted, not logged, or not handed back by what collects the event log.",
         "The message names the stage; docs/canary.md says what each means. Where it was not judged, or has left, look at the other problems of that interface first.";
     EntriesMissing = "entries-missing",
-        "Entries of Border Guard in bpffs are gone or are another object's. The guard goes on, but would end with the daemon.",
+        "Entries of Border Guard in bpffs are gone or are another object's, as where somebody has exchanged their names. The guard goes on, but what is gone would end with the daemon. The audit trail has it (`entries`).",
         "They are made again every few seconds. If that fails, see whether bpffs is still mounted at `state.pin_path`.";
     PinsPrivate = "pins-private",
         "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
@@ -110,6 +110,9 @@ codes! {
     ConfigUnkept = "config-unkept",
         "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",
         "Make room, or mend the folder, and reload.";
+    ConfigUnrecorded = "config-unrecorded",
+        "While the store could not be opened, another config or geo database was live than the one in force before and the one after it, or it is not known which one was: the audit trail could have no record of it then, and has one now (`unrecorded`). It is told over restarts, until somebody reloads.",
+        "Compare it with the one in force: `borderguard audit config SHA256` writes it. What left meanwhile was judged by that one, see `borderguard report`. Find who kept the store from being opened. Then `borderguard reload`, which the audit trail has with who asked for it.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
         "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";
@@ -153,7 +156,7 @@ codes! {
         "A cgroup that a pin selects was made again and is not in the tables yet. Newer cgroups beside it count as pinned.",
         "Nothing: it is in the tables within a second. If it stays, look for `tables-behind`.";
     OrderNotKept = "order-not-kept",
-        "A stay or a revocation holds in the kernel but is not on the disk. One on single exemptions is kept in the kernel, which a restart of the host loses; one on more in `high-water.json`, unless `mark-unwritable` is there too.",
+        "A stay or a revocation holds in the kernel but is not on the disk. One on single exemptions is kept in the kernel, which a restart of the host loses; one on more in `high-water.json`. Where that can't be written (`mark-unwritable`), the kernel's mark says alone that an order is missing, by which the daemon's next start closes everything; where that can't be either, or the store is not open, nothing keeps it. The message says which.",
         "Make room on the disk or mend it. It is tried again; restart neither before this problem is gone.";
     StoreDamaged = "store-damaged",
         "The store, or an exemption in it, can't be read. What can't be read is closed.",

@@ -262,7 +262,12 @@ impl Thread {
                 self.tend();
             }
             self.shared.heartbeat.beat();
-            match jobs.recv_timeout(IDLE) {
+            let job = jobs.recv_timeout(IDLE);
+            // What was given after a change of the settings is kept as they have it: a legal hold is in force from then on.
+            if job.is_ok() && !Arc::ptr_eq(&self.shared.settings(), &self.settings) {
+                self.tend();
+            }
+            match job {
                 Ok(Job::Record(past)) => self.record(*past),
                 Ok(Job::Copy(entry)) => self.copy(&entry),
                 Err(RecvTimeoutError::Timeout) => {}

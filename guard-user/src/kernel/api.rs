@@ -209,7 +209,8 @@ pub struct Observed {
     pub strays: Vec<Stray>,
     /// What could not be looked at, a sentence each; the rest holds all the same.
     pub blind: Vec<String>,
-    /// Entries below the pin path that should be there and are not (or are another object's); `.` is the folder
+    /// Entries below the pin path that should be there and are not, or are another object's, as those are of which somebody has
+    /// exchanged the names; `.` is the folder
     /// itself, without which another daemon could start beside this one.
     pub missing_entries: Vec<String>,
 }

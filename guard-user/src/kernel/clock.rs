@@ -64,6 +64,13 @@ pub fn wall_clock() -> io::Result<WallClock> {
     }
 }
 
+/// `CLOCK_BOOTTIME` in nanoseconds, as the hooks read it.
+pub(super) fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
+    seconds.unwrap_or_default().saturating_mul(1_000_000_000).saturating_add(nanos.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

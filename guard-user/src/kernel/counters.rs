@@ -117,12 +117,8 @@ impl View {
         Ok(rows)
     }
 
-    /// What each failsafe rule with a budget has let pass, by its number.
-    ///
-    /// # Errors
-    ///
-    /// [`KernelError::Map`] where the map can't be read.
-    pub fn failsafe_uses(&self) -> Result<Vec<FailsafeUse>, KernelError> {
+    /// What failsafe rules with a budget have let pass, by element.
+    pub(super) fn failsafe_elements(&self) -> Result<Vec<FailsafeUse>, KernelError> {
         let mut uses = vec![FailsafeUse::default(); MAX_FAILSAFES];
         each(&self.maps.failsafe_use, "FAILSAFE_USE", |key, value| {
             let at = read::<u32>(key).map_or(usize::MAX, |at| at as usize);

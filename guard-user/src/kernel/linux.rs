@@ -68,6 +68,12 @@ impl Kernel for LinuxKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
         observed.missing_entries.splice(..0, self.missing_of_maps());
+        match self.missing_of_misnamed() {
+            Ok(misnamed) => observed.missing_entries.extend(misnamed),
+            Err(error) => {
+                observed.blind.push(format!("the names of links in bpffs can't be looked at: {error}"))
+            }
+        }
         observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
         observed.netns = raw::netns_cookie().ok();
         match self.failsafe_uses() {

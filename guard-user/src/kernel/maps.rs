@@ -118,12 +118,14 @@ maps! {
 }
 
 fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {
-    Map::open(&folder::maps(pin_path).join(name)).map_err(|source| {
+    let map = Map::open(&folder::maps(pin_path).join(name)).map_err(|source| {
         if source.kind() == io::ErrorKind::NotFound {
             return KernelError::MapsMissing { path: pin_path.to_path_buf(), missing: vec![name.to_owned()] };
         }
         KernelError::Map { what: "open", map: name, source }
-    })
+    })?;
+    hold_name_against(pin_path, name, &map)?;
+    Ok(map)
 }
 
 impl Maps {
@@ -228,6 +230,7 @@ pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
     for (name, wanted) in &declared {
         let map = Map::open(&pinned.join(name))
             .map_err(|error| KernelError::folder("open the map", pinned.join(name), error))?;
+        hold_name_against(pin_path, name, &map)?;
         hold_against(pin_path, name, map.shape(), *wanted)?;
     }
     Ok(Found::All)
@@ -251,6 +254,17 @@ fn no_links(pin_path: &Path, missing: Vec<String>) -> Result<(), KernelError> {
         }
     }
     Ok(())
+}
+
+/// Maps can be exchanged by nothing but the names of their entries, and those of one shape without any other sign.
+fn hold_name_against(pin_path: &Path, name: &str, map: &Map) -> Result<(), KernelError> {
+    if map.was_made_as(name) {
+        return Ok(());
+    }
+    let why = "another map has this entry in bpffs, for somebody has given it that name: a daemon that runs gives each its own \
+               name back";
+    let path = folder::maps(pin_path).join(name);
+    Err(KernelError::folder("open the map", path, io::Error::new(io::ErrorKind::InvalidData, why)))
 }
 
 fn hold_against(pin_path: &Path, name: &str, found: Shape, wanted: Shape) -> Result<(), KernelError> {

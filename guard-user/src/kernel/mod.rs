@@ -27,6 +27,7 @@ mod entries;
 mod error;
 mod events;
 mod exits;
+mod failsafe;
 mod fill;
 mod filter;
 mod folder;

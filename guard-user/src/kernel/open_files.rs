@@ -12,7 +12,7 @@ use guard_common::abi::{Carrier, CarrierControl, FOUND};
 
 use super::plain::{bytes_of, read};
 use super::volumes::{device_number, mount_ids, writing};
-use super::{KernelError, View, cgroup, socket_facts};
+use super::{KernelError, View, cgroup, clock, socket_facts};
 
 /// How often processes are listed: those that were made meanwhile may have got a file of one that was looked at later.
 const ROUNDS: usize = 8;
@@ -65,7 +65,7 @@ impl View {
 
     /// Notes a process, and its cgroup where the volumes spread. The entry is the daemon's own: no hook writes it.
     fn note_found(&self, process: u32, folder: &Path, volumes: u64) -> Result<(), KernelError> {
-        let since_ns = boot_ns();
+        let since_ns = clock::boot_ns();
         let mut carrier = Carrier { volumes, since_ns };
         let key = (process | FOUND).to_ne_bytes();
         let mut bytes = vec![0; self.maps.carriers.value_len()];
@@ -98,13 +98,6 @@ impl View {
             _ => noted,
         }
     }
-}
-
-/// `CLOCK_BOOTTIME` in nanoseconds, as the hooks read it.
-fn boot_ns() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let (seconds, nanos) = (u64::try_from(now.tv_sec), u64::try_from(now.tv_nsec));
-    seconds.unwrap_or_default().saturating_mul(1_000_000_000).saturating_add(nanos.unwrap_or_default())
 }
 
 /// The volumes of which a process has files open or mapped. Where its first thread has ended, the others have them.

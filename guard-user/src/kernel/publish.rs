@@ -70,7 +70,8 @@ impl LinuxKernel {
 
     fn fill(&self, next: Live, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<(), KernelError> {
         let maps = &self.view.maps;
-        fill(&maps.policy, "POLICY", next.policy_slot(), bytes_of(policy))?;
+        let policy = self.with_failsafe_elements(policy)?;
+        fill(&maps.policy, "POLICY", next.policy_slot(), &policy)?;
         let Some(geo) = geo else { return Ok(()) };
         let slot = next.geo_slot();
         fill(&maps.v4_index, "V4_INDEX", slot, bytes_of(&*geo.v4_index))?;

@@ -252,6 +252,8 @@ pub(super) struct Map {
     shape: Shape,
     /// Bytes that a lookup writes: of a map by CPU, the values of all.
     value_len: usize,
+    /// The name that the kernel has of it, ended by zeroes.
+    name: [[u8; 4]; 4],
 }
 
 #[repr(C)]
@@ -296,7 +298,7 @@ impl Map {
         if !is_a(fd.as_fd(), "map") {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is pinned there is not a map"));
         }
-        let [kind, id, key_size, value_size, max_entries, flags, ..] = info::<8>(fd.as_fd())?;
+        let [kind, id, key_size, value_size, max_entries, flags, name @ ..] = info::<10>(fd.as_fd())?;
         let shape = Shape { kind, key_size, value_size, max_entries, flags };
         let one = usize::try_from(value_size).map_err(io::Error::other)?;
         let value_len = match kind {
@@ -306,7 +308,7 @@ impl Map {
             }
             _ => one,
         };
-        Ok(Self { fd, id, shape, value_len })
+        Ok(Self { fd, id, shape, value_len, name: name.map(u32::to_ne_bytes) })
     }
 
     pub(super) fn create(kind: u32, inner_map: u32) -> io::Result<Self> {
@@ -314,6 +316,13 @@ impl Map {
             CreateAttributes { kind, key_size: 4, value_size: 4, max_entries: 1, flags: 0, inner_map };
         // SAFETY: the attributes hold no addresses, and the command returns a new descriptor.
         Self::from_fd(unsafe { call_for_fd(Command::MapCreate, &mut attributes) }?)
+    }
+
+    /// Whether it was made under this name, of which the kernel keeps 15 bytes (`BPF_OBJ_NAME_LEN`).
+    pub(super) fn was_made_as(&self, name: &str) -> bool {
+        let made = self.name.as_flattened();
+        let end = made.iter().position(|byte| *byte == 0).unwrap_or(made.len());
+        made.get(..end).is_some_and(|made| made == name.as_bytes().get(..15).unwrap_or(name.as_bytes()))
     }
 
     /// What it is.

@@ -16,6 +16,11 @@ use super::{
 /// longer has the lock of it.
 const FOLDER: &str = ".";
 
+/// The name of a link's entry where another one has its own.
+fn moved(name: &str, id: u32) -> String {
+    format!("{name}+{id}")
+}
+
 impl LinuxKernel {
     /// Entries of the folder and of maps that are gone or another object's.
     pub(super) fn missing_of_maps(&self) -> Vec<String> {
@@ -33,6 +38,47 @@ impl LinuxKernel {
         there.is_ok_and(|there| there.id() == map.id())
     }
 
+    /// Links whose entry has another name than this process knows it by: its id, the name that it should have, and the one that
+    /// it has.
+    fn misnamed(&self) -> Result<Vec<(u32, String, String)>, KernelError> {
+        let Some(spare) = &self.spare else { return Ok(Vec::new()) };
+        let links = entries::read(&self.view.path)?.links;
+        let misnamed = |(id, name): (u32, &str)| {
+            let mut entries =
+                links.iter().filter(|entry| entry.info.id == id).map(|entry| entry.name.as_str());
+            let first = entries.clone().next()?;
+            // Where another living link had the name, its own follows with its id.
+            let is_right = |entry: &str| entry == name || entry == moved(name, id);
+            (!entries.any(is_right)).then(|| (id, name.to_owned(), first.to_owned()))
+        };
+        Ok(spare.names().filter_map(misnamed).collect())
+    }
+
+    /// The entries that links should have and that other links, or none, have: somebody has given them other names.
+    pub(super) fn missing_of_misnamed(&self) -> Result<Vec<String>, KernelError> {
+        Ok(self.misnamed()?.into_iter().map(|(_, name, _)| format!("links/{name}")).collect())
+    }
+
+    /// Gives entries the names back that they had. No link is without an entry meanwhile.
+    fn restore_names(&self) -> Result<(), KernelError> {
+        let folder = folder::links(&self.view.path);
+        let rename = |from: &str, to: &str| {
+            let to = folder.join(to);
+            std::fs::rename(folder.join(from), &to)
+                .map_err(|error| KernelError::folder("give a link its name back at", to, error))
+        };
+        let misnamed = self.misnamed()?;
+        for (id, name, is) in &misnamed {
+            rename(is, &moved(name, *id))?;
+        }
+        for (id, name, _) in &misnamed {
+            if entries::at(&folder.join(name)).is_ok_and(|there| there.is_none()) {
+                rename(&moved(name, *id), name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes all of them anew, as far as each can be.
     pub(super) fn restore(&mut self) -> Result<(), KernelError> {
         let path = self.view.path.clone();
@@ -40,7 +86,7 @@ impl LinuxKernel {
             self.folder = Folder::make(&path)?;
         }
         self.folder.make_parts()?;
-        let mut outcome = self.restore_maps();
+        let mut outcome = self.restore_maps().and(self.restore_names());
         let observed = self.look()?;
         for it in &observed.interfaces {
             for attachment in &it.attachments {

@@ -67,6 +67,7 @@ pub(crate) fn exemption() -> Summary {
         orders: Vec::new(),
         particulars: Vec::new(),
         due: Vec::new(),
+        done: Vec::new(),
         sha256: "07".repeat(32),
         approved_by: vec!["aoife@example.org".into()],
     }

@@ -194,7 +194,10 @@ fn exemption(it: &Summary) -> Markup {
     html! {
         tr {
             th scope="row" { (visible(&it.id)) " v" (it.version) }
-            td { span class={ "mark " (it.state.name()) } { (it.state.name()) } }
+            td {
+                span class={ "mark " (it.state.name()) } { (it.state.name()) }
+                @if it.emergency.is_some() { " emergency" }
+            }
             td { (visible(&it.instrument.name)) " " (visible(&it.instrument.reference)) }
             td { (visible(&it.pins.join(", "))) }
             td {

@@ -96,7 +96,8 @@ pub(super) fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
     }
     for it in &report.unattributed {
         let counts = Some((it.packets, it.bytes));
-        Row { section: "unattributed", pin: &it.pin, counts, ..Row::default() }.write(&mut table)?;
+        let value = it.least();
+        Row { section: "unattributed", pin: &it.pin, counts, value, ..Row::default() }.write(&mut table)?;
     }
     for row in &report.traffic {
         Row {

@@ -23,7 +23,7 @@ use std::io::{self, Write};
 
 pub use csv::COLUMNS;
 pub use model::{
-    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
 };
 pub use redact::WITHHELD;

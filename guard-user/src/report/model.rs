@@ -88,6 +88,19 @@ pub struct Traffic {
 pub struct Unattributed {
     /// The pin's name.
     pub pin: String,
+    /// Packets, GSO segments counted as one: the most that it may be.
+    pub packets: u64,
+    /// Bytes on the wire, likewise.
+    pub bytes: u64,
+    /// The least that it is; left out where that is the same. They differ where an exemption is for several pins, whose use
+    /// does not say for which of them it let packets through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at_least: Option<Counts>,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
     /// Packets, GSO segments counted as one.
     pub packets: u64,
     /// Bytes on the wire.
@@ -98,11 +111,25 @@ impl Unattributed {
     /// What it is, one sentence.
     #[must_use]
     pub fn words(&self) -> String {
-        let Self { pin, packets, bytes } = self;
-        format!(
-            "of the pin {pin}, {bytes} bytes in {packets} packets were let through by exemptions and are attributed to none: \
-             no exemption's use has them"
-        )
+        let Self { pin, packets, bytes, at_least } = self;
+        match at_least {
+            None => format!(
+                "of the pin {pin}, {bytes} bytes in {packets} packets were let through by exemptions and are attributed to \
+                 none: no exemption's use has them"
+            ),
+            Some(least) => format!(
+                "of the pin {pin}, {} to {bytes} bytes in {} to {packets} packets were let through by exemptions and are \
+                 attributed to none: no exemption's use has them, and how many they are can't be told, because an exemption is \
+                 for several pins and its use is not counted by pin",
+                least.bytes, least.packets
+            ),
+        }
+    }
+
+    /// The least that it is, in a few words; empty where it is just so much.
+    pub(super) fn least(&self) -> String {
+        let Some(Counts { packets, bytes }) = self.at_least else { return String::new() };
+        format!("at most; at least {bytes} bytes in {packets} packets")
     }
 }
 
@@ -129,6 +156,9 @@ pub struct ExemptionEntry {
     pub hosts: Vec<String>,
     /// The legal act.
     pub instrument: InstrumentEntry,
+    /// Where data passes without it by the policy at the time of the report, and is counted as permitted; empty where nowhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub not_needed: String,
     /// Who sends the data.
     pub exporter: ExporterEntry,
     /// The transfer impact assessment; null where there is none.

@@ -73,6 +73,9 @@ pub struct Exemption {
     pub document_sha256: String,
     /// The pins that it covered.
     pub pins: Vec<String>,
+    /// Why it was opened as an emergency, by fewer or other approvals than the rules ask for; left out where it was not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub emergency: String,
     /// What it was for.
     pub purpose: String,
     /// The legal act.

@@ -24,6 +24,8 @@ fn withhold(exemption: &mut ExemptionEntry) {
         confidential: _,
         pins: _,
         hosts: _,
+        // Pins and jurisdictions.
+        not_needed: _,
         emergency,
         purpose,
         data_categories,
@@ -60,6 +62,8 @@ fn withhold(exemption: &mut ExemptionEntry) {
     hide_all(data_categories);
     if let Some(assessment) = assessment {
         hide(&mut assessment.reference);
+        // As of all that is due it is not told when.
+        hide(&mut assessment.review_by);
         hide_all(&mut assessment.measures);
     }
     for recipient in recipients {

@@ -12,9 +12,12 @@ use super::redact::WITHHELD;
 use super::sums::Sum;
 use super::words;
 use crate::audit::Kind;
+use crate::exemption::Ground;
+use crate::exemption::particulars::Law;
+use crate::groups::builtin;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 35] = [
+pub const REGISTER: [&str; 38] = [
     "controller",
     "joint controllers",
     "representative",
@@ -24,10 +27,12 @@ pub const REGISTER: [&str; 35] = [
     "processing activity",
     "version",
     "state",
+    "emergency",
     "purpose",
     "categories of data subjects",
     "categories of personal data",
     "recipient",
+    "recipient's country",
     "third country",
     "instrument",
     "module",
@@ -43,6 +48,7 @@ pub const REGISTER: [&str; 35] = [
     "last transfer",
     "packets",
     "bytes",
+    "not needed",
     "stays and lifts",
     "duties",
     "gaps",
@@ -64,8 +70,10 @@ pub(super) fn table(report: &Report) -> Vec<Vec<String>> {
     let rows = rows(report);
     let mut cells: Vec<Vec<String>> = rows.iter().map(|row| row.cells(report)).collect();
     let of_none = report.unattributed.iter().map(|it| {
+        let least = it.least();
+        let comma = if least.is_empty() { "" } else { ", " };
         let of = [
-            ("recipient", format!("{OF_NONE}, of the pin {}", it.pin)),
+            ("recipient", format!("{OF_NONE}, of the pin {}{comma}{least}", it.pin)),
             ("packets", it.packets.to_string()),
             ("bytes", it.bytes.to_string()),
         ];
@@ -172,11 +180,13 @@ impl Row<'_> {
             exemption.id.clone(),
             exemption.version.to_string(),
             exemption.state.clone(),
+            exemption.emergency.clone(),
             exemption.purpose.clone(),
             subjects(exemption),
             exemption.data_categories.join(", "),
             (*recipient).to_owned(),
             (*jurisdiction).to_owned(),
+            third_country(exemption, jurisdiction).to_owned(),
             instrument(exemption),
             module(exemption),
             words::ground(&exemption.instrument.ground),
@@ -191,6 +201,7 @@ impl Row<'_> {
             self.seen(exemption.last_use, report, |(_, last)| last),
             used.packets.to_string(),
             used.bytes.to_string(),
+            not_needed(exemption),
             told(exemption, &[Kind::Stay, Kind::Resume]).join("; "),
             duties(exemption),
             gaps(report),
@@ -213,6 +224,30 @@ impl Row<'_> {
 
     fn of_several(&self) -> bool {
         self.exemption.recipients.len() > 1
+    }
+}
+
+/// The recipient's country, where it is a third one: outside of what the law of the exemption protects. Without a law that is
+/// named, which is also that of a confidential exemption whose text is withheld, this is the EEA.
+fn third_country<'j>(exemption: &ExemptionEntry, jurisdiction: &'j str) -> &'j str {
+    let law = exemption.particulars.iter().find(|it| it.key == "law").map(|it| it.value.as_str());
+    let law = Law::ALL.iter().copied().find(|it| Some(it.name()) == law).unwrap_or(Law::Eu);
+    let is_inside = match law {
+        Law::Eu => {
+            let country = jurisdiction.parse().ok();
+            country.zip(builtin("EEA")).is_some_and(|(country, group)| group.contains(country))
+        }
+        Law::Uk => jurisdiction == "GB",
+        Law::Ch => jurisdiction == "CH",
+    };
+    if is_inside || exemption.instrument.ground == Ground::NoTransfer.name() { "" } else { jurisdiction }
+}
+
+/// Why what passes is not counted as its use.
+fn not_needed(exemption: &ExemptionEntry) -> String {
+    match exemption.not_needed.as_str() {
+        "" => String::new(),
+        why => format!("{why}: what passes by that is counted as permitted, and not here"),
     }
 }
 
@@ -283,7 +318,19 @@ pub(super) fn processors(exemption: &ExemptionEntry) -> String {
 
 /// How the condition of the ground is met.
 pub(super) fn condition(exemption: &ExemptionEntry) -> String {
-    particulars(exemption, &["condition.met", "condition.recognised_by", "condition.subjects"])
+    let words = |key: &str, in_words: fn(&str) -> String| match particulars(exemption, &[key]) {
+        said if said.is_empty() || said == WITHHELD => said,
+        said => in_words(&said),
+    };
+    let mut said = vec![
+        words("condition.met", str::to_owned),
+        words("condition.recognised_by", |law| format!("recognised by {law}")),
+        words("condition.subjects", |count| format!("at most {count} data subjects")),
+    ];
+    said.retain(|it| !it.is_empty());
+    // What is withheld of it is withheld as one.
+    said.dedup_by(|one, other| *one == WITHHELD && *other == WITHHELD);
+    said.join(", ")
 }
 
 /// The categories of data subjects.
@@ -313,9 +360,56 @@ fn instrument(exemption: &ExemptionEntry) -> String {
 /// The documentation of safeguards that Art. 30(1)(e) asks for.
 pub(super) fn safeguards(exemption: &ExemptionEntry) -> String {
     let Some(assessment) = &exemption.assessment else { return String::new() };
-    let review = match assessment.review_by.is_empty() {
-        true => String::new(),
-        false => format!(", to be reviewed before {}", assessment.review_by),
+    let review = match assessment.review_by.as_str() {
+        "" | WITHHELD => String::new(),
+        by => format!(", to be reviewed before {by}"),
     };
     format!("assessment {}{review}", assessment.reference)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ParticularEntry;
+    use super::super::tests::sample::sample;
+    use super::*;
+
+    fn cell(report: &Report, column: &str) -> String {
+        let at = REGISTER.iter().position(|it| *it == column).unwrap();
+        table(report)[0][at].clone()
+    }
+
+    /// Art. 30(1)(e) is about transfers to third countries alone.
+    #[test]
+    fn a_third_country_is_one_outside_of_what_the_law_protects() {
+        let of = |law: Option<&str>, ground: &str, country: &str| {
+            let mut report = sample();
+            let it = &mut report.exemptions[0];
+            it.instrument.ground = ground.to_owned();
+            it.recipients[0].jurisdiction = country.to_owned();
+            let law = law.map(|law| ParticularEntry { key: "law".to_owned(), value: law.to_owned() });
+            it.particulars.retain(|it| it.key != "law");
+            it.particulars.extend(law);
+            (cell(&report, "recipient's country"), cell(&report, "third country"))
+        };
+        let both = |one: &str, other: &str| (one.to_owned(), other.to_owned());
+        assert_eq!(of(None, "art-46-2-c", "US"), both("US", "US"));
+        // A European Production Order to a state of the EU.
+        assert_eq!(of(None, Ground::NoTransfer.name(), "BE"), both("BE", ""));
+        assert_eq!(of(None, "art-46-2-c", "NO"), both("NO", ""));
+        assert_eq!(of(Some("uk"), "art-46-2-c", "BE"), both("BE", "BE"));
+        assert_eq!(of(Some("uk"), "art-46-2-c", "GB"), both("GB", ""));
+        assert_eq!(of(Some("ch"), "art-46-2-c", "CH"), both("CH", ""));
+    }
+
+    #[test]
+    fn an_emergency_is_told_in_the_register_and_on_the_page() {
+        let mut report = sample();
+        assert_eq!(cell(&report, "emergency"), report.exemptions[0].emergency);
+        let page = super::super::html::page(&report).into_string();
+        assert_eq!(page.matches("an emergency</td>").count(), report.exemptions.len());
+        report.exemptions.iter_mut().for_each(|it| it.emergency.clear());
+        assert_eq!(cell(&report, "emergency"), "");
+        let page = super::super::html::page(&report).into_string();
+        assert!(!page.contains(">emergency</span>") && !page.contains("an emergency</td>"));
+    }
 }

@@ -15,6 +15,8 @@ const MOST_DAYS: usize = 100;
 pub enum Class {
     /// It stayed in the pin's home jurisdiction.
     Home,
+    /// It stayed on the link.
+    Link,
     /// It crossed a border to where the pin may reach.
     Permitted,
     /// It crossed a border on an exemption.
@@ -27,19 +29,47 @@ pub enum Class {
 
 impl Class {
     /// All of them, in the order of the report.
-    pub const ALL: [Self; 5] = [Self::Home, Self::Permitted, Self::Exempted, Self::Forbidden, Self::Refused];
+    pub const ALL: [Self; 6] =
+        [Self::Home, Self::Link, Self::Permitted, Self::Exempted, Self::Forbidden, Self::Refused];
 
     /// The class of a row of this report.
     #[must_use]
     pub fn of(row: &Traffic, report: &Report) -> Self {
         let is_home = || report.pins.iter().any(|pin| pin.name == row.pin && pin.home == row.jurisdiction);
-        match row.verdict.as_str() {
-            verdict if verdict == Verdict::Drop.name() => Self::Refused,
-            verdict if verdict != Verdict::Pass.name() => Self::Forbidden,
-            _ if row.reason == Reason::Exempt.name() => Self::Exempted,
-            _ if row.reason == Reason::Failsafe.name() => Self::Forbidden,
-            _ if is_home() => Self::Home,
-            _ => Self::Permitted,
+        match Verdict::ALL.into_iter().find(|it| it.name() == row.verdict) {
+            Some(Verdict::Drop) => Self::Refused,
+            Some(Verdict::Pass) => Self::of_passed(&row.reason, is_home),
+            // Words of another version say nothing of a permission.
+            Some(Verdict::Observe | Verdict::Flag) | None => Self::Forbidden,
+        }
+    }
+
+    /// Of what passed without being flagged for this reason.
+    fn of_passed(reason: &str, is_home: impl Fn() -> bool) -> Self {
+        match Reason::ALL.iter().find(|it| it.name() == reason) {
+            Some(Reason::Permitted | Reason::Untagged) if is_home() => Self::Home,
+            Some(Reason::Permitted | Reason::Untagged) => Self::Permitted,
+            Some(Reason::Exempt) => Self::Exempted,
+            Some(Reason::LinkScope | Reason::NotIp) => Self::Link,
+            // By a failsafe rule; for the others nothing passes.
+            Some(
+                Reason::Failsafe
+                | Reason::Forbidden
+                | Reason::PlaceUnknown
+                | Reason::PlaceUncertain
+                | Reason::ExemptionExpired
+                | Reason::ExemptionNotYet
+                | Reason::ExemptionExhausted
+                | Reason::Truncated
+                | Reason::BadHeader
+                | Reason::TooDeep
+                | Reason::TinyFragment
+                | Reason::Opaque
+                | Reason::NoTables
+                | Reason::Busy
+                | Reason::FailsafeExhausted,
+            )
+            | None => Self::Forbidden,
         }
     }
 
@@ -48,6 +78,7 @@ impl Class {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Home => "home",
+            Self::Link => "link",
             Self::Permitted => "permitted",
             Self::Exempted => "exempted",
             Self::Forbidden => "forbidden, passed",
@@ -60,6 +91,7 @@ impl Class {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Home => "Stayed in the pin's home jurisdiction.",
+            Self::Link => "Went to an address that can't be reached beyond the link, and crossed no border.",
             Self::Permitted => "Crossed a border to a jurisdiction that the pin may reach.",
             Self::Exempted => "Crossed a border on an exemption.",
             Self::Forbidden => {
@@ -107,7 +139,7 @@ pub(super) fn by_jurisdiction(report: &Report) -> BTreeMap<&str, BTreeMap<Class,
     let mut sums: BTreeMap<&str, BTreeMap<Class, Sum>> = BTreeMap::new();
     for row in &report.traffic {
         let class = Class::of(row, report);
-        if class != Class::Home {
+        if class.crossed() || class == Class::Refused {
             let place = sums.entry(&row.jurisdiction).or_default();
             place.entry(class).or_default().add(row.packets, row.bytes);
         }
@@ -164,5 +196,40 @@ impl Unit {
             // Without the day of the month.
             Self::Month => day.rsplit_once('-').map_or(day.clone(), |(month, _)| month.to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample::sample;
+    use super::*;
+
+    #[test]
+    fn every_reason_has_the_kind_that_it_is_and_what_stays_on_the_link_crosses_no_border() {
+        let report = sample();
+        let first = report.traffic.first().unwrap();
+        let of = |verdict: Verdict, reason: &str, place: &str| {
+            let (verdict, reason, jurisdiction) = (verdict.name().into(), reason.into(), place.into());
+            Class::of(&Traffic { verdict, reason, jurisdiction, ..first.clone() }, &report)
+        };
+        for reason in Reason::ALL {
+            let expected = match reason {
+                Reason::Permitted | Reason::Untagged => Class::Permitted,
+                Reason::Exempt => Class::Exempted,
+                Reason::LinkScope | Reason::NotIp => Class::Link,
+                _ => Class::Forbidden,
+            };
+            assert_eq!(of(Verdict::Pass, reason.name(), "US"), expected, "{}", reason.name());
+            assert_eq!(of(Verdict::Drop, reason.name(), "IE"), Class::Refused);
+            assert_eq!(of(Verdict::Flag, reason.name(), "US"), Class::Forbidden);
+        }
+        assert_eq!(of(Verdict::Pass, "permitted", "IE"), Class::Home);
+        assert_eq!(of(Verdict::Pass, "link-scope", "unknown"), Class::Link);
+        assert!(!Class::Link.crossed());
+        // What a later version may say.
+        assert_eq!(of(Verdict::Pass, "by-grace", "IE"), Class::Forbidden);
+        let link = Traffic { reason: "link-scope".into(), jurisdiction: "unknown".into(), ..first.clone() };
+        let report = Report { traffic: vec![link], ..report };
+        assert!(by_jurisdiction(&report).is_empty());
     }
 }

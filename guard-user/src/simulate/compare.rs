@@ -1,9 +1,9 @@
 //! One flow, judged by what is in force and by the candidate.
 
-use guard_common::verdict::Verdict;
+use guard_common::verdict::{Reason, Verdict};
 use serde::Serialize;
 
-use super::possible::{Lack, Needs, possibilities};
+use super::possible::{Lack, Needs, has_other_layers, possibilities};
 use super::traffic::Seen;
 use crate::explain::{Explainer, Judged};
 
@@ -69,6 +69,10 @@ pub struct Sides<'a> {
     pub then: &'a Explainer,
     /// SHA-256 of the config in force.
     pub policy: Option<&'a str>,
+    /// The generation in force.
+    pub generation: Option<u64>,
+    /// Whether config and database are the same on both sides, and exemptions alone may differ.
+    pub same_places: bool,
     /// When it is judged, nanoseconds of `CLOCK_BOOTTIME`.
     pub boot_ns: u64,
 }
@@ -103,9 +107,13 @@ pub enum Found {
 
 impl Sides<'_> {
     /// Judges a flow by both sides, in each way that may be true of it. Where the config in force has judged it, what gives it
-    /// other pins than the kernel did is not true of it.
+    /// other pins than the kernel did, or another reason, is not true of it.
     #[must_use]
     pub fn compare(&self, seen: &Seen, needs: &Needs) -> Found {
+        // What the other layers are decides too, and no record has them.
+        if !self.same_places && seen.unknown_end.is_none() && has_other_layers(seen) {
+            return Found::NotKnown(vec![Lack::Inside]);
+        }
         let wire_len = seen.amount.bytes.checked_div(seen.amount.packets).unwrap_or_default().max(1);
         let (possible, lacks) = possibilities(seen, needs);
         let mut pairs: Vec<Pair> = Vec::new();
@@ -124,7 +132,9 @@ impl Sides<'_> {
             }
         }
         let is_of_now = self.policy.is_some() && seen.policy.as_deref() == self.policy;
-        let fits = |pair: &&Pair| !is_of_now || pair.now.pins == seen.tagged;
+        let fits = |pair: &&Pair| {
+            !is_of_now || pair.now.pins == seen.tagged && self.may_be_as_judged(pair.now.reason, seen.judged)
+        };
         let fitting: Vec<&Pair> = pairs.iter().filter(fits).collect();
         match (agreed(fitting.iter().copied()), agreed(pairs.iter())) {
             (Some(pair), _) if pair.kind().is_none() && needs.may_be_inside(seen) => {
@@ -138,12 +148,32 @@ impl Sides<'_> {
                 }
             }
             (Some(pair), _) => found(pair),
-            // None that is looked at is as the kernel saw it.
-            (None, Some(pair)) if fitting.is_empty() && pair.kind().is_none() => found(pair),
             (None, _) if fitting.is_empty() && !pairs.is_empty() => Found::NotKnown(vec![Lack::Kernel]),
             (None, _) => Found::NotKnown(lacks),
         }
     }
+}
+
+impl Sides<'_> {
+    /// Whether what was judged for the one reason by the config in force may be what is judged for the other one now. Of the
+    /// same generation only time, quotas and budgets make a difference; of an earlier one exemptions and databases too, and
+    /// whether a failsafe rule covers it does not hang on those.
+    fn may_be_as_judged(&self, now: Reason, judged: Option<(u64, Reason)>) -> bool {
+        let Some((generation, then)) = judged else { return true };
+        if of_failsafe(now) || of_failsafe(then) {
+            return of_failsafe(now) && of_failsafe(then);
+        }
+        now == then || self.generation != Some(generation) || (of_exemption(now) && of_exemption(then))
+    }
+}
+
+const fn of_failsafe(reason: Reason) -> bool {
+    matches!(reason, Reason::Failsafe | Reason::FailsafeExhausted)
+}
+
+const fn of_exemption(reason: Reason) -> bool {
+    use Reason::{Exempt, ExemptionExhausted, ExemptionExpired, ExemptionNotYet};
+    matches!(reason, Exempt | ExemptionExhausted | ExemptionExpired | ExemptionNotYet)
 }
 
 fn found(pair: &Pair) -> Found {

@@ -32,7 +32,7 @@ pub enum Lack {
     Port,
     /// The firewall mark.
     Mark,
-    /// What the flow, a tunnel, carries.
+    /// The other layers of a tunnel: what it carries, or what carries it.
     Inside,
     /// What the kernel went by: what is known does not give the flow the pins that the kernel gave it.
     Kernel,
@@ -51,7 +51,7 @@ impl Lack {
             Self::Address => "this host's address",
             Self::Port => "the port of the end that does not serve",
             Self::Mark => "the firewall mark",
-            Self::Inside => "what the tunnel carries",
+            Self::Inside => "the other layers of the tunnel",
             Self::Kernel => "by what the kernel gave it its pins",
         }
     }
@@ -341,6 +341,18 @@ impl Needs {
         let classes: BTreeMap<Vec<bool>, u16> = cuts.map(|port| (by(&port), port)).collect();
         classes.into_values().collect()
     }
+}
+
+/// Whether a flow with a pin is in a tunnel, or is one of those that the kernel looks into: its record has one of the layers
+/// by which it was judged.
+#[must_use]
+pub fn has_other_layers(seen: &Seen) -> bool {
+    const ESP: u8 = 50;
+    const WIREGUARD: u16 = 51820;
+    // Nobody looks into these: their own addresses and ports are all that they are judged by.
+    let ends = [seen.flow.source, seen.flow.destination];
+    let is_closed = seen.flow.protocol == ESP || ends.iter().any(|end| end.port == Some(WIREGUARD));
+    seen.is_tunnelled || (is_tunnel(&seen.flow) && !is_closed)
 }
 
 /// Whether the outermost layer of a flow says that another one may be in it.

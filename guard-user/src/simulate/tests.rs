@@ -1,5 +1,7 @@
 //! What is told of a flow holds, whatever is not known of it.
 
+mod unexplained;
+
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -131,11 +133,20 @@ fn whatever_is_not_known_no_flow_is_told_wrong() {
                     flow,
                     tagged: truth.now.pins.clone(),
                     policy: Some("in force".to_owned()),
+                    judged: Some((3, truth.now.reason)),
+                    is_tunnelled: false,
                     sender: String::new(),
                     amount: Amount { flows: 1, packets: 1, bytes: plain.wire_len },
                     unknown_end: None,
                 };
-                let sides = |then| Sides { now: &now, then, policy: Some("in force"), boot_ns: plain.now };
+                let sides = |then| Sides {
+                    now: &now,
+                    then,
+                    policy: Some("in force"),
+                    generation: Some(3),
+                    same_places: std::ptr::eq(then, &now),
+                    boot_ns: plain.now,
+                };
                 let unchanged = sides(&now).compare(&seen, &Needs::of(&case.policy, &case.policy, &names));
                 prop_assert!(matches!(unchanged, Found::Same(_)), "{unchanged:?}");
                 let kind = Kind::of(truth.now.verdict, truth.then.verdict);
@@ -278,7 +289,7 @@ fn a_change_is_told_with_its_pin_peer_and_sender() {
     for (now, then, policies, kind) in
         [(&of_now, &of_then, (&now, &then), Kind::Opens), (&of_then, &of_now, (&then, &now), Kind::Drops)]
     {
-        let sides = Sides { now, then, policy: None, boot_ns: 5 };
+        let sides = Sides { now, then, policy: None, generation: None, same_places: false, boot_ns: 5 };
         let mut sums = Sums::default();
         sums.add(&seen, sides.compare(&seen, &Needs::of(policies.0, policies.1, &[])));
         assert_eq!(sums.of(kind), Amount { flows: 1, packets: 2, bytes: 120 });
@@ -294,7 +305,14 @@ fn a_change_is_told_with_its_pin_peer_and_sender() {
     let by_user =
         pin("\"US\"", "[[pin]]\nname = \"of-seven\"\nhome = \"IE\"\naction = \"drop\"\nselect.users = [7]\n");
     let side = side(&by_user);
-    let sides = Sides { now: &of_then, then: &side, policy: Some("x"), boot_ns: 5 };
+    let sides = Sides {
+        now: &of_then,
+        then: &side,
+        policy: Some("x"),
+        generation: None,
+        same_places: false,
+        boot_ns: 5,
+    };
     let needs = Needs::of(&then, &by_user, &[]);
     let found = sides.compare(&seen, &needs);
     assert_eq!(found, Found::NotKnown(vec![Lack::Sender]));
@@ -303,7 +321,14 @@ fn a_change_is_told_with_its_pin_peer_and_sender() {
     assert!(sums.may_differ() && sums.groups.is_empty());
     // What the config in force did not come to is not taken for known.
     let other = Seen { tagged: vec!["mail".to_owned(), "another".to_owned()], ..seen };
-    let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+    let sides = Sides {
+        now: &of_now,
+        then: &of_then,
+        policy: Some("x"),
+        generation: None,
+        same_places: false,
+        boot_ns: 5,
+    };
     assert_eq!(sides.compare(&other, &Needs::default()), Found::NotKnown(vec![Lack::Kernel]));
 }
 
@@ -412,7 +437,14 @@ fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
     ] {
         let then = pin(select);
         let of_then = side(&then);
-        let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+        let sides = Sides {
+            now: &of_now,
+            then: &of_then,
+            policy: Some("x"),
+            generation: None,
+            same_places: false,
+            boot_ns: 5,
+        };
         let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
         match (sides.compare(&seen, &needs), expected) {
             (Found::Changed(kind, pair), Ok(expected)) => {
@@ -436,7 +468,14 @@ fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
     let seen = traffic.flows().next().unwrap();
     for (then, expected) in [(pin("sources = [\"10.0.0.0/8\"]"), vec![Lack::Inside]), (now.clone(), vec![])] {
         let of_then = side(&then);
-        let sides = Sides { now: &of_now, then: &of_then, policy: Some("x"), boot_ns: 5 };
+        let sides = Sides {
+            now: &of_now,
+            then: &of_then,
+            policy: Some("x"),
+            generation: None,
+            same_places: false,
+            boot_ns: 5,
+        };
         let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
         match sides.compare(&seen, &needs) {
             Found::NotKnown(lacks) => assert_eq!(lacks, expected),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 
 use guard_common::abi::Side;
+use guard_common::verdict::Reason;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -39,6 +40,10 @@ pub struct Seen {
     pub tagged: Vec<String>,
     /// SHA-256 of the config that judged it last, where that is known.
     pub policy: Option<String>,
+    /// The generation of tables that judged it last, and why it came to its verdict, where that is known.
+    pub judged: Option<(u64, Reason)>,
+    /// Whether it is in a tunnel, of which the outer layers are not known.
+    pub is_tunnelled: bool,
     /// Who sent, as groups are named: the command and its unit, else the unit or the cgroup, else why that is not known.
     pub sender: String,
     /// How much of it was seen.
@@ -158,7 +163,9 @@ impl Traffic {
         let tagged = line["tagged"].as_array().into_iter().flatten().filter_map(text).collect();
         let sender = sender(line);
         let (policy, amount) = (text(&line["policy"]), Amount::default());
-        let seen = Seen { flow, tagged, policy, sender, amount, unknown_end: None };
+        let is_tunnelled = line["is_tunnelled"] == true || line["tunnel"].is_string();
+        let judged = judged(line);
+        let seen = Seen { flow, tagged, policy, judged, is_tunnelled, sender, amount, unknown_end: None };
         // The parts of the kernel's key: whatever differs in one of them is another record.
         let key = json!([
             line["hook"],
@@ -190,7 +197,18 @@ impl Traffic {
         };
         let policy = line["policy"].as_str().map(str::to_owned);
         let (tagged, sender) = (Vec::new(), sender(line));
-        let seen = Seen { flow, tagged, policy, sender, amount: Amount::default(), unknown_end: Some(side) };
+        let amount_yet = Amount::default();
+        let (judged, unknown_end) = (judged(line), Some(side));
+        let seen = Seen {
+            flow,
+            tagged,
+            policy,
+            judged,
+            is_tunnelled: false,
+            sender,
+            amount: amount_yet,
+            unknown_end,
+        };
         let key = json!([
             line["kind"],
             line["peer"],
@@ -247,6 +265,13 @@ impl Traffic {
             seen
         })
     }
+}
+
+/// The generation that judged what a line is of, and its reason.
+fn judged(line: &Value) -> Option<(u64, Reason)> {
+    let name = line["reason"].as_str()?;
+    let reason = Reason::ALL.iter().copied().find(|reason| reason.name() == name)?;
+    Some((line["generation"].as_u64()?, reason))
 }
 
 fn number(value: &Value) -> u64 {

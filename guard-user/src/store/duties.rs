@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::entry::Entry;
 use super::error::WHY_BYTES;
+use super::too_early::TooEarly;
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::{Kind, Who};
 use crate::digest::sha256;
-use crate::exemption::record::{GivenReason, Record};
-use crate::exemption::summary::{self, HIDDEN, Summary};
-use crate::exemption::{CHECK, Document, REVIEW, State};
+use crate::exemption::record::{DutyDone, GivenReason, Record};
+use crate::exemption::summary::{self, DoneSummary, HIDDEN, Summary};
+use crate::exemption::{CHECK, DELETE, Document, REVIEW, State};
 use crate::text::Unseen;
 
 /// What was done of an exemption.
@@ -31,6 +32,12 @@ pub struct Done {
 /// A duty's name, and the first moment at which it has to have been done.
 type Duty = (String, Timestamp);
 
+/// That a duty was done: which, by the document itself, or by its name with when it was done.
+enum Said {
+    ByDocument(Duty),
+    ByName(String, Timestamp),
+}
+
 /// What is due of one exemption.
 #[derive(Default)]
 struct Due {
@@ -38,6 +45,8 @@ struct Due {
     left: BTreeMap<Duty, usize>,
     /// What each version says, by its number.
     said: BTreeMap<u32, Vec<Duty>>,
+    /// When the last packet can pass by each version, or could.
+    ends: BTreeMap<u32, Timestamp>,
 }
 
 impl Due {
@@ -54,6 +63,15 @@ impl Due {
                 self.left.remove(duty);
             }
         }
+    }
+
+    /// Of the versions that say that what is received is to be deleted by the same day, the one that is over last, where that is
+    /// after this moment: what is received by it later is not deleted yet. `None` for every other duty.
+    fn goes_on(&self, duty: &Duty, after: Timestamp) -> Option<(u32, Timestamp)> {
+        let is_meant = |version: &u32| self.said.get(version).is_some_and(|said| said.contains(duty));
+        let ends = self.ends.iter().filter(|(version, _)| duty.0 == DELETE && is_meant(version));
+        let last = ends.max_by_key(|(_, ends)| **ends).map(|(version, ends)| (*version, *ends));
+        last.filter(|(_, ends)| *ends > after)
     }
 
     /// The highest version that says it.
@@ -97,8 +115,8 @@ impl Kept {
     /// nothing passes by it for which they would be needed. A review by whose lack it closed is due still.
     fn due_of(&self, id: &str) -> Due {
         let mut due = Due::default();
-        // What was done, when that was noted, for which version: by name, or by the document itself.
-        let mut done: Vec<(Timestamp, u32, Result<Duty, String>)> = Vec::new();
+        // What was done, when that was noted, for which version: by name and with when it was done, or by the document itself.
+        let mut done: Vec<(Timestamp, u32, Said)> = Vec::new();
         let readable =
             || self.versions(id).filter_map(|(key, entry)| Some((key.1, entry.document.as_ref()?, entry)));
         let last = readable().map(|(version, ..)| version).max();
@@ -117,20 +135,41 @@ impl Kept {
                 *left = count.max(*left);
             }
             due.said.insert(version, said);
+            due.ends.insert(version, entry.record.ends(document));
             let by_name = entry.record.duties_done();
-            done.extend(by_name.map(|(at, name)| (at, version, Err(name.to_owned()))));
+            done.extend(by_name.map(|it| (it.noted_at, version, Said::ByName(it.name.to_owned(), it.on))));
             let loaded_at = entry.record.loaded_at;
-            done.extend(document.duties_done().into_iter().map(|duty| (loaded_at, version, Ok(duty))));
+            done.extend(
+                document.duties_done().into_iter().map(|duty| (loaded_at, version, Said::ByDocument(duty))),
+            );
         }
         done.sort_by_key(|(at, ..)| *at);
         for (_, version, what) in done {
             let duty = match what {
-                Ok(duty) => Some(duty),
-                Err(name) => due.first(version, &name),
+                Said::ByDocument(duty) => Some(duty),
+                // An earlier version of this program took it also before the end, and a later version may go on.
+                Said::ByName(name, on) => {
+                    due.first(version, &name).filter(|duty| due.goes_on(duty, on).is_none())
+                }
             };
             duty.iter().for_each(|duty| due.discharge(duty));
         }
         due
+    }
+
+    /// What was noted as done of a version, or for another one that says the same, the earliest first.
+    fn done_of(&self, key: &Key) -> Vec<DoneSummary> {
+        let own = self.record(key).into_iter().flat_map(|it| &it.reasons).map(|it| (key.1, it.clone()));
+        let all: Vec<(u32, GivenReason)> = own.chain(self.done_beside(key)).collect();
+        let mut done: Vec<DoneSummary> = all
+            .iter()
+            .filter_map(|(version, reason)| {
+                let DutyDone { name, on, why, .. } = reason.duty_done()?;
+                Some(DoneSummary { what: name.to_owned(), on, why: why.to_owned(), version: *version })
+            })
+            .collect();
+        done.sort_by_key(|it| it.on);
+        done
     }
 
     /// Puts into summaries what is due, each duty with the highest version that says it.
@@ -149,6 +188,7 @@ impl Kept {
                 _ => true,
             };
             it.due = summary::due(own.map(|(_, duty)| duty).filter(is_due).collect());
+            it.done = self.done_of(&(it.id.clone(), it.version));
         }
     }
 
@@ -169,7 +209,7 @@ impl Kept {
     ///
     /// # Errors
     /// Where there is no such exemption, no such duty is due of it, it is the review of its assessment, it was done later than
-    /// now, or the reason says nothing.
+    /// now, what is said to be deleted may still come, or the reason says nothing.
     pub fn can_be_done(&self, key: &Key, done: &Done, now: Timestamp) -> Result<(), StoreError> {
         if done.why.trim().is_empty() || done.why.len() > WHY_BYTES {
             return Err(StoreError::BadReason);
@@ -191,8 +231,10 @@ impl Kept {
                 false => StoreError::ReviewOfClosed { id: id.clone() },
             });
         }
-        if due.first(*version, &done.duty).is_some() {
-            return Ok(());
+        if let Some(duty) = due.first(*version, &done.duty) {
+            let goes_on = due.goes_on(&duty, done.on);
+            let early = |(version, ends)| TooEarly { id: id.clone(), version, ends, is_over: ends <= now };
+            return goes_on.map_or(Ok(()), |it| Err(early(it).into()));
         }
         let mut names: Vec<String> = due.all().into_iter().map(|(_, (what, _))| what).collect();
         names.dedup();

@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 
 use guard_common::abi::MAX_EXEMPTIONS;
 
+use super::error_words::{due_words, listed, near_words, signers_words};
+use super::too_early::TooEarly;
 use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
 use crate::config::Errors;
 use crate::exemption::lifecycle;
-use crate::exemption::{ErrorKind, LiftError, OrderKind, REVIEW, Target};
-use crate::text::{Unseen, visible};
+use crate::exemption::{ErrorKind, LiftError, OrderKind, Target};
+use crate::text::{Unseen, escaped, visible};
 
 /// Something in the store that can't be used. Its exemption is closed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -58,7 +60,7 @@ pub enum StoreError {
         reason: String,
     },
     /// No such exemption.
-    #[error("there is no exemption \"{id}\"; `borderguard exemption list` names those that there are", id = .id.escape_debug())]
+    #[error("there is no exemption \"{id}\"; `borderguard exemption list` names those that there are", id = escaped(.id))]
     NotFound {
         /// The id that was asked for.
         id: String,
@@ -67,7 +69,7 @@ pub enum StoreError {
     #[error(
         "no exemption that was ever loaded rests on the instrument \"{name}\"{near}; `borderguard exemption list` names the \
          instruments. With --not-loaded the order is kept, and nothing that rests on it is loaded later",
-        name = .name.escape_debug(),
+        name = escaped(.name),
         near = .near.as_ref().map(|near| format!(", and {}", near.hint())).unwrap_or_default()
     )]
     NoSuchInstrument {
@@ -77,7 +79,7 @@ pub enum StoreError {
         near: Option<Near>,
     },
     /// Its state does not allow it.
-    #[error("the exemption \"{id}\": {refused}", id = .id.escape_debug())]
+    #[error("the exemption \"{id}\": {refused}", id = escaped(.id))]
     State {
         /// Its id.
         id: String,
@@ -86,15 +88,18 @@ pub enum StoreError {
     },
     /// Nothing that was ever loaded is covered.
     #[error(
-        "{target} covers no exemption that was ever loaded: look at the name. With --not-loaded the order is kept, and covers \
-         what is loaded later"
+        "{target} covers no exemption that was ever loaded{near}. With --not-loaded a stay is kept, and covers what is loaded \
+         later",
+        near = near_words(.near.as_deref())
     )]
     NothingCovered {
         /// What was to be covered.
         target: Target,
+        /// A name that is nearly this one.
+        near: Option<String>,
     },
     /// This order stands already.
-    #[error("the order \"{order}\" on {target} stands already", order = .order.escape_debug())]
+    #[error("the order \"{order}\" on {target} stands already", order = escaped(.order))]
     OrderStands {
         /// What it covers.
         target: Target,
@@ -118,7 +123,7 @@ pub enum StoreError {
         standing: Vec<String>,
     },
     /// No such duty is due of an exemption.
-    #[error("nothing called \"{duty}\" is due of the exemption \"{id}\": {}", due_words(due), duty = .duty.escape_debug(), id = .id.escape_debug())]
+    #[error("nothing called \"{duty}\" is due of the exemption \"{id}\": {}", due_words(due), duty = escaped(.duty), id = escaped(.id))]
     NoSuchDuty {
         /// Its id.
         id: String,
@@ -133,11 +138,14 @@ pub enum StoreError {
         /// When.
         on: jiff::Timestamp,
     },
+    /// What may still come is said to be deleted.
+    #[error(transparent)]
+    DeletedTooEarly(#[from] TooEarly),
     /// The review of an assessment was to be noted as done.
     #[error(
         "an assessment is reviewed by a new version of the document, with the new assessment: `borderguard exemption renew` \
          writes one; the exemption \"{id}\" closes when the review is due",
-        id = .id.escape_debug()
+        id = escaped(.id)
     )]
     ReviewIsRenewed {
         /// The exemption's id.
@@ -147,7 +155,7 @@ pub enum StoreError {
     #[error(
         "the exemption \"{id}\" is closed for good, and its assessment is not to be reviewed any more: a new version that opens \
          it again has an assessment of its own",
-        id = .id.escape_debug()
+        id = escaped(.id)
     )]
     ReviewOfClosed {
         /// The exemption's id.
@@ -166,7 +174,7 @@ pub enum StoreError {
         signers: Vec<String>,
     },
     /// An order covers a document that was to be loaded.
-    #[error("the exemption \"{id}\" can't be loaded: {order}", id = .id.escape_debug())]
+    #[error("the exemption \"{id}\" can't be loaded: {order}", id = escaped(.id))]
     HeldByOrder {
         /// Its id.
         id: String,
@@ -178,14 +186,14 @@ pub enum StoreError {
     /// Since it was admitted, another version of it was loaded or changed, or its slots were given away.
     #[error(
         "the exemption \"{id}\" or its slots in the kernel's table changed after it was checked: load it again",
-        id = .id.escape_debug()
+        id = escaped(.id)
     )]
     Outdated {
         /// Its id.
         id: String,
     },
     /// It may not let packets through again.
-    #[error("the exemption \"{id}\" can't be resumed: {why}", id = .id.escape_debug())]
+    #[error("the exemption \"{id}\" can't be resumed: {why}", id = escaped(.id))]
     NotResumable {
         /// Its id.
         id: String,
@@ -208,7 +216,10 @@ pub enum StoreError {
     #[error("a reason, or an order's reference, of 1 to {} bytes is needed: the record keeps it", WHY_BYTES)]
     BadReason,
     /// What was given for a key is no fingerprint.
-    #[error("\"{}\" is no fingerprint of a key: `exemption show` and `ssh-keygen -lf KEY.pub` write one, SHA256:...", given.escape_debug())]
+    #[error(
+        "\"{}\" is no fingerprint of a key: `exemption show` and `ssh-keygen -lf KEY.pub` write one, SHA256:...",
+        escaped(given)
+    )]
     BadFingerprint {
         /// What was given.
         given: String,
@@ -241,36 +252,6 @@ pub enum StoreError {
         /// How many are free.
         free: usize,
     },
-}
-
-/// What is due, in a sentence.
-fn due_words(due: &[String]) -> String {
-    match due {
-        [] => "nothing is due".to_owned(),
-        due => {
-            let words = |it: &String| match it.as_str() {
-                REVIEW => format!("{REVIEW}, which a new version of the document does (`exemption renew`)"),
-                _ => it.clone(),
-            };
-            format!("due are {}", due.iter().map(words).collect::<Vec<_>>().join(", "))
-        }
-    }
-}
-
-/// Whose keys may approve, in a sentence.
-fn signers_words(signers: &[String]) -> String {
-    match signers {
-        [] => "There are no allowed signers".to_owned(),
-        signers => format!("The allowed signers are {}", signers.join(", ")),
-    }
-}
-
-/// The orders that stand, in a sentence.
-fn listed(standing: &[String]) -> String {
-    match standing {
-        [] => String::new(),
-        standing => format!("; these hold it: {}", standing.join("; ")),
-    }
 }
 
 /// What to do about a disk that refused.
@@ -315,6 +296,7 @@ impl StoreError {
             Self::OrderUnclear { .. } => Some("order-unclear"),
             Self::NoSuchDuty { .. } => Some("no-such-duty"),
             Self::DoneLater { .. } => Some("done-later"),
+            Self::DeletedTooEarly(_) => Some("deleted-too-early"),
             Self::ReviewIsRenewed { .. } => Some("review-is-renewed"),
             Self::ReviewOfClosed { .. } => Some("review-of-closed"),
             Self::UnknownKey { .. } => Some("unknown-key"),
@@ -419,7 +401,7 @@ pub enum ApprovalError {
     #[error(
         "the emergency {id} opened the pin \"{pin}\" as well, and until {until} no other does: have the document approved by \
          the rules, without `emergency`",
-        id = .id.escape_debug(), pin = .pin.escape_debug()
+        id = escaped(.id), pin = escaped(.pin)
     )]
     EmergencyAgain {
         /// The other one.

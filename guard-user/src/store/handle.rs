@@ -10,6 +10,7 @@ use super::doubt::Doubt;
 use super::kept::{BySlot, Inner, Kept};
 use super::marks::Marks;
 use super::read::{Found, Reader};
+use super::unrecorded::Unrecorded;
 use super::{Problem, StoreError, slots};
 use crate::audit::Record;
 
@@ -24,6 +25,8 @@ pub struct Store {
     pub(super) last_line: Option<String>,
     /// Records of closings that the disk did not take, for the trail.
     pub(super) unrecorded: Vec<Record>,
+    /// Configs that are live while the store is not open, and that are noted nowhere yet.
+    pub(super) to_note: Vec<Unrecorded>,
     /// The transaction that failed last, until it is known what became of it.
     pub(super) doubt: Option<Doubt>,
     /// Where it is kept how far this store had come.
@@ -51,10 +54,11 @@ impl Store {
     /// The store on a database that is open.
     pub(super) fn on(path: PathBuf, disk: Disk) -> Result<Self, StoreError> {
         let read = disk.read(&path).and_then(|reader| {
-            let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?, reader.older_at()?);
+            let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?);
+            let meta = (meta, reader.older_at()?, reader.other_config()?);
             Ok((reader.exemptions()?, reader.last_line()?, meta))
         });
-        let (found, last_line, (kept_unclean, counted_before, older_at)) = match read {
+        let (found, last_line, ((kept_unclean, counted_before), older_at, other_config)) = match read {
             Ok(read) => read,
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
@@ -75,6 +79,7 @@ impl Store {
             unclean,
             problems,
             older_at,
+            other_config,
             counted_before,
             by_slot: BySlot::default(),
         };
@@ -84,6 +89,7 @@ impl Store {
             kept: Kept::new(kept),
             last_line,
             unrecorded: Vec::new(),
+            to_note: Vec::new(),
             doubt: None,
             marks: Marks::default(),
         })
@@ -122,6 +128,7 @@ impl Store {
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],
             older_at: None,
+            other_config: None,
             counted_before: None,
             by_slot: BySlot::default(),
         };
@@ -132,6 +139,7 @@ impl Store {
             kept,
             last_line: None,
             unrecorded: Vec::new(),
+            to_note: Vec::new(),
             doubt: None,
             marks: Marks::default(),
         }

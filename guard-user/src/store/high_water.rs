@@ -14,10 +14,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::marks::{Mark, Marks};
+use super::marks::{Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
-use super::{Kept, Key, Reader, Store, StoreError, slots};
+use super::{Kept, Key, Reader, Store, StoreError, slots, unrecorded};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
@@ -116,7 +116,11 @@ impl Store {
         if !self.kept.is_usable() {
             return Ok(None);
         }
-        let (mut file, mut kernel) = (self.marks.read_file(), self.marks.read_kernel());
+        let (mut file, of_kernel) = (self.marks.read_file(), self.marks.read_kernel());
+        let mut kernel = of_kernel.head;
+        let own = std::mem::take(&mut self.marks.unrecorded);
+        let of_notes = file.as_mut().map(|it| std::mem::take(&mut it.unrecorded)).unwrap_or_default();
+        let unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
         let with_unsaved = file.as_ref().and_then(|it| Some(it.kernels(it.head()?)));
         let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
@@ -151,6 +155,7 @@ impl Store {
             }
         };
         self.give_again(&unsaved);
+        self.record_unrecorded(&unrecorded, who, now)?;
         self.keep_marks();
         Ok(older)
     }
@@ -189,25 +194,31 @@ impl Store {
         self
     }
 
-    /// Keeps the orders that were given to a store that can't be opened, in the file of the one that could be. The kernel's mark
-    /// stays: this daemon itself opens the store again, and knows them. A file that is not there is not made: it would vouch
-    /// for a store that nobody has looked at.
+    /// Takes over what a store that can't be opened has noted, in the place of the one that is opened now.
+    #[must_use]
+    pub fn noted(&self, marks: Marks) -> Marks {
+        marks.after(&self.marks)
+    }
+
+    /// Keeps the orders that were given to a store that can't be opened, and the configs that are live meanwhile, in the file of the
+    /// one that could be. The kernel's mark stays but for that: this daemon itself opens the store again, and knows them. A
+    /// file that is not there is not made: it would vouch for a store that nobody has looked at.
     fn mark_unsaved(&mut self) {
         let unsaved: Vec<StandingOrder> = self.kept.unsaved_orders().cloned().collect();
-        let written = self.marks.written.as_ref().map_or(&[][..], |(_, unsaved)| unsaved);
-        if unsaved == written {
+        let written = self.marks.written.as_ref().map(|(_, unsaved)| unsaved.as_slice());
+        let has_noted = self.marks.unrecorded.is_empty() || written.is_some();
+        if self.to_note.is_empty() && has_noted && unsaved == written.unwrap_or_default() {
             return;
         }
-        match self.marks.read_file() {
-            Some(mark) => self.marks.write_unsaved(mark, unsaved),
-            None => self.marks.cannot_note(),
-        }
+        let to_note = std::mem::take(&mut self.to_note);
+        let file = self.marks.read_file();
+        self.marks.write_unsaved(file, unsaved, to_note);
     }
 
     /// Why the mark of this store can't be kept.
     #[must_use]
-    pub fn mark_fault(&self) -> Option<String> {
-        self.marks.fault().map(str::to_owned)
+    pub fn mark_fault(&self) -> Option<MarkFault> {
+        self.marks.fault().cloned()
     }
 
     fn has_record(&self, sequence: u64, hash: &str) -> Result<bool, StoreError> {

@@ -1,5 +1,7 @@
 //! The names of instruments, for an order that names one on which nothing that was ever loaded rests.
 
+use crate::text::escaped;
+
 /// A name that is nearly the one that was given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Near {
@@ -15,10 +17,10 @@ impl Near {
     pub fn hint(&self) -> String {
         match self {
             Self::Open(name) => {
-                format!("open exemptions rest on \"{}\": give that name if it is meant", name.escape_debug())
+                format!("open exemptions rest on \"{}\": give that name if it is meant", escaped(name))
             }
             Self::OfClosed(name) => {
-                format!("exemptions that rested on \"{}\" are closed", name.escape_debug())
+                format!("exemptions that rested on \"{}\" are closed", escaped(name))
             }
         }
     }

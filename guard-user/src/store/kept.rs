@@ -12,6 +12,7 @@ use super::instruments::{Near, is_nearly};
 use super::lifted_order::LiftedOrders;
 use super::slots::every_slot;
 use super::standing::Orders;
+use super::unrecorded::Other;
 use super::{Key, Problem, StoreError, Target};
 use crate::audit::Kind;
 use crate::compile::KernelExemption;
@@ -51,6 +52,8 @@ pub(super) struct Inner {
     pub(super) problems: Vec<Problem>,
     /// When an older store, or another one, was seen in the place of the one that was there the last time.
     pub(super) older_at: Option<Timestamp>,
+    /// That another config was live than the trail had, until somebody reloads one.
+    pub(super) other_config: Option<Other>,
     /// When the daemon before this one last saw the kernel's counts grow; `None` where none did.
     pub(super) counted_before: Option<Timestamp>,
     pub(super) by_slot: BySlot,
@@ -102,6 +105,12 @@ impl Kept {
     #[must_use]
     pub fn older_at(&self) -> Option<Timestamp> {
         self.0.older_at
+    }
+
+    /// That another config was live than the audit trail had, in a sentence; until somebody reloads one.
+    #[must_use]
+    pub fn other_config(&self) -> Option<&str> {
+        self.0.other_config.as_ref().map(|Other(words)| words.as_str())
     }
 
     pub(super) fn lifted_orders(&self) -> &LiftedOrders {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::unrecorded::{self, Noted, Unrecorded};
 use crate::audit;
 use crate::digest::from_hexadecimal;
 use crate::exemption::StandingOrder;
@@ -18,42 +19,77 @@ const FILE: &str = "high-water.json";
 const FORMAT: u32 = 1;
 /// The most bytes of the file that are read.
 const FILE_BYTES: u64 = 64 << 20;
-/// Where the end of the trail is kept that is no file.
-pub trait HeadKeeper {
-    /// The end that was kept last; `None` where none was.
+
+/// What is kept in the place that is no file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KernelMark {
+    /// The end of the trail; `None` where none was kept yet.
+    pub head: Option<audit::Head>,
+    /// Of the file's notes on configs of which the trail has no record; `None` where there are none.
+    pub unrecorded: Option<Noted>,
+}
+
+/// Where the mark is kept that is no file.
+pub trait MarkKeeper {
+    /// What was kept last.
     ///
     /// # Errors
     /// Why it can't be read.
-    fn read(&self) -> Result<Option<audit::Head>, String>;
+    fn read(&self) -> Result<KernelMark, String>;
 
-    /// Keeps this one.
+    /// Keeps this.
     ///
     /// # Errors
     /// Why it can't be written.
-    fn write(&self, head: &audit::Head) -> Result<(), String>;
+    fn write(&self, mark: &KernelMark) -> Result<(), String>;
+}
+
+/// Why the mark can't be kept, or could not be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MarkFault {
+    /// The file.
+    pub file: Option<String>,
+    /// The kernel's.
+    pub kernel: Option<String>,
+}
+
+impl MarkFault {
+    const fn is_none(&self) -> bool {
+        self.file.is_none() && self.kernel.is_none()
+    }
+}
+
+impl std::fmt::Display for MarkFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let faults: Vec<&str> =
+            [&self.file, &self.kernel].into_iter().flatten().map(String::as_str).collect();
+        f.write_str(&faults.join("; "))
+    }
 }
 
 /// The places of the mark.
 #[derive(Default)]
 pub struct Marks {
     folder: Option<PathBuf>,
-    kernel: Option<Box<dyn HeadKeeper + Send>>,
+    kernel: Option<Box<dyn MarkKeeper + Send>>,
     /// The end that both have, and the orders that the store lacks.
     pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
-    fault: Option<String>,
+    /// The configs of which no trail has a record, as they are noted.
+    pub(super) unrecorded: Vec<Unrecorded>,
+    fault: MarkFault,
 }
 
 impl Marks {
     /// A file in this folder, and another place.
     #[must_use]
-    pub fn new(folder: PathBuf, kernel: Option<Box<dyn HeadKeeper + Send>>) -> Self {
+    pub fn new(folder: PathBuf, kernel: Option<Box<dyn MarkKeeper + Send>>) -> Self {
         Self { folder: Some(folder), kernel, ..Self::default() }
     }
 
     /// Why the mark can't be kept, or could not be read.
     #[must_use]
-    pub fn fault(&self) -> Option<&str> {
-        self.fault.as_deref()
+    pub fn fault(&self) -> Option<&MarkFault> {
+        Some(&self.fault).filter(|fault| !fault.is_none())
     }
 
     pub(super) fn read_file(&mut self) -> Option<Mark> {
@@ -61,7 +97,7 @@ impl Marks {
         match read(&file) {
             Ok(mark) => mark,
             Err(why) => {
-                self.fault = Some(format!("{} can't be read: {why}", file.display()));
+                self.fault.file = Some(format!("{} can't be read: {why}", file.display()));
                 None
             }
         }
@@ -72,78 +108,101 @@ impl Marks {
         self.folder.as_ref().is_none_or(|folder| folder.join(FILE).exists())
     }
 
-    pub(super) fn read_kernel(&mut self) -> Option<audit::Head> {
-        match self.kernel.as_ref()?.read() {
-            Ok(head) => head,
-            Err(why) => {
-                self.fault = Some(format!("the kernel's mark can't be read: {why}"));
-                None
+    pub(super) fn read_kernel(&mut self) -> KernelMark {
+        match self.kernel.as_ref().map(|kernel| kernel.read()) {
+            Some(Ok(mark)) => mark,
+            Some(Err(why)) => {
+                self.fault.kernel = Some(format!("the kernel's mark can't be read: {why}"));
+                KernelMark::default()
             }
+            None => KernelMark::default(),
         }
+    }
+
+    /// These, where what a store before noted by others is taken over: it is known then whose notes the kernel's are.
+    pub(super) fn after(self, before: &Self) -> Self {
+        Self { unrecorded: before.unrecorded.clone(), ..self }
     }
 
     /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
     /// order, the next start closes everything.
     pub(super) fn write(&mut self, mut mark: Mark, head: audit::Head) {
-        let mut faults = Vec::new();
+        let mut fault = MarkFault::default();
         mark.before = self.kernels_end();
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
             && let Err(error) = write(folder, &mark)
         {
-            faults.push(of_file(folder, &format!("can't be written: {error}")));
+            fault.file = Some(of_file(folder, &format!("can't be written: {error}")));
         }
         if let Some(kernel) = &self.kernel
-            && let Err(why) = kernel.write(&kernels)
+            && let Err(why) = kernel.write(&KernelMark { head: Some(kernels), unrecorded: None })
         {
-            faults.push(format!("the kernel's mark can't be written: {why}"));
+            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
         }
         // What failed is tried again.
-        self.written = faults.is_empty().then_some((head, mark.unsaved));
-        self.fault = (!faults.is_empty()).then(|| faults.join("; "));
+        self.written = fault.is_none().then_some((head, mark.unsaved));
+        self.fault = fault;
     }
 
-    /// Writes into the file which orders a store that can't be opened lacks, and into the kernel that this very file has them,
-    /// where the one that is there was the kernel's.
-    pub(super) fn write_unsaved(&mut self, mut mark: Mark, unsaved: Vec<StandingOrder>) {
-        let Some(folder) = &self.folder else { return };
-        // Those that a daemon before this one noted stay.
-        let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
-        let head = mark.head();
-        let before = head.map(|head| mark.kernels(head));
-        mark.unsaved.extend(new);
-        mark.before = self.kernels_end();
-        if let Err(error) = write(folder, &mark) {
-            self.fault = Some(of_file(folder, &format!("can't be written: {error}")));
-            return;
+    /// Writes into the file what a store that can't be opened lacks, orders and records of configs, and into the kernel that this
+    /// very file has them. The kernel has that of configs also where there is no file to write into.
+    pub(super) fn write_unsaved(
+        &mut self,
+        file: Option<Mark>,
+        unsaved: Vec<StandingOrder>,
+        to_note: Vec<Unrecorded>,
+    ) {
+        let kernel = self.read_kernel();
+        let of_notes = file.as_ref().map(|it| it.unrecorded.clone()).unwrap_or_default();
+        let own = std::mem::take(&mut self.unrecorded);
+        self.unrecorded = unrecorded::together(own, of_notes, kernel.unrecorded);
+        self.unrecorded.extend(to_note);
+        let mut head = kernel.head;
+        let mut fault = MarkFault::default();
+        match (&self.folder, file) {
+            (Some(folder), Some(mut mark)) => {
+                // Those that a daemon before this one noted stay.
+                let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
+                let of_trail = mark.head();
+                let before = of_trail.map(|head| mark.kernels(head));
+                mark.unsaved.extend(new);
+                mark.unrecorded.clone_from(&self.unrecorded);
+                mark.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
+                match write(folder, &mark) {
+                    // Where the one that is there was the kernel's.
+                    Ok(()) if kernel.head == before => head = of_trail.map(|head| mark.kernels(head)),
+                    Ok(()) => {}
+                    Err(error) => fault.file = Some(of_file(folder, &format!("can't be written: {error}"))),
+                }
+            }
+            (Some(folder), None) => {
+                fault.file =
+                    Some(of_file(folder, "is not there: what the store can't take is not noted in it"));
+            }
+            (None, _) => {}
         }
-        if let (Some(kernel), Some(head)) = (&self.kernel, head)
-            && kernel.read().is_ok_and(|it| it == before)
-            && let Err(why) = kernel.write(&mark.kernels(head))
+        let mark = KernelMark { head, unrecorded: Noted::of(&self.unrecorded) };
+        if let Some(keeper) = &self.kernel
+            && mark != kernel
+            && let Err(why) = keeper.write(&mark)
         {
-            self.fault = Some(format!("the kernel's mark can't be written: {why}"));
-            return;
+            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
         }
-        self.written = Some((audit::Head::START, unsaved));
-        self.fault = None;
+        // What failed is tried again.
+        self.written = fault.is_none().then_some((audit::Head::START, unsaved));
+        self.fault = fault;
     }
 
     /// What the kernel has now.
     fn kernels_end(&self) -> Option<(u64, String)> {
-        let head = self.kernel.as_ref()?.read().ok().flatten()?;
+        let head = self.kernel.as_ref()?.read().ok()?.head?;
         Some((head.sequence, head.hash_text()))
-    }
-
-    /// That there is no file to note orders in.
-    pub(super) fn cannot_note(&mut self) {
-        if let (Some(folder), None) = (&self.folder, &self.fault) {
-            self.fault = Some(of_file(folder, "is not there: an order can't be noted in it"));
-        }
     }
 }
 
 /// The content of the file.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Mark {
     format: u32,
@@ -158,6 +217,9 @@ pub(super) struct Mark {
     /// Those that the store could not keep yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) unsaved: Vec<StandingOrder>,
+    /// Configs that were live and of which the trail has no record.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) unrecorded: Vec<Unrecorded>,
     /// The configs that were in force and were replaced, by their SHA-256.
     #[serde(default)]
     pub(super) replaced_configs: BTreeSet<String>,
@@ -175,7 +237,18 @@ impl Mark {
         replaced_configs: BTreeSet<String>,
     ) -> Self {
         let (sequence, hash) = (head.sequence, head.hash_text());
-        Self { format: FORMAT, sequence, hash, versions, orders, unsaved, replaced_configs, before: None }
+        let unrecorded = Vec::new();
+        Self {
+            format: FORMAT,
+            sequence,
+            hash,
+            versions,
+            orders,
+            unsaved,
+            unrecorded,
+            replaced_configs,
+            before: None,
+        }
     }
 
     /// Whether it has all that there was where the kernel's mark has this end: it is of the same one, or of the next.

@@ -106,7 +106,9 @@ impl Kept {
             let others = of_id.into_iter().filter(|it| it.covers != *target);
             // Whoever writes an instrument's name in another way is told how it was written.
             let is_alike = |it: &&StandingOrder| match (target, &it.covers) {
-                (Target::Instrument(one), Target::Instrument(other)) => one != other && is_nearly(one, other),
+                (Target::Instrument(one), Target::Instrument(other))
+                | (Target::Recipient(one), Target::Recipient(other))
+                | (Target::Pin(one), Target::Pin(other)) => one != other && is_nearly(one, other),
                 _ => false,
             };
             let others = others.chain(self.orders().filter(is_alike));
@@ -188,6 +190,19 @@ impl Kept {
         beside.map(|((id, _), _)| id.clone()).collect()
     }
 
+    /// The name of a recipient or a pin of what was ever loaded that is nearly this one.
+    fn near_name(&self, target: &Target) -> Option<String> {
+        let documents = self.entries().filter_map(|(_, entry)| entry.document.as_deref());
+        let names: Vec<&str> = match target {
+            Target::Recipient(_) => {
+                documents.flat_map(|it| it.recipients.iter().map(|it| it.name.as_str())).collect()
+            }
+            Target::Pin(_) => documents.flat_map(|it| it.pins.iter().map(String::as_str)).collect(),
+            _ => Vec::new(),
+        };
+        names.into_iter().find(|its| is_nearly(target.name(), its)).map(str::to_owned)
+    }
+
     /// That nothing which was ever loaded is meant.
     #[must_use]
     pub fn unknown(&self, target: &Target) -> StoreError {
@@ -196,7 +211,7 @@ impl Kept {
             Target::Instrument(name) => {
                 StoreError::NoSuchInstrument { name: name.clone(), near: self.near(name) }
             }
-            target => StoreError::NothingCovered { target: target.clone() },
+            target => StoreError::NothingCovered { target: target.clone(), near: self.near_name(target) },
         }
     }
 }

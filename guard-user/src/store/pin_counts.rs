@@ -12,7 +12,9 @@ use guard_common::verdict::{Reason, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::Judged;
-use crate::config::policy::{Action, Ingress, Pin};
+use super::holders::Holders;
+use super::pin_info::PinInfo;
+use crate::config::policy::Pin;
 
 /// Version of the stored form.
 const FORMAT: u32 = 1;
@@ -78,46 +80,6 @@ impl CountsByNumber for Rows<u8> {
     }
 }
 
-/// What is known of a pin without its config.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinInfo {
-    /// Its name.
-    pub name: String,
-    /// The line of the config on which it begins.
-    pub line: usize,
-    /// What it does to egress that it forbids.
-    #[serde(with = "StoredAction")]
-    pub action: Action,
-    /// What it does to packets that come in.
-    #[serde(with = "StoredIngress")]
-    pub ingress: Ingress,
-}
-
-/// How [`Action`] is stored.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Action", rename_all = "kebab-case")]
-enum StoredAction {
-    Observe,
-    Flag,
-    Drop,
-}
-
-/// How [`Ingress`] is stored.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Ingress", rename_all = "kebab-case")]
-enum StoredIngress {
-    Off,
-    Flag,
-    Drop,
-}
-
-impl PinInfo {
-    /// What is known of this pin.
-    fn of(pin: &Pin) -> Self {
-        Self { name: pin.name.clone(), line: pin.line, action: pin.action, ingress: pin.ingress }
-    }
-}
-
 /// Which pins the kernel's counts are of. Empty where the kernel's counters began anew.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PinCounts {
@@ -127,6 +89,8 @@ pub struct PinCounts {
     base: Rows<u8>,
     /// What was counted before that.
     before: Rows<String>,
+    /// What the numbers stood for in this and in earlier generations.
+    holders: Holders,
 }
 
 impl PinCounts {
@@ -134,6 +98,18 @@ impl PinCounts {
     #[must_use]
     pub fn pins_of(&self, generation: u64) -> Option<&[PinInfo]> {
         (self.generation == generation && generation > 0).then_some(&self.pins)
+    }
+
+    /// The pins of an earlier generation and the ids of the exemptions in its places; `None` where they are not known.
+    #[must_use]
+    pub fn names_of(&self, generation: u64) -> Option<(&[PinInfo], impl Iterator<Item = (u16, &str)>)> {
+        let pins = self.holders.pins_of(generation)?;
+        Some((pins, self.holders.exemptions_of(generation)))
+    }
+
+    /// The generation that is live has these exemptions in these places; after [`switch`](Self::switch) to it.
+    pub fn hold<'i>(&mut self, exemptions: impl Iterator<Item = (u16, &'i str)>) {
+        self.holders.note(self.generation, &self.pins, exemptions);
     }
 
     /// Whether it is known whose the kernel's counts are. Before that they are of nobody, and are not to be kept: they would be
@@ -211,6 +187,7 @@ impl PinCounts {
             pins: self.pins.clone(),
             base: list(&self.base),
             archive: list(&self.before),
+            holders: self.holders.clone(),
         })
     }
 
@@ -225,6 +202,7 @@ impl PinCounts {
             pins: stored.pins,
             base: unlist(stored.base),
             before: unlist(stored.archive),
+            holders: stored.holders,
         })
     }
 }
@@ -241,6 +219,9 @@ struct Stored {
     pins: Vec<PinInfo>,
     base: Vec<(u8, Judgement, u64, u64)>,
     archive: Vec<(String, Judgement, u64, u64)>,
+    /// Empty where an earlier version wrote it.
+    #[serde(default)]
+    holders: Holders,
 }
 
 fn list<K: Clone + Ord>(rows: &Rows<K>) -> Vec<(K, Judgement, u64, u64)> {

@@ -300,7 +300,7 @@ impl Reader {
     }
 
     /// The detail of the last record of what was live that has this fact.
-    fn last_facts(&self, fact: &str) -> Result<Option<Map<String, Value>>, StoreError> {
+    pub(super) fn last_facts(&self, fact: &str) -> Result<Option<Map<String, Value>>, StoreError> {
         let Some(table) = self.table(AUDIT)? else { return Ok(None) };
         for row in table.iter().map_err(|error| self.unreadable(error))?.rev() {
             let (_, line) = row.map_err(|error| self.unreadable(error))?;

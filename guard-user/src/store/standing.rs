@@ -10,6 +10,7 @@ use super::key::Key;
 use crate::exemption::order::FORMAT;
 use crate::exemption::record::Status;
 use crate::exemption::{StandingOrder, Target};
+use crate::text::escaped;
 
 /// The reference of an order whose row can't be read. It covers everything.
 const UNREADABLE: &str = "an order that can't be read";
@@ -36,7 +37,7 @@ pub(super) fn read(row: &str, bytes: &[u8]) -> (StandingOrder, Option<Problem>) 
         Ok(order) => (order, None),
         Err(reason) => {
             let order = StandingOrder::new(&Target::All, UNREADABLE, (Timestamp::UNIX_EPOCH, 0));
-            let place = format!("the order {}", row.escape_debug());
+            let place = format!("the order {}", escaped(row));
             let reason = format!(
                 "it can't be read: {reason}; until it is lifted nothing is resumed or loaded: `borderguard exemption \
                  resume --all --order \"{UNREADABLE}\"`"

@@ -11,7 +11,7 @@ use super::doubt::Doubt;
 use super::entry::Entry;
 use super::read::{Found, OpenDocument, Stored};
 use super::tables::{AUDIT, CONFIGS, ORDERS, RECORDS};
-use super::{DayCount, DayUse, Key, Store, StoreError, quota};
+use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
 use crate::exemption::StandingOrder;
@@ -39,24 +39,28 @@ impl Store {
         self.commit(&[], records, |_| Ok(()))
     }
 
-    /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction.
+    /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction. Where the store is not
+    /// open, that is noted beside it ([`keep_marks`](Self::keep_marks)).
     ///
     /// # Errors
     /// Where the disk refuses.
     pub fn audit_config(&mut self, record: audit::Record, text: &[u8]) -> Result<(), StoreError> {
+        self.note_config(&record, text);
         self.leave_doubt()?;
-        let sha256 = sha256(text);
+        let (sha256, ends_other) = (sha256(text), live_configs::ends_other(&record));
         self.commit(&[], vec![record], |batch| {
             let mut table = batch.open_table(CONFIGS)?;
             let is_there = table.get(sha256.as_str())?.is_some();
             if !is_there {
                 table.insert(sha256.as_str(), text)?;
             }
-            Ok(())
+            drop(table);
+            if ends_other { live_configs::forget_other(batch) } else { Ok(()) }
         })?;
-        let configs = &mut self.kept.inner_mut().configs;
-        configs.all.insert(sha256.clone());
-        configs.last = Some(sha256);
+        let kept = self.kept.inner_mut();
+        kept.other_config.take_if(|_| ends_other);
+        kept.configs.all.insert(sha256.clone());
+        kept.configs.last = Some(sha256);
         Ok(())
     }
 

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The linker in its version.
-pub(super) const LINKER: Tool = Tool { name: "bpf-linker", version: "0.13.0" };
+pub(super) const LINKER: Tool = Tool { name: "bpf-linker", version: "0.13.0", asked_by: &["--version"] };
 /// The major versions of LLVM for which that version has a cargo feature.
 const SUPPORTED: RangeInclusive<u32> = 21..=23;
 

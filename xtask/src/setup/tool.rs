@@ -14,6 +14,8 @@ use crate::{run, workspace};
 pub(crate) struct Tool {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
+    /// The arguments by which it says its version.
+    pub(crate) asked_by: &'static [&'static str],
 }
 
 impl Tool {
@@ -29,7 +31,7 @@ impl Tool {
 
     /// Whether the program is there in this version and starts.
     pub(crate) fn works(&self) -> bool {
-        run::output(Command::new(self.program()).arg("--version"))
+        run::output(Command::new(self.program()).args(self.asked_by))
             .is_ok_and(|text| text.split_whitespace().any(|word| word == self.version))
     }
 
@@ -40,7 +42,7 @@ impl Tool {
         mut cargo: Command,
         adapt: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<()> {
-        let Self { name, version } = self;
+        let Self { name, version, .. } = self;
         let tools = workspace::tools_dir();
         let new = tools.join(format!("{name}.new"));
         remove(&new)?;

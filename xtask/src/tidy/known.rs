@@ -27,7 +27,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "store", may: &["approval", "audit", "config", "digest", "exemption", "geo", "text"] },
     Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
-    Layer { module: "report", may: &["audit", "exemption", "text"] },
+    Layer { module: "report", may: &["audit", "exemption", "groups", "text"] },
     Layer { module: "canary", may: &["compile", "config"] },
     Layer { module: "events", may: &["canary", "config", "digest", "exemption", "hostname", "worker"] },
     Layer { module: "simulate", may: &["compile", "config", "events", "explain", "geo"] },

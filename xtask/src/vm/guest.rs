@@ -46,9 +46,18 @@ pub(super) struct Guest<'a> {
     pub(super) kernel: &'a Kernel,
     /// Its file system in memory.
     pub(super) initramfs: &'a Path,
-    /// A disk that it only reads, where it has one.
-    pub(super) disk: Option<&'a Path>,
+    /// Its disk, where it has one.
+    pub(super) disk: Option<Disk<'a>>,
     pub(super) machine: Machine,
+}
+
+/// A disk of a guest's.
+#[derive(Clone, Copy)]
+pub(super) enum Disk<'a> {
+    /// It is only read.
+    Read(&'a Path),
+    /// What is written to it is gone with the guest.
+    Scratch(&'a Path),
 }
 
 /// How the machine is emulated.
@@ -156,9 +165,13 @@ const KERNEL_LINE: &str =
 fn with_guest(mut qemu: Command, guest: &Guest<'_>) -> Command {
     let Guest { kernel, initramfs, disk, machine } = guest;
     if let Some(disk) = disk {
+        let (file, how) = match disk {
+            Disk::Read(file) => (file, "readonly=on"),
+            Disk::Scratch(file) => (file, "snapshot=on"),
+        };
         // A comma in a path is written twice for qemu.
-        let disk = disk.to_string_lossy().replace(',', ",,");
-        qemu.arg("-drive").arg(format!("file={disk},format=raw,if=virtio,readonly=on"));
+        let file = file.to_string_lossy().replace(',', ",,");
+        qemu.arg("-drive").arg(format!("file={file},format=raw,if=virtio,{how}"));
     }
     qemu.args(machine.arguments())
         .args(["-cpu", PROCESSOR, "-m", MEMORY])

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::kernel::Kernel;
-use crate::{run, suites::Suite, workspace};
+use crate::{files::remove, run, suites::Suite, workspace};
 
 /// Programs of this machine that the tests may call in the guest; busybox has weaker ones.
 const HOST_PROGRAMS: [&str; 5] = ["chroot", "ip", "nft", "tc", "wg"];
@@ -29,9 +29,7 @@ pub(super) fn build(
     names: &[String],
     dir: &Path,
 ) -> Result<PathBuf> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))?;
-    }
+    remove(dir)?;
     let mut layout = Layout { dir, files: BTreeSet::new() };
     layout.program(busybox, "bin/busybox")?;
     layout.modules(kernel)?;
@@ -52,6 +50,16 @@ pub(super) fn build(
         layout.write(path, content.as_bytes(), 0o644)?;
     }
     layout.write("init", include_bytes!("init.sh"), 0o755)?;
+    layout.pack()
+}
+
+/// The same for a guest that boots what is on its disk.
+pub(super) fn for_disk(kernel: &Kernel, busybox: &Path, dir: &Path) -> Result<PathBuf> {
+    remove(dir)?;
+    let mut layout = Layout { dir, files: BTreeSet::new() };
+    layout.program(busybox, "bin/busybox")?;
+    layout.modules(kernel)?;
+    layout.write("init", include_bytes!("disk.sh"), 0o755)?;
     layout.pack()
 }
 

@@ -11,7 +11,7 @@ mod modules;
 mod tools;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread::{self, ScopedJoinHandle},
 };
@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Result, bail};
 
 use self::{
-    guest::{Guest, Machine, Outcome},
+    guest::{Disk, Guest, Machine, Outcome},
     kernel::Kernel,
     tools::Tools,
 };
@@ -272,7 +272,7 @@ fn on_machine(
     };
     let initramfs = image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{name}-image")))?;
     let log = dir.join(format!("{name}.log"));
-    let guest = Guest { kernel, initramfs: &initramfs, disk: disk.as_deref(), machine };
+    let guest = Guest { kernel, initramfs: &initramfs, disk: disk.as_deref().map(Disk::Read), machine };
     let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, &guest, &log)?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
@@ -285,6 +285,26 @@ fn on_machine(
     for failure in &mut tally.failures {
         *failure = format!("Linux {version}: {failure}");
     }
+    Ok(tally)
+}
+
+/// Boots what is on a disk, with a kernel of this version, until it ends by itself; nothing of it stays on the disk. It
+/// prints as the guests of the suites do.
+pub(crate) fn boot_disk(version: &str, disk: &Path, name: &str) -> Result<Tally> {
+    packages::ensure(Purpose::Vm)?;
+    let (tools, dir) = (Tools::get()?, dir());
+    let kernel = Kernel::get(version, &dir)?;
+    let initramfs = image::for_disk(&kernel, &tools.busybox, &dir.join(format!("{name}-image")))?;
+    let log = dir.join(format!("{name}.log"));
+    let machine = Machine::Fast;
+    let guest = Guest { kernel: &kernel, initramfs: &initramfs, disk: Some(Disk::Scratch(disk)), machine };
+    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, &guest, &log)?;
+    println!(
+        "Linux {release}: up after {}, ended after {}, console in {}",
+        run::duration(booted),
+        run::duration(took),
+        log.display()
+    );
     Ok(tally)
 }
 

@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 
 use super::ask::{self, How, PASSES, change, text};
 use super::{file, show, signatures};
-use crate::approval::{self, ORDER, Signature};
+use crate::approval::{self, NotApproved, ORDER, Quorum, Requirement, Rule, Signature};
 use crate::cli::signing::Signable;
-use crate::cli::table::plain;
+use crate::cli::table::{plain, write_wrapped};
 use crate::cli::{CliError, verified};
+use crate::config::Errors;
 use crate::config::policy::Approvals;
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response, SignatureText, SignedText};
 use crate::exemption::summary::OrderSummary;
-use crate::exemption::{self, Lift, Opens};
+use crate::exemption::{self, Document, ErrorKind, Lift, Opens, Surroundings, Target};
 use crate::exit::Exit;
 use crate::store::sha256;
 
@@ -163,11 +164,53 @@ fn object(lift: &Lift) -> Value {
     })
 }
 
-/// Says whose its signatures are. Whether they are enough hangs on what passes again: the daemon says it.
+/// Documents of exemptions that pass again. They may be over by now.
+///
+/// # Errors
+/// Where one can't be used.
+pub(super) fn opened(files: &[PathBuf]) -> Result<Vec<Document>> {
+    let read = |file: &PathBuf| {
+        let refused = |errors: Errors<ErrorKind>| CliError::errors(&errors);
+        let bytes = exemption::read(file).map_err(refused)?;
+        exemption::parse(file, &bytes, &Surroundings::default()).map_err(refused)
+    };
+    Ok(files.iter().map(read).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Whether all that passes again by an order on one exemption is among these documents, so that it is known by which rules it
+/// is approved. An order on anything else takes every rule.
+///
+/// # Errors
+/// Where one of the documents is none that passes again.
+fn are_all(lift: &Lift, opened: &[Document]) -> Result<bool> {
+    let Target::Id(id) = &lift.covers else {
+        return match opened {
+            [] => Ok(false),
+            _ => Err(CliError::bad_input(
+                "to lift an order on more than one exemption every rule counts: leave out --exemption",
+            )
+            .into()),
+        };
+    };
+    // Where nothing passes again the daemon takes the exemption's own document.
+    let is_opened = |it: &&Document| match lift.opens.as_slice() {
+        [] => it.id == *id,
+        opens => opens.iter().any(|opens| opens.sha256 == it.sha256),
+    };
+    if let Some(other) = opened.iter().find(|it| !is_opened(it)) {
+        let message =
+            format!("{}, version {}, is none that passes again by this document", other.id, other.version);
+        return Err(CliError::bad_input(message).into());
+    }
+    Ok(!opened.is_empty() && lift.opens.iter().all(|it| opened.iter().any(|other| other.sha256 == it.sha256)))
+}
+
+/// Says whose its signatures are, and what they lack by each rule. By which rules the daemon holds it hangs on what passes
+/// again: with its documents that is known here too, and else it is held against all of them together.
 pub(super) fn verify(
     (file, bytes): (&Path, &[u8]),
     signatures: &[Signature],
-    (approvals, loader): (&Approvals, Option<&str>),
+    ((approvals, loader), opened): ((&Approvals, Option<&str>), &[Document]),
     json: bool,
     now: Timestamp,
     out: &mut impl Write,
@@ -175,23 +218,77 @@ pub(super) fn verify(
     let lift = parsed(file, bytes)?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
-    // In any case enough is what every rule asks for.
-    let required = approval::of_every_rule(&approvals.rules);
-    let submitter = lift.submitter.as_deref();
-    let candidate = approval::Candidate { bytes, namespace: ORDER, submitter, required: &required };
-    let judged = approval::judge(&candidate, signatures, &approvals.signers, &allowed, loader, now)
-        .map(|(_, quorum)| quorum);
+    let is_known = are_all(&lift, opened)?;
+    let judge = |required: &[Requirement<'_>]| {
+        let submitter = lift.submitter.as_deref();
+        let candidate = approval::Candidate { bytes, namespace: ORDER, submitter, required };
+        let judged = approval::judge(&candidate, signatures, &approvals.signers, &allowed, loader, now);
+        judged.map(|(_, quorum)| quorum)
+    };
+    let required = match is_known {
+        true => {
+            let each = opened.iter().map(|document| document.due_by_rules(&approvals.rules));
+            each.collect::<Result<Vec<_>, _>>().map(approval::greatest).map_err(NotApproved::from)
+        }
+        // In any case enough is what every rule asks for.
+        false => Ok(approval::of_every_rule(&approvals.rules)),
+    };
+    let judged = required.and_then(|required| judge(&required));
+    let rules: Vec<_> = approvals.rules.iter().map(|rule| (rule, judge(&rule.requirements()))).collect();
     let each = verified::each(bytes, signatures, (&approvals.signers, ORDER), &allowed, now);
     let file = (file, "approved");
     if json {
         let mut report = verified::report_json(file, &each, &judged);
         report["lift"] = object(&lift);
+        report["by_all_rules"] = json!(!is_known);
+        let rule = |(rule, judged): &(&Rule, Result<Quorum, NotApproved>)| {
+            let mut report = verified::judged_json("approved", judged);
+            report["pins"] = json!(rule.pins);
+            report["instruments"] = json!(rule.acts);
+            report
+        };
+        report["rules"] = rules.iter().map(rule).collect();
         writeln!(out, "{report}")?;
-    } else {
-        writeln!(out, "this is what signatures are looked for of:")?;
-        write_facts(&lift, &sha256(bytes), out)?;
-        writeln!(out, "it is held against what all rules of the config ask for together")?;
-        verified::report(file, &each, &judged, out)?;
+        return Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed });
     }
+    writeln!(out, "this is what signatures are looked for of:")?;
+    write_facts(&lift, &sha256(bytes), out)?;
+    // Signatures that are bad are no matter of rules.
+    for (rule, judged) in
+        rules.iter().filter(|(_, judged)| !matches!(judged, Err(NotApproved::Refused { .. })))
+    {
+        let said = match judged {
+            Ok(_) => "approved".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        write_wrapped("", show::REST, &plain(&format!("by the rule for {}: {said}", of_rule(rule))), out)?;
+    }
+    let against = match (is_known, &lift.covers) {
+        (true, _) => "it is held against the rules for the exemptions that pass again",
+        (false, Target::Id(_)) => {
+            "it is held against all rules together; those for the exemption that passes again are enough: `--exemption FILE` \
+             with its document holds it against these, and `exemption lift FILE --dry-run` asks the daemon"
+        }
+        (false, _) => {
+            "it is held against all rules together, as an order on more than one exemption takes it"
+        }
+    };
+    write_wrapped("", show::REST, against, out)?;
+    verified::report(file, &each, &judged, out)?;
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
 }
+
+/// What a rule is for, in words.
+fn of_rule(rule: &Rule) -> String {
+    let pins = match rule.pins.as_slice() {
+        [] => "every pin".to_owned(),
+        pins => pins.join(", "),
+    };
+    match rule.acts.as_slice() {
+        [] => pins,
+        acts => format!("{pins} with {}", acts.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

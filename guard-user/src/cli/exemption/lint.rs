@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::policy::{self, Against, Prospect};
 use super::show;
 use crate::cli::check::{counted, finding_json, write_finding};
-use crate::cli::table::plain;
+use crate::cli::table::{plain, write_wrapped};
 use crate::config::Errors;
 use crate::exemption::{self, Document, ErrorKind, LawPack, Summary, Surroundings};
 use crate::exit::Exit;
@@ -45,7 +45,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "{object}")?;
     } else {
         report(&args.file, &checked, against.is_some(), now, out)?;
-        notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
+        notes.iter().try_for_each(|note| write_wrapped("", show::REST, &plain(note), out))?;
     }
     Ok(exit(&checked))
 }
@@ -68,7 +68,8 @@ pub(super) fn check(
     let (checked, unplaced) = placed(file, checked, against);
     let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
     let unjudged = policy::unjudged(&law);
-    let notes = unjudged.into_iter().chain(unplaced).chain(prospect.notes()).chain(doubts);
+    let needless = checked.as_ref().ok().zip(against).and_then(|(document, it)| it.not_needed(document));
+    let notes = unjudged.into_iter().chain(unplaced).chain(needless).chain(prospect.notes()).chain(doubts);
     let notes = notes.collect();
     (checked, notes)
 }
@@ -136,10 +137,12 @@ pub(super) fn report(
             show::one(&Summary::of_document(document, now), now, out)?;
             match with_pins {
                 true => Ok(()),
-                false => writeln!(
+                false => write_wrapped(
+                    "",
+                    show::REST,
+                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config CONFIG` \
+                     does",
                     out,
-                    "whether the config has these pins was not looked at; `borderguard exemption lint FILE --config \
-                     CONFIG` does"
                 ),
             }
         }
@@ -188,6 +191,22 @@ mod tests {
         let now = "2026-12-02T00:00:00Z".parse().unwrap();
         let exit = run(&Args { file: file.clone(), config, json }, now, &mut out).unwrap();
         (exit, String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "m.toml"))
+    }
+
+    #[test]
+    fn a_document_that_the_policy_does_not_need_is_told() {
+        let (bed, mut out) = (Bed::new(), Vec::new());
+        let permits = std::fs::read_to_string(bed.file("policy.toml")).unwrap();
+        let permits = permits.replace("home = \"IE\"\n", "home = \"IE\"\npermit = [\"US\"]\n");
+        std::fs::write(bed.file("permits.toml"), permits).unwrap();
+        let mut of = |config: &str| {
+            out.clear();
+            let args = Args { file: bed.file("m.toml"), config: Some(bed.file(config)), json: false };
+            run(&args, now(), &mut out).unwrap();
+            String::from_utf8(out.clone()).unwrap()
+        };
+        let warning = "\nwarning: an exemption is not needed where the pin mail permits US: ";
+        assert!(of("permits.toml").contains(warning) && !of("policy.toml").contains("warning"));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::cli::CliError;
 use crate::compile::Places;
 use crate::config::policy::Approvals;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
+use crate::exemption::needless::{needless, words};
 use crate::exemption::{Document, ErrorKind, LawPack};
 use crate::inputs;
 
@@ -99,6 +100,19 @@ impl Against {
     /// The pins with their homes.
     pub(super) fn homes(&self) -> Vec<(String, Jurisdiction)> {
         self.policy.homes()
+    }
+
+    /// What is said where its pins let data pass to recipients without the document.
+    pub(super) fn not_needed(&self, document: &Document) -> Option<String> {
+        let mut permitted = needless(document, &self.policy.pins);
+        permitted.retain(|it| it.by.is_permitted());
+        (!permitted.is_empty()).then(|| {
+            format!(
+                "warning: an exemption is not needed where {}: data passes there without it, no order stops that, and it is \
+                 counted as permitted and not as the exemption's use",
+                words(&permitted)
+            )
+        })
     }
 
     /// The law pack that it names, or the program's own.

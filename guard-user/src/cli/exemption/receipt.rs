@@ -27,9 +27,12 @@ const MOST_RECEIPTS: u32 = 1000;
 
 const AFTER_HELP: &str = "\
 Without this program, HOST being the receipt's host:
-  ssh-keygen -Y verify -f ALLOWED -I HOST -n borderguard-receipt -s FILE.sig < FILE
-  cat FILE FILE.sig | openssl ts -verify -data /dev/stdin -in FILE.tsr -CAfile CA
-The exit code of --verify is 1 where anything does not hold.";
+  ssh-keygen -Y verify -f ALLOWED -I HOST -n borderguard-receipt \\
+    -s FILE.sig < FILE
+  cat FILE FILE.sig | openssl ts -verify -data /dev/stdin \\
+    -in FILE.tsr -CAfile CA
+The exit code of --verify is 1 where anything does not hold. A receipt
+without a time stamp holds, which is said; with --tsa-ca it does not.";
 
 /// Arguments of `exemption receipt`.
 #[derive(Clone, Debug, clap::Args)]
@@ -41,16 +44,16 @@ pub struct Args {
     /// Its version [default: the highest]
     #[arg(long, value_name = "NUMBER")]
     pub version: Option<u32>,
-    /// The folder for ID-VERSION.receipt.json and its signature and time stamp
+    /// The folder for the receipt, its signature and its stamp
     #[arg(long, value_name = "FOLDER", default_value = ".")]
     pub into: PathBuf,
-    /// Verify this receipt by its signature and time stamp beside it, FILE.sig and FILE.tsr; asks no daemon
+    /// Verify this receipt by FILE.sig and FILE.tsr beside it; asks no daemon
     #[arg(long, value_name = "FILE", conflicts_with_all = ["id", "version"], requires = "allowed_signers")]
     pub verify: Option<PathBuf>,
-    /// The file of allowed signers that has the host's key under the host's name
+    /// Allowed signers, with the host's key under the host's name
     #[arg(long, value_name = "FILE")]
     pub allowed_signers: Option<PathBuf>,
-    /// The root certificate of the time-stamping authority, as PEM
+    /// The authority's root certificate, as PEM; the time stamp has to be there then
     #[arg(long, value_name = "FILE", conflicts_with = "no_time_stamp")]
     pub tsa_ca: Option<PathBuf>,
     /// Ask for no time stamp, or verify none
@@ -225,6 +228,7 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         let object = json!({
             "file": file.to_string_lossy(),
             "good": is_good,
+            "stamped": is_stamped,
             "signature": signer.as_ref().map_or_else(words, |(by, _)| format!("by {} {}", by.identity, by.fingerprint)),
             "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |_| "good".to_owned())),
             "made_at": signer.as_ref().ok().map(|(_, receipt)| receipt.made_at),
@@ -267,7 +271,16 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         Some(Err(error)) => {
             write_wrapped("", "  ", &plain(&format!("time stamp: bad: {error:#}")), out)?;
         }
-        None => writeln!(out, "time stamp: {}", if is_stamped { "not looked at" } else { "none" })?,
+        None => {
+            let said = match is_stamped {
+                true => "time stamp: not looked at, so that when it was made is by the host's clock alone",
+                false => {
+                    "time stamp: NONE, so that when it was made is by the host's clock alone, and whoever has the \
+                          host's key later could have made it; --tsa-ca asks for one"
+                }
+            };
+            write_wrapped("", "  ", said, out)?;
+        }
     }
     Ok(if is_good { Exit::Ok } else { Exit::Failed })
 }

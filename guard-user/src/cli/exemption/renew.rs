@@ -10,9 +10,9 @@ use serde_json::json;
 use toml_edit::Datetime;
 
 use super::policy::Against;
-use super::{file, lint};
+use super::{file, lint, show};
 use crate::cli::CliError;
-use crate::cli::table::plain;
+use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::renewal::{Renewal, next_version};
 use crate::exemption::{self, CHECK, Document, REVIEW, Surroundings};
 use crate::exit::Exit;
@@ -32,6 +32,9 @@ pub struct Args {
     /// When the assessment has to be looked at next, such as 2027-06-01; without it the date stays
     #[arg(long, value_name = "DATE")]
     pub review_by: Option<Datetime>,
+    /// Bytes on the wire that it may let through, counted anew; without it the quota stays
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(i64).range(1..))]
+    pub quota_bytes: Option<i64>,
     /// The document to write [default: FILE with the version in its name, beside it]
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
@@ -55,8 +58,13 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     // One that is over is renewed, too.
     let (old, bytes) =
         exemption::load(&args.file, &Surroundings::default()).map_err(|errors| CliError::errors(&errors))?;
-    let renewal =
-        Renewal { replaces: old.version, until: args.until, from: args.from, review_by: args.review_by };
+    let renewal = Renewal {
+        replaces: old.version,
+        until: args.until,
+        from: args.from,
+        review_by: args.review_by,
+        quota_bytes: args.quota_bytes,
+    };
     let text = next_version(&String::from_utf8(bytes)?, &renewal)
         .map_err(|error| CliError::bad_input(format!("{}: {error}", args.file.display())))?;
     let version = u64::from(old.version) + 1;
@@ -81,16 +89,17 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         writeln!(out, "{text}")?;
     }
     match written {
-        true => writeln!(
-            out,
-            "written: version {version} takes the place of version {} when it is loaded, and needs signatures of \
-             its own",
-            old.version
-        )?,
+        true => {
+            let said = format!(
+                "written: version {version} takes the place of version {} when it is loaded, and needs signatures of its own",
+                old.version
+            );
+            write_wrapped("", show::REST, &said, out)?;
+        }
         false => writeln!(out, "nothing was written; of version {version}:")?,
     }
     lint::report(&target, &checked, against.is_some(), now, out)?;
-    notes.iter().try_for_each(|note| writeln!(out, "{}", plain(note)))?;
+    notes.iter().try_for_each(|note| write_wrapped("", show::REST, &plain(note), out))?;
     Ok(lint::exit(&checked))
 }
 

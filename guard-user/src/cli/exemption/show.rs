@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use jiff::Timestamp;
 
 use super::when::{exactly, moment};
+use super::who::who;
 use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::summary::{HIDDEN, OrderSummary, RecipientSummary};
@@ -26,7 +27,8 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         None => String::new(),
     };
     let secret = if summary.confidential { ", confidential" } else { "" };
-    let head = format!("{id}, version {version}{secret}: {state}{}", instrument.kind);
+    let urgent = if summary.emergency.is_some() { ", an emergency" } else { "" };
+    let head = format!("{id}, version {version}{secret}{urgent}: {state}{}", instrument.kind);
     write_wrapped("", REST, &plain(&head), out)?;
     let mut line = |title: &str, value: &str| fact(title, value, out);
     if let Some(replaced) = summary.replaces {
@@ -34,7 +36,7 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
     }
     signed(summary, now, &mut line)?;
     if let (Some(at), Some(user)) = (summary.loaded_at, summary.loaded_by) {
-        line("loaded", &format!("{} by the user {user}", moment(at, now)))?;
+        line("loaded", &format!("{} by {}", moment(at, now), who(user)))?;
     }
     if !summary.approved_by.is_empty() {
         line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
@@ -50,8 +52,13 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         let late = if due.by <= now { "OVERDUE, " } else { "" };
         line("due", &format!("{}, {late}before {}", due.what, exactly(due.by, now)))?;
     }
+    for done in &summary.done {
+        let of =
+            if done.version == *version { String::new() } else { format!(" (version {})", done.version) };
+        line("done", &format!("{}{of}, {}: {}", done.what, moment(done.on, now), done.why))?;
+    }
     if let Some(revoked) = &summary.revoked {
-        line("revoked", &format!("{} by the user {}: {}", moment(revoked.at, now), revoked.by, revoked.why))?;
+        line("revoked", &format!("{} by {}: {}", moment(revoked.at, now), who(revoked.by), revoked.why))?;
     }
     Ok(())
 }
@@ -71,7 +78,7 @@ fn signed(
     act.agreement.iter().try_for_each(|agreement| line("under", agreement))?;
     act.document_sha256.iter().try_for_each(|digest| line("act hash", digest))?;
     line("ground", &format!("{} and {}", act.ground, act.basis))?;
-    summary.emergency.iter().try_for_each(|why| line("urgent", why))?;
+    summary.emergency.iter().try_for_each(|why| line("urgent", &format!("opened as an emergency: {why}")))?;
     line("for", &summary.purpose)?;
     summary.data_categories.iter().try_for_each(|category| line("data", category))?;
     line(if summary.pins.len() == 1 { "pin" } else { "pins" }, &summary.pins.join(", "))?;
@@ -116,21 +123,19 @@ fn signed(
 /// When an order was given and by whom, its reference, and what it covers beside this exemption.
 pub(super) fn of_order(order: &OrderSummary, now: Timestamp) -> String {
     let OrderSummary { order, kind, covers, name, at, by } = order;
+    let by = who(*by);
     if kind == OrderKind::Fallen.name() {
-        return format!(
-            "{} by the user {by}: the instrument \"{name}\" has fallen: {order}",
-            moment(*at, now)
-        );
+        return format!("{} by {by}: the instrument \"{name}\" has fallen: {order}", moment(*at, now));
     }
     if kind == OrderKind::RevokedKey.name() {
-        return format!("{} by the user {by}: the key {name} is revoked: {order}", moment(*at, now));
+        return format!("{} by {by}: the key {name} is revoked: {order}", moment(*at, now));
     }
     let on = match covers.as_str() {
         "exemption" => String::new(),
         "all" => ", on every exemption".to_owned(),
         covers => format!(", on the {covers} \"{name}\""),
     };
-    format!("{} by the user {by}: {order}{on}", moment(*at, now))
+    format!("{} by {by}: {order}{on}", moment(*at, now))
 }
 
 /// Writes one line of what is known of an exemption.
@@ -320,7 +325,7 @@ pub(super) mod tests {
             unattributed_packets: 90,
             slot: Some(3),
             loaded_at: Some(time("2026-11-30T00:00:00Z")),
-            loaded_by: Some(1001),
+            loaded_by: Some(4_000_001_001),
             revoked: None,
             stayed: None,
             orders: Vec::new(),
@@ -329,6 +334,7 @@ pub(super) mod tests {
                 value: "tell-authority".into(),
             }],
             due: vec![DueSummary { what: "tell-authority".into(), by: time("2026-12-03T00:00:00Z") }],
+            done: Vec::new(),
             sha256: "07".repeat(32),
             approved_by: Vec::new(),
         }
@@ -375,7 +381,7 @@ pub(super) mod tests {
   author   aoife@example.org
   needs    signatures, 2 as legal
   sha256   0707070707070707070707070707070707070707070707070707070707070707
-  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 1001
+  loaded   2026-11-30 00:00:00 UTC (2 days ago) by the user 4000001001
   approved by nobody: no approval was required when it was loaded
   due      tell-authority, before 2026-12-03 00:00:00 UTC (in 1 day)
 ";
@@ -385,7 +391,7 @@ pub(super) mod tests {
 {assessed}
 a, version 2: revoked, scc
 {common}  bytes    without bound; 1,234,567 on the wire used, in 890 packets
-{assessed}  revoked  2026-12-02 00:00:00 UTC (now) by the user 0: stayed\\u{{1b}}[31m\\nx
+{assessed}  revoked  2026-12-02 00:00:00 UTC (now) by root (0): stayed\\u{{1b}}[31m\\nx
 
 1 open, 1 closed
 "

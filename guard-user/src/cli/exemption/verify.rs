@@ -33,6 +33,9 @@ pub struct Args {
     /// The Unix user who is going to load it, and can't be the only one who approved it
     #[arg(long, value_name = "USER")]
     pub loader: Option<String>,
+    /// Of a document that lifts an order on one exemption: that exemption's document, which says by which rules it is
+    #[arg(long = "exemption", value_name = "FILE")]
+    pub exemptions: Vec<PathBuf>,
     /// One JSON object
     #[arg(long)]
     pub json: bool,
@@ -48,7 +51,12 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     if Lift::is_meant(&bytes) {
         let signatures = signatures::collect(&args.file, &args.signatures)?;
         let by = (&approvals, args.loader.as_deref());
-        return lift::verify((&args.file, &bytes), &signatures, by, args.json, now, out);
+        let opened = lift::opened(&args.exemptions)?;
+        return lift::verify((&args.file, &bytes), &signatures, (by, &opened), args.json, now, out);
+    }
+    if !args.exemptions.is_empty() {
+        let message = "--exemption is for a document that lifts an order, and this is an exemption's";
+        return Err(CliError::bad_input(message).into());
     }
     let (pins, homes) = (policy::pin_names(&policy), policy.homes());
     let law = policy::law_of(&policy);
@@ -225,6 +233,7 @@ cidrs = ["198.51.100.20/32"]
                 signatures: Vec::new(),
                 config: self.file("policy.toml"),
                 loader: None,
+                exemptions: Vec::new(),
                 json: false,
             }
         }

@@ -81,6 +81,8 @@ pub(super) struct About {
     pub(super) has_database: bool,
     /// The policy in force, and the candidate.
     pub(super) policies: (Policy, Policy),
+    /// Whether both, and both databases, are the same.
+    pub(super) same_places: bool,
     /// The interfaces that the tables of both know.
     pub(super) interfaces: Vec<String>,
     /// This host's addresses, where a pin of either selects any.
@@ -163,6 +165,8 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
         addresses: addresses.clone(),
         boot_ns: clocks.boot_ns,
         policies: (now.clone(), then.clone()),
+        same_places: now.text == then.text
+            && (&now_database.v4, &now_database.v6) == (&then_database.v4, &then_database.v6),
     };
     let (now, then) = (explainer(&now, now_database, of_now)?, explainer(&then, then_database, kept)?);
     Ok(Both { now, then, about })

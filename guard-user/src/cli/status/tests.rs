@@ -45,6 +45,12 @@ fn exemption() -> Summary {
         loaded_by: Some(0),
         revoked: Some(RevokedSummary { at: at("2026-11-23T00:00:00Z"), why: "x".into(), by: 0 }),
         particulars: vec![Default::default()],
+        done: vec![crate::exemption::summary::DoneSummary {
+            what: "answer".into(),
+            on: jiff::Timestamp::UNIX_EPOCH,
+            why: "sent".into(),
+            version: 1,
+        }],
         due: vec![crate::exemption::summary::DueSummary {
             what: "delete".into(),
             by: at("2026-11-23T00:00:00Z"),

@@ -1,6 +1,6 @@
 //! What the engine wants done. The runtime hands each action to the worker whose it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -86,6 +86,8 @@ pub enum Action {
         /// What it is told.
         notice: Box<Notice>,
     },
+    /// Events name interfaces so from now on, by index.
+    NameInterfaces(HashMap<u32, Arc<str>>),
     /// Send canaries so from now on.
     Canaries(Box<Canaries>),
     /// What collects the log hands back the canary of this number: the request is answered by who sent it.
@@ -291,6 +293,13 @@ pub enum StoreJob {
     /// Append to the audit trail, and keep the config that the record names.
     RecordConfig {
         /// The record.
+        record: Record,
+        /// The config's text.
+        text: Arc<[u8]>,
+    },
+    /// Note that a config is live, for a store that is not open.
+    NoteConfig {
+        /// The record that it would have.
         record: Record,
         /// The config's text.
         text: Arc<[u8]>,

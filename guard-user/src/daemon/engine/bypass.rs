@@ -5,7 +5,7 @@
 use super::input::BypassFacts;
 use super::interfaces::Lost;
 use super::tries::Try;
-use crate::audit::TAKEN_OFF;
+use crate::audit::{NOT_FOUND, TAKEN_OFF};
 use crate::config::policy::Policy;
 use crate::exemption::Clocks;
 use crate::kernel::{BypassTarget, CgroupAttachment, ObservedBypass};
@@ -64,12 +64,12 @@ impl Loss {
         }
     }
 
-    /// The reason that the audit trail has; `None` where nothing is known to have been taken off.
-    pub(super) const fn recorded(self) -> Option<&'static str> {
+    /// The reason that the audit trail has.
+    pub(super) const fn recorded(self) -> &'static str {
         match self {
-            Self::TakenOff => Some(TAKEN_OFF),
-            Self::CgroupGone => Some("its cgroup was removed"),
-            Self::NotThere => None,
+            Self::TakenOff => TAKEN_OFF,
+            Self::CgroupGone => "its cgroup was removed",
+            Self::NotThere => NOT_FOUND,
         }
     }
 

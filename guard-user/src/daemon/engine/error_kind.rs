@@ -16,6 +16,7 @@ pub fn kind_of(error: &StoreError) -> ErrorKind {
         | StoreError::OrderUnclear { .. }
         | StoreError::NoSuchDuty { .. }
         | StoreError::DoneLater { .. }
+        | StoreError::DeletedTooEarly(_)
         | StoreError::ReviewIsRenewed { .. }
         | StoreError::ReviewOfClosed { .. }
         | StoreError::UnknownKey { .. }

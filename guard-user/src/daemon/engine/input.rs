@@ -24,7 +24,7 @@ use crate::kernel::{
     UntaggedFlow,
 };
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, Lost, PinCounts, StoreError};
+use crate::store::{Admission, ApprovedBy, Cursor, Kept, Key, Lost, MarkFault, PinCounts, StoreError};
 
 /// Who asks, and what they may see.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -462,7 +462,7 @@ pub enum Surroundings {
     /// Entries in bpffs: why they end with the daemon.
     Pins(Option<String>),
     /// The mark of how far the store has come: why it can't be kept.
-    Mark(Option<String>),
+    Mark(Option<MarkFault>),
     /// The database of exemptions: why it can't be used at all.
     Store(Option<StoreFault>),
     /// Who had files of volumes open before: why that is not known of all.

@@ -280,6 +280,11 @@ impl Interfaces {
         is_late.is_some()
     }
 
+    /// Whether it is one of these, and a start found it without a guard.
+    pub(super) fn was_bare_at_start(&self, index: u32) -> bool {
+        self.late.get(&index).is_some_and(|late| late.between.0.is_none())
+    }
+
     /// What is told of a hook at which another program runs first, or ran a moment ago.
     pub(super) fn passed(&self, index: u32, hook: Hook, now: Clocks) -> Option<String> {
         self.passed.get(&(index, hook as u8))?.told(now)

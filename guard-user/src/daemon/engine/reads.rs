@@ -23,6 +23,9 @@ pub(super) struct Reads {
     pub(super) unreadable: Option<String>,
     /// What was booked last.
     pub(super) booked: Option<Judged>,
+    /// When more was counted than had been booked, nanoseconds of `CLOCK_BOOTTIME`; `None` once it is kept that all flows of
+    /// that time were reported.
+    pub(super) grown_ns: Option<u64>,
     /// The last sample.
     pub(super) sample: Sample,
 }

@@ -7,7 +7,7 @@ use guard_common::abi::MAX_EXEMPTIONS;
 use super::basis::Basis;
 use super::input::{LoadFailure, ShadowPrepared};
 use crate::compile::{HostFacts, KernelExemption};
-use crate::config::policy::Policy;
+use crate::config::policy::{Pin, Policy};
 use crate::control::protocol::{ErrorKind, ShadowWanted};
 use crate::control::shadow::{MOST_SHADOW_SECONDS, ShadowAdded};
 use crate::control::trace::MOST_NAME;
@@ -194,4 +194,23 @@ pub(super) fn not_noted(live: &Policy, then: &Policy) -> Vec<String> {
         }
     }
     sentences
+}
+
+/// Why a candidate is refused to who may not see people: what a pin of its own tags would tell who sent it. A pin that goes by
+/// the same users and cgroups as one in force tells what everybody who sees flows is told.
+pub(super) fn tells_who_sends(then: &Policy, live: &Policy) -> Option<LoadFailure> {
+    let who = |pin: &Pin| {
+        let users: BTreeSet<Option<u32>> = pin.select.users.iter().map(|user| user.uid).collect();
+        let cgroups: BTreeSet<String> = pin.select.cgroups.iter().cloned().collect();
+        (users, cgroups)
+    };
+    let known: Vec<_> = live.pins.iter().map(who).collect();
+    let goes_by_people = |pin: &&Pin| !pin.select.users.is_empty() || !pin.select.cgroups.is_empty();
+    let pin = then.pins.iter().filter(goes_by_people).find(|pin| !known.contains(&who(pin)))?;
+    let message = format!(
+        "the pin \"{}\" goes by users or cgroups as no pin in force does, so that its packets would tell who sends: that takes \
+         the right `people`",
+        pin.name
+    );
+    Some(LoadFailure { kind: ErrorKind::NotPermitted, message })
 }

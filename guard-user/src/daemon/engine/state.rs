@@ -1,8 +1,10 @@
 //! What the engine knows, and how it asks for what is to be done.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use jiff::Timestamp;
 
 use super::action::{Action, Canaries, KernelJob, Level, StoreJob};
 use super::bypass::Bypass;
@@ -54,6 +56,8 @@ pub struct Begin {
     pub daemon: Who,
     /// The interfaces that the config before this one named; `None` where that is not known.
     pub named_before: Option<Vec<InterfacePattern>>,
+    /// When the guard before this start was last known to be at work; `None` where nothing is known of it.
+    pub guarded_until: Option<Timestamp>,
 }
 
 /// The daemon's state.
@@ -94,6 +98,8 @@ pub struct Engine {
     pub(super) gap: Option<Gap>,
     /// As [`Begin::named_before`].
     pub(super) named_before: Option<Vec<InterfacePattern>>,
+    /// As [`Begin::guarded_until`].
+    pub(super) guarded_until: Option<Timestamp>,
     /// Why it is kept nowhere but here that records are lost.
     pub(super) loss_unkept: Option<String>,
     /// Why what crossed could not be saved last.
@@ -109,6 +115,8 @@ pub struct Engine {
     pub(super) is_ready: bool,
     /// By what the flow history was last told what to keep.
     pub(super) told_history: Option<(Arc<Policy>, Kept)>,
+    /// How events name interfaces.
+    pub(super) told_interfaces: HashMap<u32, Arc<str>>,
     /// By what canaries are planned.
     pub(super) told_canaries: Option<Canaries>,
     /// What operations of the store were for, that are not done yet, and since when.
@@ -122,6 +130,8 @@ pub(super) struct Switch {
     pub(super) generation: u64,
     /// The kernel's counts of that moment.
     pub(super) counters: Option<Counters>,
+    /// Its exemptions by place.
+    pub(super) exemptions: Vec<(u16, String)>,
 }
 
 /// When what is done from time to time is due next, nanoseconds of `CLOCK_BOOTTIME`.
@@ -142,6 +152,7 @@ pub(super) enum Purpose {
     SlotsReset,
     CountersEnd,
     Record,
+    NoteConfig,
     /// Who signed what the start opened.
     Approvals,
     /// Who signed what was read, which is taken up then.

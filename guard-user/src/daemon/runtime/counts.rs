@@ -1,11 +1,14 @@
 //! The kernel's counters as the store takes them.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use guard_common::abi::{Count, Hook};
 use guard_common::verdict::{Reason, Verdict};
 
 use crate::events::names::{Names, PinName};
 use crate::kernel::Counters;
-use crate::store::{CountsByNumber, Judgement, Kept, PinInfo, Rows};
+use crate::store::{CountsByNumber, Judgement, Kept, PinCounts, PinInfo, Rows};
 
 impl CountsByNumber for Counters {
     fn rows(&self) -> Rows<u8> {
@@ -22,9 +25,26 @@ impl CountsByNumber for Counters {
     }
 }
 
-/// The names of a generation that an earlier daemon left, for events of its that are still to come. What the store knows of the
-/// kernel's places for exemptions was so for that generation: an older store knows nothing of them.
-pub(super) fn names_of(pins: &[PinInfo], kept: &Kept, generation: u64, config: &str) -> Names {
+/// How many generations before the last one may still have events or flow records that are to be told.
+const GENERATIONS: u64 = 16;
+
+/// The names of the generations that earlier daemons left, for events and flow records of theirs that are still to come. The
+/// store's own places for exemptions were so for the last one: an older store knows nothing of that.
+pub(super) fn names_left(counts: &PinCounts, kept: &Kept, last: u64, config: &str) -> Vec<Names> {
+    let each = last.saturating_sub(GENERATIONS)..=last;
+    let names = each.filter_map(|generation| {
+        if let Some((pins, exemptions)) = counts.names_of(generation) {
+            let ids = exemptions.map(|(slot, id)| (slot, id.into())).collect();
+            return Some(names_of(pins, ids, generation, config));
+        }
+        // An earlier version kept no more.
+        let ids = kept.ids_by_slot().into_iter().map(|(slot, id)| (slot, id.into())).collect();
+        Some(names_of(counts.pins_of(generation)?, ids, generation, config))
+    });
+    names.collect()
+}
+
+fn names_of(pins: &[PinInfo], exemptions: HashMap<u16, Arc<str>>, generation: u64, config: &str) -> Names {
     let name = |pin: &PinInfo| PinName {
         name: pin.name.as_str().into(),
         line: pin.line,
@@ -36,7 +56,7 @@ pub(super) fn names_of(pins: &[PinInfo], kept: &Kept, generation: u64, config: &
         config: config.into(),
         policy: None,
         pins: pins.iter().map(name).collect(),
-        exemptions: kept.ids_by_slot().into_iter().map(|(slot, id)| (slot, id.into())).collect(),
+        exemptions,
         interfaces: Default::default(),
         volumes: Default::default(),
         cgroups: Default::default(),

@@ -21,7 +21,7 @@ use crate::config::policy::Policy;
 use crate::daemon::engine::{Basis, LiftJob, LoadJob, StoreJob, StoreOutcome};
 use crate::exemption::{Clocks, LawPack, Lift, Opens, Target};
 use crate::store::tests::high_water::Memory;
-use crate::store::{Change, FILE, HeadKeeper, Key, Marks, Store};
+use crate::store::{Change, FILE, Key, MarkKeeper, Marks, Store};
 use signers::{SIGNERS, Who3, chosen, fingerprint, signed};
 use texts::{document, policy};
 
@@ -169,7 +169,7 @@ impl World {
 
     fn start(&mut self) {
         let mut store = Store::open(&self.at("state")).unwrap();
-        let kernel: Box<dyn HeadKeeper + Send> = Box::new(self.kernel.clone());
+        let kernel: Box<dyn MarkKeeper + Send> = Box::new(self.kernel.clone());
         store.mark_by(Marks::new(self.at("mark"), Some(kernel)), &who(), now()).unwrap();
         store.counters_began_anew().unwrap();
         store.grant().unwrap();
@@ -387,6 +387,9 @@ impl World {
         let kept = self.store().kept();
         self.orders
             .retain(|(target, order)| kept.orders().any(|it| it.covers == *target && it.order == *order));
+        // The daemon's own order on everything stands from now on, and is lifted as any other.
+        let all = kept.orders().filter(|it| it.covers == Target::All);
+        self.orders.extend(all.map(|it| (it.covers.clone(), it.order.clone())));
         let revoked = kept.revoked_keys();
         self.revoked.retain(|at| revoked.contains(&fingerprint(SIGNERS[*at].0)));
         self.versions.clear();

@@ -3,7 +3,6 @@
 use serde_json::Value;
 
 use crate::audit::{Kind, Stored};
-use crate::control::users::user_words;
 use crate::exemption::record::{Covered, GivenReason};
 use crate::exemption::summary::HIDDEN;
 use crate::report::{ApprovalEntry, Change};
@@ -47,6 +46,12 @@ pub(super) fn done_beside<'r>(
     noted.filter_map(of).collect()
 }
 
+/// A user by name and number.
+fn who(record: &Stored) -> String {
+    let uid = record.who.uid;
+    record.who.user.as_ref().map_or_else(|| format!("the user {uid}"), |name| format!("{name} ({uid})"))
+}
+
 /// A record of the trail, with what the store has of it.
 fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     let text = |key: &str| record.detail.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -55,7 +60,7 @@ fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     Change {
         at: record.time,
         what: record.kind.clone(),
-        who: record.who.user.clone().unwrap_or_else(|| user_words(record.who.uid, None)),
+        who: who(record),
         why: said.map_or_else(|| record.why.clone(), |said| said.why.clone()),
         order: said.and_then(|said| said.order.clone()).or_else(|| text("order")),
         still_held,

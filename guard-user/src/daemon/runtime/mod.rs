@@ -403,6 +403,7 @@ impl Daemon {
                         let _gone = answer.send(response);
                     }
                 }
+                Action::NameInterfaces(names) => self.parts.names.interfaces_are(&names),
                 Action::Canaries(canaries) => self.parts.canaries.follow(*canaries),
                 Action::ConfirmCanary(ticket, number) => {
                     let response = match self.parts.canaries.confirm(number) {

@@ -7,9 +7,11 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
+use crate::config::Policy;
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::Summary;
+use crate::exemption::needless::{needless, words};
+use crate::exemption::{Document, Summary};
 use crate::hostname::hostname;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
@@ -22,7 +24,7 @@ use super::gaps::{Gap, of_trail};
 use super::history;
 use super::period::Period;
 use super::recipients::days_of;
-use super::unattributed::unattributed;
+use super::unattributed::{Past, unattributed};
 use super::{duties, receipt};
 
 /// Lines of the trail in one answer.
@@ -88,15 +90,27 @@ impl Read {
         let record = kept.record(key);
         let orders = summary.orders.clone();
         let used = reader.use_by_day()?;
-        let entry = entry_of(summary, kept, &records, &used);
+        let entry = entry_of(summary, (kept, &job.policy), &records, &used);
         // What was before it was loaded or after it was closed is none of its own.
         let life = (entry.begin(), entry.end());
         let mut gaps = gaps(kept, job, &records, life);
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
         let days = day(life.0)..=day(life.1);
-        let missing =
-            unattributed(&reader.counts_by_day()?, &used, |key| pins_of(kept, key), |it| days.contains(&it));
+        let past = Past::of(records.iter().map(|(_, record)| record), life);
+        let missing = unattributed(
+            &reader.counts_by_day()?,
+            &used,
+            |key| pins_of(kept, key),
+            |it| days.contains(&it),
+            past,
+        );
         gaps.extend(missing.iter().filter(|it| entry.pins.contains(&it.pin)).map(Unattributed::words));
+        if !entry.not_needed.is_empty() {
+            gaps.push(format!(
+                "by the policy in force when this was made data passes without the exemption, and is not in its use: {}",
+                entry.not_needed
+            ));
+        }
         if job.counts.is_none() && record.is_some_and(|record| !record.slots.is_empty()) {
             gaps.push("what the kernel has counted since the last look could not be read".to_owned());
         }
@@ -278,9 +292,11 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
     let now = *now;
     let (counted, mut used, records) =
         (reader.counts_by_day()?, reader.use_by_day()?, audit_records(reader)?);
-    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day));
     let recorded = records.first().map(|(_, record)| record.time.to_zoned(TimeZone::UTC).date());
     let first = counted.iter().filter_map(|row| date(&row.day)).chain(recorded).min();
+    let (begin, end) = period.moments(first, now);
+    let past = Past::of(records.iter().map(|(_, record)| record), (begin, end));
+    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day), past);
     let mut traffic = Vec::new();
     for row in counted {
         let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
@@ -294,14 +310,13 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         }
     }
     used.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
-    let (begin, end) = period.moments(first, now);
     let counts = job.counts.as_deref().unwrap_or_default();
     let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
         let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });
-    let exemptions = summaries.map(|summary| entry_of(summary, kept, &records, &used));
+    let exemptions = summaries.map(|summary| entry_of(summary, (kept, &job.policy), &records, &used));
     let exemptions = exemptions.collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
@@ -345,7 +360,7 @@ fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
 /// An exemption with what it let through of these rows and what the trail has of it.
 fn entry_of(
     summary: Summary,
-    kept: &Kept,
+    (kept, policy): (&Kept, &Policy),
     records: &[(String, Stored)],
     used: &[store::DayUse],
 ) -> ExemptionEntry {
@@ -356,7 +371,16 @@ fn entry_of(
     let mut changes = history::changes(trail(), &key, record);
     changes.extend(history::done_beside(trail(), &key.0, &kept.done_beside(&key)));
     changes.sort_by_key(|change| change.at);
-    exemption(summary, record, days, changes)
+    let not_needed = kept.document_of(&key).map(|document| not_needed(document, policy));
+    let not_needed = not_needed.unwrap_or_default();
+    ExemptionEntry { not_needed, ..exemption(summary, record, days, changes) }
+}
+
+/// Where data passes without an exemption by this policy.
+fn not_needed(document: &Document, policy: &Policy) -> String {
+    let mut permitted = needless(document, &policy.pins);
+    permitted.retain(|it| it.by.is_permitted());
+    words(&permitted)
 }
 
 /// Every record of the trail with its line.
@@ -412,6 +436,7 @@ fn exemption(
         purpose: summary.purpose,
         data_categories: summary.data_categories,
         hosts: summary.hosts,
+        not_needed: String::new(),
         emergency: summary.emergency.unwrap_or_default(),
         instrument: InstrumentEntry {
             kind: act.kind,

@@ -137,6 +137,7 @@ fn filled(facts: Facts<'_>) -> Receipt {
             confidential: entry.confidential,
             document_sha256: entry.document_sha256,
             pins: entry.pins,
+            emergency: entry.emergency,
             purpose: entry.purpose,
             instrument: entry.instrument,
             exporter: entry.exporter,

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
 
@@ -22,7 +23,7 @@ use super::shadow::Shadows;
 use super::store::StoreAt;
 use super::untagged::Watch;
 use super::{canaries, counts, flow_records, kernel, namespaces, notices, sampler, sockets, store};
-use crate::audit::{Kind, Stored};
+use crate::audit::{Kind, NOT_FOUND, Stored};
 use crate::canary::Sent;
 use crate::config::policy::{InterfacePattern, Log, State};
 use crate::config::{self, Checked};
@@ -73,6 +74,8 @@ pub(super) struct Parts {
     pub(super) past: Arc<history::Worker>,
     pub(super) sockets: sockets::Worker,
     pub(super) naming: Naming,
+    /// The names that events are told by.
+    pub(super) names: SharedNames,
     pub(super) notices: notices::Worker,
     pub(super) canaries: canaries::Worker,
     pub(super) shadows: Shadows,
@@ -157,7 +160,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         store.reader().and_then(|reader| reader.last_config()).map_err(|error| error.to_string())
     };
     // Before the one that was given takes its place.
-    let named_before = named_before(&state);
+    let named_before = named_before(&state, &store);
+    let guarded_until = guarded_until(&store);
     let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
     let spent = store.kept().spent_signatures();
     let (policy, held_config) = match gate::at_start(
@@ -191,9 +195,10 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let held = Held { signed: prepared.held.signed, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
-    if let Some(pins) = counts.as_ref().and_then(|counts| counts.pins_of(generation)) {
-        // For events of the earlier daemon's generation that are still to come.
-        names.add(counts::names_of(pins, &store.kept(), generation, &options.config.to_string_lossy()));
+    if let Some(counts) = &counts {
+        let config = options.config.to_string_lossy();
+        let left = counts::names_left(counts, &store.kept(), generation, &config);
+        left.into_iter().for_each(|it| names.add(it));
     }
     let held = Kernel::held(&mut kernel).map_err(StartError::Kernel)?;
     let volume_slots = Kernel::volume_slots(&mut kernel).map_err(StartError::Kernel)?;
@@ -211,6 +216,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
         named_before,
+        guarded_until,
         prepared,
     };
     let control = begin.prepared.policy.control.clone();
@@ -221,8 +227,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
-    if !adopted {
-        gone.extend(guard_that_was_lost(&store, &mut kernel));
+    if let Some(last_seen) = guarded_until.filter(|until| !adopted && was_guard_lost(&store, *until)) {
+        let guards = |it: &ObservedInterface| begin.prepared.policy.guards(&it.interface.name);
+        if let Some(problem) = guard_that_was_lost(&mut kernel, last_seen, guards) {
+            gone.push(problem);
+            let detail = serde_json::json!({"last_seen": last_seen.to_string()});
+            let of_guard = (Kind::Detach, &begin.daemon);
+            let record = engine::record_of(Clocks::read().wall, of_guard, "", NOT_FOUND, detail);
+            let _the_loop_reads_it = inputs.send(Input::Record(record));
+        }
     }
     let history = Arc::new(History::default());
     // Before the first event, which may be of the time without a daemon.
@@ -288,6 +301,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         telemetry: Arc::clone(&sources.telemetry),
         past: Arc::clone(&sources.past),
         sampler: sampler::Worker::start(View::open(&pin_path)?, sources, inputs.clone())?,
+        names: names.clone(),
         naming: Naming::over(View::open(&pin_path)?, inputs.clone()),
         sockets: sockets::Worker::start(View::open(&pin_path)?, inputs.clone())?,
         notices: notices::Worker::start(inputs.clone())?,
@@ -302,11 +316,20 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
 }
 
 /// The interfaces that the config in force until now names, as far as the disk says so in time.
-fn named_before(state: &Path) -> Option<Vec<InterfacePattern>> {
+fn named_before(state: &Path, store: &Store) -> Option<Vec<InterfacePattern>> {
     let place = state.to_owned();
-    let kept = within(DISK, "read-last-policy", move || last_policy::read(&place)).ok()?.ok()??;
+    let kept = within(DISK, "read-last-policy", move || last_policy::read(&place)).ok();
+    let recorded = || store.reader().and_then(|reader| reader.last_config()).ok().flatten();
+    // None is kept of one that asks for no signatures.
+    let kept = kept.and_then(Result::ok).flatten().or_else(recorded)?;
     let last = config::parse(Path::new(last_policy::FILE), &kept.bytes, &config::Surroundings::new(None));
     last.ok().map(|last| last.policy.host.interfaces)
+}
+
+/// When the guard before this start was last known to be at work, as the store has it.
+fn guarded_until(store: &Store) -> Option<Timestamp> {
+    let last = Stored::read(store.last_audit_line()?.as_bytes()).ok()?.time;
+    Some(store.kept().counted_before().map_or(last, |counted| counted.max(last)))
 }
 
 /// Starts the worker that reports events.
@@ -353,24 +376,30 @@ fn report_events(
     Ok(Sources { telemetry: Arc::new(telemetry), history, past, untagged, users, log: condition, cursor })
 }
 
-/// That a daemon was at work since the host's boot, that nothing of it is in the kernel, and that nobody detached it.
-fn guard_that_was_lost(store: &Store, kernel: &mut LinuxKernel) -> Option<Problem> {
-    let last = Stored::read(store.last_audit_line()?.as_bytes()).ok()?;
+/// Whether a daemon was at work since the host's boot, and nobody detached it by the audit trail.
+fn was_guard_lost(store: &Store, until: Timestamp) -> bool {
     let Clocks { wall, boot_ns } = Clocks::read();
-    let boot = wall.checked_sub(Duration::from_nanos(boot_ns)).ok()?;
-    let is_detached = last.kind == Kind::Detach.name() && last.subject.is_empty();
-    if last.time < boot || is_detached {
-        return None;
-    }
+    let is_since_boot = wall.checked_sub(Duration::from_nanos(boot_ns)).is_ok_and(|boot| until >= boot);
+    let last = store.last_audit_line().and_then(|line| Stored::read(line.as_bytes()).ok());
+    let is_detachment =
+        |it: &Stored| it.kind == Kind::Detach.name() && it.subject.is_empty() && it.why != NOT_FOUND;
+    is_since_boot && last.is_some_and(|last| !is_detachment(&last))
+}
+
+/// That nothing of a guard is in the kernel that was at work at that time.
+fn guard_that_was_lost(
+    kernel: &mut LinuxKernel,
+    last_seen: Timestamp,
+    guards: impl Fn(&ObservedInterface) -> bool,
+) -> Option<Problem> {
     // After a change of the pin path the one before it still guards.
-    let has_others = |it: &ObservedInterface| !it.other_guards.is_empty();
+    let has_others = |it: &ObservedInterface| guards(it) && !it.other_guards.is_empty();
     if kernel.observe().is_ok_and(|observed| observed.interfaces.iter().any(has_others)) {
         return None;
     }
     let message = format!(
-        "at this start nothing was guarded, though a daemon was at work since the host's boot (its last record is of \
-         {:.0}) and nobody detached it: what left in between was not judged",
-        last.time
+        "at this start nothing was guarded, though a daemon was at work since the host's boot (it is last known of \
+         {last_seen:.0}) and the audit trail has nobody who detached it: what left in between was not judged"
     );
     Some(Problem::new(ProblemCode::AttachmentLost, message))
 }

@@ -6,7 +6,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use guard_common::abi::HighWater;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,7 +18,6 @@ use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
 use super::{approvals, lifts, reads, trail, worker};
 use crate::approval;
-use crate::audit;
 use crate::compile::Places;
 use crate::config::Errors;
 use crate::config::policy::Policy;
@@ -30,11 +28,8 @@ use crate::daemon::engine::{
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::hostname::hostname;
-use crate::kernel::KeptHead;
 use crate::store::last_policy::{self, LastPolicy};
-use crate::store::{
-    self, Asked, FILE, HeadKeeper, LoadError, Marks, Progress, Store, StoreError, Submission,
-};
+use crate::store::{self, Asked, FILE, LoadError, Marks, Progress, Store, StoreError, Submission};
 
 /// Why a store is given up.
 const BROKEN: &str = "reading or writing it ended in an error that nothing was prepared for";
@@ -239,40 +234,7 @@ pub(super) struct StoreAt {
 
 impl StoreAt {
     pub(super) fn marks(&self) -> Marks {
-        let kernel = KeptHead::open(&self.pin_path);
-        let kernel: Box<dyn HeadKeeper + Send> = match kernel {
-            Ok(kept) => Box::new(InKernel(kept)),
-            Err(error) => Box::new(Unreachable(error.to_string())),
-        };
-        Marks::new(self.mark.clone(), Some(kernel))
-    }
-}
-
-/// The mark in the kernel.
-struct InKernel(KeptHead);
-
-impl HeadKeeper for InKernel {
-    fn read(&self) -> Result<Option<audit::Head>, String> {
-        let HighWater { sequence, hash } = self.0.read().map_err(|error| error.to_string())?;
-        Ok((sequence > 0).then_some(audit::Head { sequence, hash }))
-    }
-
-    fn write(&self, head: &audit::Head) -> Result<(), String> {
-        let audit::Head { sequence, hash } = *head;
-        self.0.write(&HighWater { sequence, hash }).map_err(|error| error.to_string())
-    }
-}
-
-/// A mark in the kernel that can't be had.
-struct Unreachable(String);
-
-impl HeadKeeper for Unreachable {
-    fn read(&self) -> Result<Option<audit::Head>, String> {
-        Err(self.0.clone())
-    }
-
-    fn write(&self, _: &audit::Head) -> Result<(), String> {
-        Err(self.0.clone())
+        Marks::new(self.mark.clone(), Some(in_kernel::keeper(&self.pin_path)))
     }
 }
 
@@ -281,8 +243,13 @@ impl HeadKeeper for Unreachable {
 /// # Errors
 /// As [`Store::open`], and where the disk refuses.
 pub(super) fn open(at: &StoreAt) -> Result<(Store, Option<Problem>), StoreError> {
+    open_by(at, at.marks())
+}
+
+/// Likewise, by these marks of it.
+fn open_by(at: &StoreAt, marks: Marks) -> Result<(Store, Option<Problem>), StoreError> {
     let mut store = Store::open(&at.state)?;
-    let older = store.mark_by(at.marks(), &daemon(None), Timestamp::now())?;
+    let older = store.mark_by(marks, &daemon(None), Timestamp::now())?;
     make_ready(&mut store, at.is_anew)?;
     let problem = older.map(|older| {
         error!("{older}");
@@ -313,7 +280,7 @@ fn open_again(
     is_held_by_others: bool,
     inputs: &UnboundedSender<Input>,
 ) -> Option<Result<Option<LastPolicy>, String>> {
-    match open(at) {
+    match open_by(at, store.noted(at.marks())) {
         Ok((opened, older)) if opened.kept().is_usable() => {
             // Nothing is written to it yet.
             let is_first = at.may_be_first && older.is_none() && opened.last_audit_line().is_none();
@@ -383,6 +350,10 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),
         StoreJob::RecordAll(records) => StoreOutcome::Saved(store.audit_all(records)),
+        StoreJob::NoteConfig { record, text } => {
+            store.note_config(&record, &text);
+            StoreOutcome::Saved(Ok(()))
+        }
         StoreJob::RecordConfig { record, text } => StoreOutcome::Saved(store.audit_config(record, &text)),
         StoreJob::SaveCounts { counts, judged, cursor } => {
             let progress =
@@ -486,6 +457,7 @@ impl From<LoadError> for RefusedLoad {
     }
 }
 
+mod in_kernel;
 mod losses;
 #[cfg(test)]
 mod tests;

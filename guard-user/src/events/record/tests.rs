@@ -27,6 +27,7 @@ fn summary() -> Summary {
         hook: Hook::Egress,
         verdict: Verdict::Drop,
         reason: Reason::Forbidden,
+        is_resumed: false,
         group: Some(Group {
             source: Some("192.0.2.10".parse().unwrap()),
             jurisdiction: "US".parse().unwrap(),

@@ -16,6 +16,7 @@ mod law;
 mod law_examples;
 mod law_pack;
 mod meaning;
+mod needless;
 mod schema;
 mod summary;
 

@@ -70,6 +70,18 @@ fn what_is_put_is_there_after_the_end_and_a_hold_has_its_copies() {
 }
 
 #[test]
+fn a_hold_is_in_force_at_once_when_the_config_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let worker = Worker::start(settings(folder.path(), &[]), dropped().session).unwrap();
+    wait("the folder", || folder.path().join("history").exists());
+    worker.set(settings(folder.path(), &["mail"]));
+    let Record::Event(entry) = record(7) else { panic!() };
+    worker.hold(&entry);
+    wait("the copy", || fs::read_dir(folder.path().join("hold")).is_ok_and(|copies| copies.count() == 1));
+    assert_eq!((worker.lost(), codes(&worker)), ((0, 0), vec![]));
+}
+
+#[test]
 fn a_disk_that_refuses_is_a_problem_and_goes_on_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     // A file in the place of the folder.

@@ -36,7 +36,8 @@ pub(super) fn overview(report: &Report) -> Markup {
                             a href={ "#" (paper::name(at)) } { (visible(&it.id)) }
                             " version " (it.version)
                         }
-                        td.d { (visible(&it.state)) @if it.confidential { ", confidential" } }
+                        td.d { (visible(&it.state)) @if it.confidential { ", confidential" }
+                            @if !it.emergency.is_empty() { ", an emergency" } }
                         td { (recipients(it)) }
                         td.d { (visible(&it.instrument.ground)) }
                         td.d { (moment(it.begin())) }
@@ -91,7 +92,7 @@ pub(super) fn register(report: &Report) -> Markup {
             @if rows.is_empty() {
                 p { "No recipient was open in this period." }
             } @else {
-                (table(Some("recipients"), "By recipient and third country, Art. 30(1)(b) to (e) GDPR; what the codes mean is above",
+                (table(Some("recipients"), "By recipient and its country, Art. 30(1)(b) to (e) GDPR; what the codes mean is above",
                     &columns, rows.iter().map(|row| html! {
                         td {
                             (visible(row.recipient))
@@ -144,6 +145,7 @@ pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
                 (visible(&paper::title(exemption))) " "
                 span.mark { (visible(&exemption.state)) }
                 @if exemption.confidential { " " span.mark { "confidential" } }
+                @if !exemption.emergency.is_empty() { " " span.mark { "emergency" } }
             }
             p { "Let through " (number(used.bytes)) " bytes in " (number(used.packets)) " packets in this period." }
             dl {

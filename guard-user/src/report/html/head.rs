@@ -14,7 +14,7 @@ pub(super) const SECTIONS: [(&str, &str); 9] = [
     ("register", "Register of transfers"),
     ("traffic-crossed", "What crossed a border"),
     ("traffic-refused", "What was refused"),
-    ("traffic-home", "What stayed at home"),
+    ("traffic-home", "What crossed no border"),
     ("signatures", "Signatures"),
     ("details", "Annex: each exemption"),
 ];

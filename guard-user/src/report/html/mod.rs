@@ -98,7 +98,7 @@ fn traffic(report: &Report) -> Markup {
     let parts: [(&str, &str, &[Class]); 3] = [
         ("crossed", "By day, pin, jurisdiction and reason", crossed),
         ("refused", "Dropped in the kernel; none of it left the host", &[Class::Refused]),
-        ("home", "Egress within the pin's home jurisdiction", &[Class::Home]),
+        ("home", "Egress within the pin's home jurisdiction, or on the link", &[Class::Home, Class::Link]),
     ];
     let columns = ["day", "pin", "jurisdiction", "kind", "verdict", "reason", "packets", "bytes"];
     html! {

@@ -117,11 +117,11 @@ fn check(report: &Report) {
         of("traffic").map(|row| columns.iter().map(|name| row[*name].clone()).collect()).collect();
     let expected: Vec<_> = report.traffic.iter().map(|row| row_of(report, row, cell)).collect();
     assert_eq!(in_table, expected);
-    let columns = ["pin", "packets", "bytes"];
+    let columns = ["pin", "packets", "bytes", "value"];
     let of_none: Vec<_> = of("unattributed").map(|row| columns.map(|name| row[name].clone())).collect();
     let each = report.unattributed.iter();
     let expected: Vec<_> =
-        each.map(|it| [cell(&it.pin), it.packets.to_string(), it.bytes.to_string()]).collect();
+        each.map(|it| [cell(&it.pin), it.packets.to_string(), it.bytes.to_string(), it.least()]).collect();
     assert_eq!(of_none, expected);
     let columns = ["day", "name", "jurisdiction", "packets", "bytes"];
     let used: Vec<Vec<String>> =
@@ -272,7 +272,7 @@ fn the_register_has_who_takes_part_and_on_what_condition_on_the_page_too() {
     for (column, value) in [
         ("categories of data subjects", "patients, staff"),
         ("module", "c2p"),
-        ("condition (Art. 49)", "once only, 3"),
+        ("condition (Art. 49)", "once only, at most 3 data subjects"),
         ("processors", "Storage house, DPA-1; Courier"),
         ("joint controllers", "Example Group; Example France, JCA-2"),
     ] {
@@ -280,9 +280,13 @@ fn the_register_has_who_takes_part_and_on_what_condition_on_the_page_too() {
     }
     let page = Page::parse(&rendered(&report, Format::Html));
     let register = tables(&page, &["recipients"])[0].text();
-    for value in
-        ["patients, staff", "c2p", "once only, 3", "Storage house, DPA-1; Courier", "Example France, JCA-2"]
-    {
+    for value in [
+        "patients, staff",
+        "c2p",
+        "at most 3 data subjects",
+        "Storage house, DPA-1; Courier",
+        "Example France, JCA-2",
+    ] {
         assert!(register.contains(value), "{value} in {register}");
     }
     // Of a confidential one nothing of that is told to others.

@@ -24,6 +24,19 @@ fn no_form_of_a_redacted_report_has_text_of_a_confidential_exemption() {
     }
 }
 
+/// What is due of a confidential exemption is not told, and with it not when its assessment is to be reviewed.
+#[test]
+fn no_form_of_a_redacted_report_says_when_a_confidential_assessment_is_due() {
+    let mut it = report(true);
+    it.exemptions[0].assessment.as_mut().unwrap().review_by = "2026-11-29T07:00:00Z".to_owned();
+    for format in [Format::Csv, Format::Json, Format::Html, Format::Register] {
+        let text = rendered(&it, format);
+        assert!(!text.contains("2026-11-29T07") && !text.contains("2026-11-29 07"), "{format:?}");
+        let open = rendered(&Report { redacted: false, ..it.clone() }, format);
+        assert!(open.contains("2026-11-29"), "{format:?}");
+    }
+}
+
 /// What a document does not have is not told as withheld, and one that takes part is not told as three.
 #[test]
 fn what_is_withheld_is_told_once_and_where_something_is_there_alone() {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use super::super::{
-    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayUse, ExemptionEntry, ExporterEntry,
     InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
 };
 
@@ -45,6 +45,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         pins: vec!["mail-ie".into()],
         hosts: vec!["mail-ie-1".to_owned()],
         emergency: text("emergency"),
+        not_needed: "the pin mail-ie permits BE".to_owned(),
         purpose: text("purpose"),
         data_categories: vec![text("category")],
         instrument: InstrumentEntry {
@@ -126,7 +127,7 @@ pub(super) fn traffic(day: i8, jurisdiction: &str, verdict: &str, reason: &str, 
 }
 
 /// One of everything.
-pub(super) fn sample() -> Report {
+pub(in crate::report) fn sample() -> Report {
     Report {
         organisation: Organisation {
             controller: Some("Example Mail Ltd, Dublin; privacy@example.org".into()),
@@ -143,7 +144,7 @@ pub(super) fn sample() -> Report {
             traffic(3, "US", "observe", "forbidden", 330),
             traffic(30, "BE", "pass", "permitted", 7),
         ],
-        unattributed: vec![Unattributed { pin: "mail-ie".into(), packets: 2, bytes: 1_300 }],
+        unattributed: vec![Unattributed { pin: "mail-ie".into(), packets: 2, bytes: 1_300, at_least: None }],
         gaps: vec!["3 outcomes were lost on 2026-11-07".into()],
         audit_head: Some(AuditHead {
             sequence: 40,
@@ -218,7 +219,7 @@ prop_compose! {
     pub(super) fn any_report()(
         host in text(),
         gaps in prop::collection::vec(text(), 0..2),
-        unattributed in prop::collection::vec((text(), any::<u64>(), any::<u64>()), 0..2),
+        unattributed in prop::collection::vec((text(), any::<u64>(), any::<u64>(), any::<bool>()), 0..2),
         pins in prop::collection::vec((text(), text()), 0..3),
         exemptions in prop::collection::vec(any_exemption(), 0..3),
         traffic in prop::collection::vec(any_row(), 0..12),
@@ -228,7 +229,9 @@ prop_compose! {
         let until = if long { at("2028-01-01T00:00:00Z") } else { empty().until };
         let pins = pins.into_iter().map(|(name, home)| PinEntry { name, home }).collect();
         let of_none = unattributed.into_iter();
-        let unattributed = of_none.map(|(pin, packets, bytes)| Unattributed { pin, packets, bytes }).collect();
+        let least = |is_exact: bool| (!is_exact).then_some(Counts { packets: 1, bytes: 0 });
+        let of_pin = |(pin, packets, bytes, is_exact)| Unattributed { pin, packets, bytes, at_least: least(is_exact) };
+        let unattributed = of_none.map(of_pin).collect();
         let organisation = Organisation { controller: Some(host.clone()), representative: Some(host.clone()), ..Organisation::default() };
         Report { mark: host.clone(), organisation, host, gaps, unattributed, pins, exemptions, traffic, redacted, until, ..empty() }
     }
@@ -270,6 +273,7 @@ pub(crate) fn receipt() -> Receipt {
             confidential: false,
             document_sha256: "ac".repeat(32),
             pins: entry.pins,
+            emergency: entry.emergency,
             purpose: entry.purpose,
             instrument: entry.instrument,
             exporter: entry.exporter,

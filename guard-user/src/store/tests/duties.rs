@@ -85,6 +85,12 @@ fn what_was_done_for_one_version_is_told_of_each_that_has_the_same_duty_with_the
     };
     assert_eq!(beside(1), []);
     assert_eq!(beside(2), [(1, format!("tell-authority {NOW} told"))], "the answer has another day");
+    let shown = |version: u32| {
+        let all = kept.list_with(&[], now()).into_iter().find(|it| it.version == version).unwrap().done;
+        all.into_iter().map(|it| format!("{} {} {}", it.what, it.version, it.why)).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(2), ["tell-authority 1 told"]);
+    assert_eq!(shown(1), ["tell-authority 1 told", "answer 1 sent"]);
 }
 
 #[test]
@@ -157,15 +163,53 @@ fn a_renewal_takes_no_duty_away_and_what_was_done_is_done_for_every_version() {
     let is_done = Done { duty: "tell-authority".to_owned(), on: now(), why: "told".to_owned() };
     let refused = kept.can_be_done(&("a".to_owned(), 2), &is_done, now()).unwrap_err();
     assert_eq!(refused.code(), Some("no-such-duty"));
-    for (duty, left) in [("answer", 3), ("delete", 2), ("delete", 1)] {
+    for (duty, left) in [("answer", 3), ("delete", 2)] {
         let key = store.kept().version_with("a", None, duty).unwrap();
         let it = Done { duty: duty.to_owned(), on: now(), why: "done".to_owned() };
         store.duty_done(&key, &it, &who(), now()).unwrap();
         assert_eq!(due_by_version(&store, NOW).len(), left, "{duty}");
     }
-    assert_eq!(due_by_version(&store, NOW), [review]);
+    let left = ["delete 2028-01-02T00:00:00Z of 2", review];
+    assert_eq!(due_by_version(&store, NOW), left);
     disk.restart(End::Killed);
-    assert_eq!(due_by_version(&disk.open_store(), NOW), [review], "after a restart");
+    assert_eq!(due_by_version(&disk.open_store(), NOW), left, "after a restart");
+}
+
+/// What is received until the end is to be deleted too.
+#[test]
+fn what_may_still_come_is_not_deleted_yet() {
+    let disk = ModelDisk::new();
+    let mut store = disk.open_store();
+    let dated = |text: String| text.replace("[instrument]", "delete_by = 2027-01-01\n[instrument]");
+    let deletes =
+        |store: &Store| due_by_version(store, NOW).into_iter().filter(|it| it.starts_with("delete")).count();
+    load(&mut store, &dated(named("a", 1))).unwrap();
+    let deleted = |version: u32, on: &str, now: &str, store: &Store| {
+        let it = Done { duty: "delete".to_owned(), on: time(on), why: "all of it".to_owned() };
+        store.kept().can_be_done(&("a".to_owned(), version), &it, time(now))
+    };
+    let refused = deleted(1, NOW, NOW, &store).unwrap_err();
+    assert_eq!(refused.code(), Some("deleted-too-early"));
+    assert!(
+        refused.to_string().contains("version 1 of the exemption \"a\" is open until 2026-12-15T00:00:00Z"),
+        "{refused}"
+    );
+    // Its window is over, and it was deleted before.
+    let refused = deleted(1, NOW, OVER, &store).unwrap_err();
+    assert!(refused.to_string().ends_with("by --at"), "{refused}");
+    deleted(1, OVER, OVER, &store).unwrap();
+    // A version that took its place has the same day, and goes on.
+    load(&mut store, &dated(renewed(&named("a", 1), 2))).unwrap();
+    let refused = deleted(1, NOW, NOW, &store).unwrap_err();
+    assert!(refused.to_string().contains("version 2"), "{refused}");
+    // What was noted before a version that goes on, as an earlier version of this program took it, is due again after it.
+    let revocation = Change::Revoke { why: "withdrawn".to_owned() };
+    store.change(&Target::Id("a".to_owned()), &revocation, &who(), now()).unwrap();
+    assert_eq!(deletes(&store), 1);
+    done(&mut store, "delete", NOW, "confirmed").unwrap();
+    assert_eq!(deletes(&store), 0);
+    load(&mut store, &dated(named("a", 3))).unwrap();
+    assert_eq!(deletes(&store), 1);
 }
 
 /// That a version says that a duty was done takes no other duty of that name.

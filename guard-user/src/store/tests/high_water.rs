@@ -10,19 +10,21 @@ use tempfile::TempDir;
 use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
 use crate::exemption::record::Use;
-use crate::store::{Change, FILE, HeadKeeper, LoadError, Marks, Older, Store, StoreError, Target};
+use crate::store::{
+    Change, FILE, KernelMark, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
+};
 
 /// What outlives the store and its files, as the kernel's map does.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<Option<audit::Head>>>);
+pub(crate) struct Memory(Arc<Mutex<KernelMark>>);
 
-impl HeadKeeper for Memory {
-    fn read(&self) -> Result<Option<audit::Head>, String> {
+impl MarkKeeper for Memory {
+    fn read(&self) -> Result<KernelMark, String> {
         Ok(*self.0.lock().unwrap())
     }
 
-    fn write(&self, head: &audit::Head) -> Result<(), String> {
-        *self.0.lock().unwrap() = Some(*head);
+    fn write(&self, mark: &KernelMark) -> Result<(), String> {
+        *self.0.lock().unwrap() = *mark;
         Ok(())
     }
 }
@@ -41,11 +43,16 @@ impl Host {
         self.folder.path().join(name)
     }
 
+    /// Where it is kept how far its store had come.
+    pub(super) fn marks(&self) -> Marks {
+        let kernel = self.kernel.clone().map(|it| Box::new(it) as Box<dyn MarkKeeper + Send>);
+        Marks::new(self.at("mark"), kernel)
+    }
+
     /// Starts a daemon's store.
     fn open(&self) -> (Store, Option<Older>) {
         let mut store = Store::open(&self.at("state")).unwrap();
-        let kernel = self.kernel.clone().map(|it| Box::new(it) as Box<dyn HeadKeeper + Send>);
-        let older = store.mark_by(Marks::new(self.at("mark"), kernel), &who(), now()).unwrap();
+        let older = store.mark_by(self.marks(), &who(), now()).unwrap();
         (store, older)
     }
 
@@ -307,7 +314,7 @@ fn a_mark_that_is_behind_says_nothing_and_one_that_fails_is_told() {
     fs::write(host.at("mark"), "").unwrap();
     load(&mut store, &named("c", 1)).unwrap();
     store.keep_marks();
-    assert!(store.mark_fault().unwrap().contains("high-water.json"));
+    assert!(store.mark_fault().unwrap().file.unwrap().contains("high-water.json"));
     fs::remove_file(host.at("mark")).unwrap();
     store.keep_marks();
     assert_eq!(store.mark_fault(), None);

@@ -31,6 +31,7 @@ mod reader;
 mod recipients;
 mod slots;
 mod told;
+mod unrecorded;
 mod unsaved;
 mod world;
 

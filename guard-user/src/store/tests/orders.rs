@@ -321,3 +321,28 @@ fn what_holds_a_document_is_named_by_a_code_and_a_revoked_key_is_not_to_be_lifte
     assert_eq!(code, "revoked-key");
     assert!(said.contains("which nothing lifts") && !said.contains("has to be lifted"), "{said}");
 }
+
+/// Whoever makes a slip in a name is told the one that may be meant, and reads it as it is written.
+#[test]
+fn a_name_with_a_slip_in_it_is_answered_with_the_one_that_is_nearly_it() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let name = store.kept.document_of(&("a".to_owned(), 1)).unwrap().recipients[0].name.clone();
+    let slip = Target::Recipient(format!("{name}s"));
+    for refused in [
+        lift(&mut store, &slip, None).unwrap_err(),
+        lift(&mut store, &slip, Some("Cour d'appel")).unwrap_err(),
+        store.kept.unknown(&slip),
+    ] {
+        assert!(refused.to_string().contains(&format!("; \"{name}\" does: give that name")), "{refused}");
+        assert!(!refused.without_names().contains(&name), "{refused}");
+    }
+    let none = store.kept.unknown(&Target::Recipient("Somebody Else Altogether".to_owned())).to_string();
+    assert!(none.contains(": look at the name"), "{none}");
+    let pin = store.kept.unknown(&Target::Pin("mial".to_owned())).to_string();
+    assert!(pin.contains("\"mail\" does"), "{pin}");
+    // An order on the name as it is written is named to who lifts it by another.
+    stay(&mut store, &Target::Recipient(name.clone()), "Cour d'appel, 7").unwrap();
+    let refused = lift(&mut store, &slip, None).unwrap_err().to_string();
+    assert!(refused.contains(&name) && refused.contains("Cour d'appel, 7"), "{refused}");
+}

@@ -227,6 +227,34 @@ fn files_stay_where_the_database_cannot_take_them() {
     assert!(store.take_over_files().is_err() && folder.path().join("told.json").exists());
 }
 
+#[test]
+fn what_numbers_stood_for_in_earlier_generations_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(folder.path()).unwrap();
+    let mut counts = PinCounts::default();
+    for (generation, names, held) in
+        [(4, ["mail"], vec![(3, "one")]), (5, ["mail"], vec![]), (6, ["files"], vec![(3, "two")])]
+    {
+        switched(&mut counts, &names, generation, &[]);
+        counts.hold(held.into_iter());
+    }
+    store.save_pin_counts(&counts).unwrap();
+    let kept = store.pin_counts().unwrap();
+    let of = |generation| {
+        let (pins, held) = kept.names_of(generation)?;
+        Some((pins[0].name.clone(), held.map(|(slot, id)| format!("{slot} {id}")).collect::<String>()))
+    };
+    let named = |pin: &str, held: &str| Some((pin.to_owned(), held.to_owned()));
+    assert_eq!([3, 7].map(of), [None, None]);
+    assert_eq!([4, 5].map(of), [named("mail", "3 one"), named("mail", "3 one")]);
+    assert_eq!(of(6), named("files", "3 two"));
+    // What an earlier version wrote has none of it.
+    let older = String::from_utf8(counts.to_bytes().unwrap()).unwrap();
+    let (older, _) = older.split_once(",\"holders\"").unwrap();
+    let older = PinCounts::from_bytes(format!("{older}}}").as_bytes()).unwrap();
+    assert!(older.names_of(6).is_none() && older.pins_of(6).is_some());
+}
+
 proptest! {
     /// However often numbers change hands, and whichever daemon it was: each packet is shown under the pin that it
     /// was counted for, and none twice.

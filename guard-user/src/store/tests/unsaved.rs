@@ -5,7 +5,7 @@ use std::fs;
 use super::high_water::{Host, Memory, is_held, loaded};
 use super::model::{End, ModelDisk};
 use super::{key_of, named, now, open_ids, who};
-use crate::store::{Change, HeadKeeper, Marks, Store, StoreError, Target};
+use crate::store::{Change, MarkKeeper, Marks, Store, StoreError, Target};
 
 /// Orders on more than single exemptions, which the disk refuses, and a restart.
 #[test]
@@ -21,7 +21,7 @@ fn an_order_that_the_disk_refused_stands_after_a_restart() {
             let (disk, folder, kernel) = (ModelDisk::new(), tempfile::tempdir().unwrap(), Memory::default());
             let open = |kernel: &Memory| {
                 let mut store = disk.open_store();
-                let kernel: Box<dyn HeadKeeper + Send> = Box::new(kernel.clone());
+                let kernel: Box<dyn MarkKeeper + Send> = Box::new(kernel.clone());
                 let marks = Marks::new(folder.path().to_owned(), Some(kernel));
                 let older = store.mark_by(marks, &who(), now()).unwrap();
                 (store, older)
@@ -47,7 +47,7 @@ fn an_order_that_the_disk_refused_stands_after_a_restart() {
             drop(store);
             let (store, older) = open(&kernel);
             assert_eq!((older, store.kept.unsaved_orders().count()), (None, 0));
-            assert!(!kernel.read().unwrap().unwrap().is_pending());
+            assert!(!kernel.read().unwrap().head.unwrap().is_pending());
         }
     }
 }
@@ -111,7 +111,7 @@ fn a_file_from_before_an_order_that_was_noted_in_it_is_not_taken() {
     assert_eq!((older, store.kept().orders().count()), (None, 1));
     drop(store);
     // As if that start had not been: the file from before instead.
-    kernel.write(&before_that.unwrap()).unwrap();
+    kernel.write(&before_that).unwrap();
     assert_ne!(before, with_it);
     fs::write(host.at("mark/high-water.json"), before).unwrap();
     let (store, older) = open();
@@ -148,5 +148,5 @@ fn an_order_that_was_given_while_the_store_was_closed_stands_after_a_restart() {
     let mut closed = closed();
     closed.change(&target, &Change::Stay { order: "High Court 9".into() }, &who(), now()).unwrap_err();
     closed.keep_marks();
-    assert!(closed.mark_fault().unwrap().contains("is not there") && !host.at("mark").exists());
+    assert!(closed.mark_fault().unwrap().file.unwrap().contains("is not there") && !host.at("mark").exists());
 }

@@ -62,6 +62,7 @@ impl Bed {
             until: "2027-01-15T00:00:00Z".parse().unwrap(),
             from: None,
             review_by: Some("2027-06-01".parse().unwrap()),
+            quota_bytes: None,
             out: None,
             config: None,
             dry_run: false,
@@ -133,6 +134,7 @@ fn a_review_date_is_added_to_the_assessment_that_has_none_however_it_is_written(
             until: "2027-01-15T00:00:00Z".parse().unwrap(),
             from: None,
             review_by: Some("2027-06-01".parse().unwrap()),
+            quota_bytes: None,
         };
         next_version(text, &renewal)
     };
@@ -145,6 +147,18 @@ fn a_review_date_is_added_to_the_assessment_that_has_none_however_it_is_written(
     assert_eq!(assessed(&inline), by);
     let none = text.replace("[assessment]\nreference = \"TIA-7\"\n", "");
     assert_eq!(renewed(&none), Err(crate::exemption::renewal::RenewError::NoAssessment));
+}
+
+#[test]
+fn a_quota_is_changed_or_added_and_stays_without_the_option() {
+    let bed = Bed::new(OLD);
+    let before = parse(OLD).quota_bytes;
+    renew(&Args { quota_bytes: Some(5_000_000), ..bed.args() }).0.unwrap();
+    let next = std::fs::read_to_string(bed.next()).unwrap();
+    assert_eq!(parse(&next).quota_bytes, Some(5_000_000));
+    std::fs::remove_file(bed.next()).unwrap();
+    renew(&bed.args()).0.unwrap();
+    assert_eq!(parse(&std::fs::read_to_string(bed.next()).unwrap()).quota_bytes, before);
 }
 
 #[test]

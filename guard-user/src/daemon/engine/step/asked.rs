@@ -3,6 +3,8 @@
 use crate::control::protocol::Request;
 use crate::daemon::engine::changes::Pending;
 use crate::daemon::engine::state::Engine;
+use crate::exemption::Document;
+use crate::exemption::needless::{Needless, needless, words};
 use crate::store::{Change, Kept, Key, Target};
 
 /// A change that is asked for.
@@ -115,7 +117,30 @@ impl Engine {
                 message =
                     format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
             }
+            message = self.passes_by_policy(&it.keys) + &message;
         }
         message
+    }
+
+    /// That data which these exemptions are for passes by the policy itself, to be written before what closes them; empty where
+    /// it does not.
+    pub(super) fn passes_by_policy(&self, keys: &[Key]) -> String {
+        let documents = keys.iter().filter_map(|key| self.kept.document_of(key));
+        let pins = &self.config.policy.pins;
+        let passing: Vec<Needless<'_>> = documents.flat_map(|document| needless(document, pins)).collect();
+        match words(&passing) {
+            none if none.is_empty() => none,
+            why => format!("data STILL PASSES by the policy itself, whatever exemptions there are: {why}; "),
+        }
+    }
+
+    /// That a document is not needed for some of what it is for; empty where it is.
+    pub(super) fn not_needed(&self, document: &Document) -> String {
+        let mut permitted = needless(document, &self.config.policy.pins);
+        permitted.retain(|it| it.by.is_permitted());
+        match words(&permitted) {
+            none if none.is_empty() => none,
+            why => format!("; NOT NEEDED, and with no use that is counted, as far as {why}"),
+        }
     }
 }

@@ -59,11 +59,15 @@ impl Engine {
 
     fn note_lost_bypass(&mut self, how: Loss, now: Clocks) {
         let subject = self.bypass_subject();
-        let seen = self.bypass.looked.map(|looked| looked.wall.to_string());
+        let seen = self.bypass.looked.map(|looked| looked.wall).or(self.guarded_until);
+        let seen = seen.map(|seen| seen.to_string());
         self.log(Level::Error, format!("{subject}: {}", how.words()));
-        if let Some(why) = how.recorded() {
-            self.record_of(Kind::Detach, &subject, why, json!({"hook": "setsockopt", "last_seen": seen}));
-        }
+        self.record_of(
+            Kind::Detach,
+            &subject,
+            how.recorded(),
+            json!({"hook": "setsockopt", "last_seen": seen}),
+        );
         self.bypass.lost = Some((how, Lost { between: (self.bypass.looked, now), is_back: false }));
         self.bypass.announced = None;
     }

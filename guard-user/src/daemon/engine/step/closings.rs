@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use crate::daemon::engine::changes::{ChangeId, DISK_NS};
 use crate::daemon::engine::state::{Engine, Purpose};
-use crate::daemon::engine::{KernelJob, Level, StoreJob};
+use crate::daemon::engine::{KernelJob, Level, StoreJob, Surroundings};
 use crate::exemption::{Clocks, State};
-use crate::store::{Change, Key, Target};
+use crate::store::{Change, Key, MarkFault, Target};
 
 impl Engine {
     /// Closes exemptions from now on, whatever the disk says.
@@ -82,6 +82,23 @@ impl Engine {
             (_, more) => format!(" ({}; and {more} more)", named.join("; ")),
         };
         (count > 0).then(|| format!("{count} {orders}{which} {are}"))
+    }
+
+    /// What becomes of these by a restart.
+    pub(super) fn after_a_restart(&self) -> String {
+        let mark = match self.surroundings.get("mark") {
+            Some(Surroundings::Mark(Some(fault))) => fault.clone(),
+            _ => MarkFault::default(),
+        };
+        match (mark.file, mark.kernel, self.kept.is_usable()) {
+            (None, _, _) => "A restart takes them from high-water.json (state.mark_directory)".to_owned(),
+            (Some(_), None, true) => {
+                "high-water.json can't have them either, and the kernel's mark says that it lacks them: a restart closes \
+                 everything, as for an older store"
+                    .to_owned()
+            }
+            (Some(_), _, _) => "Nothing else keeps them: A RESTART LOSES THEM".to_owned(),
+        }
     }
 
     /// Why slots of what is closed here could not be marked.

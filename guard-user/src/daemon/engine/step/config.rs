@@ -244,6 +244,8 @@ impl Engine {
         if is_first && waiting.is_empty() {
             return;
         }
+        // A legal hold is in force when the answer comes.
+        self.follow_history(self.now);
         self.actions.push(Action::Notify(State::Ready));
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
@@ -254,8 +256,11 @@ impl Engine {
             let response = match &settled {
                 Ok(()) => {
                     let (released, stays) = (self.words_of_release(), self.words_of_what_stays());
-                    let waiting = self.words_of_waiting_databases();
-                    let message = format!("config and geo databases are reloaded{released}{stays}{waiting}");
+                    let (waiting, unrecorded) =
+                        (self.words_of_waiting_databases(), self.words_of_no_record());
+                    let message = format!(
+                        "config and geo databases are reloaded{released}{stays}{waiting}{unrecorded}"
+                    );
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {
@@ -409,32 +414,10 @@ impl Engine {
         self.actions.push(Action::Notify(State::Ready));
     }
 
-    pub(super) fn warn_of_age(&mut self, now: Clocks) {
-        if let Some(stale) = self.stale_database(now) {
-            self.log(
-                Level::Warn,
-                format!(
-                    "{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)"
-                ),
-            );
-        }
-    }
-
-    /// Why the geo database should not be relied on any longer.
-    pub(super) fn stale_database(&self, now: Clocks) -> Option<String> {
-        let database = &self.config.database;
-        // None was read: that is a problem of its own.
-        (!database.source.is_empty()).then_some(())?;
-        database.stale(now.wall, self.config.policy.geo.max_age).map(|stale| stale.to_string())
-    }
-
     /// Records which config is live, and keeps its text with that.
     fn record_config(&mut self, kind: Kind, by: &Who) {
-        if self.config.is_unsure {
-            self.config.start_is_due |= kind == Kind::Start;
-            return;
-        }
-        if std::mem::take(&mut self.config.start_is_due) && kind != Kind::Start {
+        let is_due = !self.config.is_unsure && std::mem::take(&mut self.config.start_is_due);
+        if is_due && kind != Kind::Start {
             let daemon = self.daemon.clone();
             self.record_config(Kind::Start, &daemon);
         }
@@ -444,7 +427,14 @@ impl Engine {
         }
         let record = records::record_of(self.now.wall, (kind, by), "", "", facts);
         let text = Arc::clone(&self.config.wanted().text);
-        self.ask_store(Purpose::Record, StoreJob::RecordConfig { record, text });
+        let (purpose, job) = match self.config.is_unsure {
+            true => {
+                self.config.start_is_due |= kind == Kind::Start;
+                (Purpose::NoteConfig, StoreJob::NoteConfig { record, text })
+            }
+            false => (Purpose::Record, StoreJob::RecordConfig { record, text }),
+        };
+        self.ask_store(purpose, job);
     }
 
     /// The config that is live, for the audit trail.

@@ -9,6 +9,7 @@ use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::input::{LoadFailure, Prepared, Waits};
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::{Action, Level, Ticket, records};
+use crate::exemption::Clocks;
 
 impl Engine {
     /// Begins to read the databases of the policy that is to be live; with a yes also what waits for one.
@@ -124,5 +125,24 @@ impl Engine {
             Waits::Openings(why) => format!("; what the geo databases open is CLOSED: {why}"),
         };
         waits.map(words).unwrap_or_default()
+    }
+
+    pub(super) fn warn_of_age(&mut self, now: Clocks) {
+        if let Some(stale) = self.stale_database(now) {
+            self.log(
+                Level::Warn,
+                format!(
+                    "{stale}: places may be wrong. Bring a newer one (`geo.files`), or allow it (`geo.max_age`)"
+                ),
+            );
+        }
+    }
+
+    /// Why the geo database should not be relied on any longer.
+    pub(super) fn stale_database(&self, now: Clocks) -> Option<String> {
+        let database = &self.config.database;
+        // None was read: that is a problem of its own.
+        (!database.source.is_empty()).then_some(())?;
+        database.stale(now.wall, self.config.policy.geo.max_age).map(|stale| stale.to_string())
     }
 }

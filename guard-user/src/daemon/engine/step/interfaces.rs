@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use guard_common::abi::Hook;
 use serde_json::json;
 
-use crate::audit::{Kind, TAKEN_OFF};
+use crate::audit::{Kind, NOT_FOUND, TAKEN_OFF};
 use crate::daemon::engine::input::Sight;
 use crate::daemon::engine::interfaces::{Claim, Lost, Release, wants_ingress};
 use crate::daemon::engine::state::Engine;
@@ -159,6 +159,12 @@ impl Engine {
         if observed.missing_entries.is_empty() {
             self.interfaces.restore_tried = None;
         }
+        let was_missing = before.iter().flat_map(|before| &before.missing_entries).collect::<BTreeSet<_>>();
+        let news: Vec<&String> =
+            observed.missing_entries.iter().filter(|it| !was_missing.contains(it)).collect();
+        if !news.is_empty() {
+            self.record_of(Kind::Entries, "", "", json!({"missing": news}));
+        }
         self.interfaces.adopted.get_or_insert_with(|| {
             let hooks = |it: &ObservedInterface| it.attachments.iter().map(|at| at.hook as u8).collect();
             observed.interfaces.iter().map(|it| (it.interface.index, hooks(it))).collect()
@@ -287,7 +293,10 @@ impl Engine {
         if !observed.missing_entries.is_empty() && !self.interfaces.restoring && !was_tried {
             self.interfaces.restoring = true;
             let missing = observed.missing_entries.join(", ");
-            self.log(Level::Error, format!("entries in bpffs are gone: {missing}; they are made anew"));
+            self.log(
+                Level::Error,
+                format!("entries in bpffs are gone or another object's: {missing}; they are made anew"),
+            );
             self.ask_kernel(KernelJob::RestoreEntries);
         }
         self.interfaces.observed = Some(observed);
@@ -398,6 +407,11 @@ impl Engine {
             let index = it.interface.index;
             let is_late = known.is_some_and(|sent| self.interfaces.note_late(index, sent, self.now));
             self.log(if is_late { Level::Warn } else { Level::Info }, line);
+            if is_late && self.interfaces.was_bare_at_start(index) {
+                let last_seen = self.guarded_until.map(|until| until.to_string());
+                let detail = json!({"hook": Hook::Egress.name(), "index": index, "last_seen": last_seen});
+                self.record_of(Kind::Detach, &name, NOT_FOUND, detail);
+            }
             let now: BTreeSet<u8> = it.attachments.iter().map(|at| at.hook as u8).collect();
             let adopted = self.interfaces.adopted.as_ref().and_then(|all| all.get(&it.interface.index));
             let is_taken_over = before.is_none() && adopted == Some(&now);

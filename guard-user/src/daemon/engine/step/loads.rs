@@ -63,7 +63,10 @@ impl Engine {
             [] => String::new(),
             ids => format!("; orders HOLD data of these pins to the same recipients: {}", ids.join(", ")),
         };
-        let approved = approved_words(&admission) + &held + &overdue(&self.kept, admission.document(), now);
+        let approved = approved_words(&admission)
+            + &held
+            + &overdue(&self.kept, admission.document(), now)
+            + &self.not_needed(admission.document());
         if asked.wanted == Wanted::Plan {
             let summary = Summary::of_document(admission.document(), now.wall);
             let message = format!("exemption {id} would be loaded{approved}");

@@ -30,7 +30,7 @@ mod tracing;
 
 pub use history::history_settings;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::json;
 
@@ -77,6 +77,7 @@ impl Engine {
             volume_slots,
             daemon,
             named_before,
+            guarded_until,
         } = begin;
         let mut engine = Self {
             config: Config::new(config_file, prepared.policy.clone()),
@@ -108,6 +109,7 @@ impl Engine {
             gap: None,
             loss_unkept: None,
             named_before,
+            guarded_until,
             counts_refused: None,
             next_store: 0,
             cut_over: BTreeSet::new(),
@@ -115,6 +117,7 @@ impl Engine {
             now,
             is_ready: false,
             told_history: None,
+            told_interfaces: HashMap::new(),
             told_canaries: None,
             asked: BTreeMap::new(),
             actions: Vec::new(),
@@ -179,6 +182,7 @@ impl Engine {
         self.do_what_is_due(now);
         self.reconcile(now);
         self.follow_history(now);
+        self.follow_interface_names();
         self.follow_canaries();
         std::mem::take(&mut self.actions)
     }
@@ -367,6 +371,7 @@ impl Engine {
             Purpose::Load(_)
             | Purpose::Change(_)
             | Purpose::Tend
+            | Purpose::NoteConfig
             | Purpose::LookAtSigners
             | Purpose::ReadCounts
             | Purpose::Read(_) => {}

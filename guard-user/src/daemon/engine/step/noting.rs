@@ -39,7 +39,6 @@ impl Engine {
         let is_attached = self.noting.is_attached();
         if let (Some(how), true) = (how, was_attached && !is_attached && self.config.policy.sockets.note) {
             let subject = self.noting_subject();
-            let why = how.recorded().unwrap_or_default();
             let what = match how {
                 Loss::CgroupGone => "the cgroup was removed, and hooks of Border Guard with it",
                 Loss::TakenOff | Loss::NotThere => "something has taken hooks of Border Guard off",
@@ -49,7 +48,12 @@ impl Engine {
                 format!("{subject}: {what}, which note who uses sockets; they are attached again"),
             );
             let seen = self.noting.looked.map(|looked| looked.wall.to_string());
-            self.record_of(Kind::Detach, &subject, why, json!({"hooks": "sockets", "last_seen": seen}));
+            self.record_of(
+                Kind::Detach,
+                &subject,
+                how.recorded(),
+                json!({"hooks": "sockets", "last_seen": seen}),
+            );
             self.noting.lost = Some((how, Lost { between: (self.noting.looked, now), is_back: false }));
         }
         if let Some((_, lost)) = &mut self.noting.lost {

@@ -255,7 +255,7 @@ impl Engine {
             let missing = observed.missing_entries.join(", ");
             let why = self.interfaces.restore_failure().map(|why| format!(": {why}")).unwrap_or_default();
             let message = format!(
-                "gone from bpffs, without which nothing is guarded after the daemon's end: {missing}{why}"
+                "gone from bpffs, or another object's there, without which nothing is guarded after the daemon's end: {missing}{why}"
             );
             problems.push(Problem::new(ProblemCode::EntriesMissing, message));
         }
@@ -341,8 +341,8 @@ impl Engine {
         // What is loaded and open of what they cover is named above.
         if let Some(orders) = self.unkept_orders() {
             let message = format!(
-                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. A restart \
-                 takes them from high-water.json (state.mark_directory)"
+                "{orders} in memory alone: the disk has not taken that yet; it is tried again every few seconds. {}",
+                self.after_a_restart()
             );
             problems.push(Problem::new(ProblemCode::OrderNotKept, message));
         }
@@ -362,11 +362,7 @@ impl Engine {
         }
         let refused = self.quotas.refused.iter().chain(&self.counts_refused);
         problems.extend(refused.map(|why| Problem::new(ProblemCode::StoreUnwritable, why)));
-        problems.extend(self.problem_of_gap());
-        problems.extend(self.config.unrecorded_why.iter().map(|why| {
-            let message = format!("who signed what the start opened is not in the audit trail yet: {why}");
-            Problem::new(ProblemCode::AuditGap, message)
-        }));
+        problems.extend(self.problems_of_trail());
         for (id, pins) in self.kept.without_pins(&self.config.pins()) {
             let message = format!("it names pins that the config does not have: {}", pins.join(", "));
             problems.push(Problem::of(ProblemCode::ExemptionWithoutPin, id, message));
@@ -458,8 +454,8 @@ impl Engine {
                 Surroundings::Notices(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::NotNotified, why))
                 }
-                Surroundings::Mark(Some(why)) => {
-                    problems.push(Problem::new(ProblemCode::MarkUnwritable, why));
+                Surroundings::Mark(Some(fault)) => {
+                    problems.push(Problem::new(ProblemCode::MarkUnwritable, fault.to_string()));
                 }
                 Surroundings::LastDatabase(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::LastDatabase, why));

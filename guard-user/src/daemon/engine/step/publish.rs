@@ -10,7 +10,7 @@ use crate::daemon::engine::basis::{Basis, Table};
 use crate::daemon::engine::input::PublishOutcome;
 use crate::daemon::engine::publishing::{Failed, InFlight, Tables};
 use crate::daemon::engine::state::{Engine, Purpose, Switch};
-use crate::daemon::engine::{KernelJob, Level, Publish, StoreJob};
+use crate::daemon::engine::{Action, KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::{Clocks, Document};
 
@@ -161,8 +161,7 @@ impl Engine {
         let id_of = |slot| self.kept.by_slot(slot).map(|document| document.id.as_str().into());
         names.exemptions =
             basis.exemptions.iter().filter_map(|it| Some((it.slot, id_of(it.slot)?))).collect();
-        let interfaces = self.interfaces.names();
-        names.interfaces = interfaces.map(|(index, name)| (index, name.into())).collect::<HashMap<_, _>>();
+        names.interfaces = self.interfaces.names().map(|(index, name)| (index, name.into())).collect();
         let volumes = basis.facts.volumes.iter();
         names.volumes =
             volumes.map(|it| (it.slot, it.volume.path.to_string_lossy().into())).collect::<HashMap<_, _>>();
@@ -170,6 +169,19 @@ impl Engine {
         names.cgroups =
             cgroups.filter_map(|cgroup| Some((cgroup.id?, cgroup.path.as_str().into()))).collect();
         names
+    }
+
+    /// Tells who names events how interfaces are called, where one got another name: no generation is made of that.
+    pub(super) fn follow_interface_names(&mut self) {
+        let told = &self.told_interfaces;
+        let is_told = |(index, name): (u32, &str)| told.get(&index).is_some_and(|it| **it == *name);
+        if self.interfaces.names().all(is_told) {
+            return;
+        }
+        let names: HashMap<u32, Arc<str>> =
+            self.interfaces.names().map(|(index, name)| (index, name.into())).collect();
+        self.told_interfaces.clone_from(&names);
+        self.actions.push(Action::NameInterfaces(names));
     }
 
     pub(super) fn published(&mut self, outcome: PublishOutcome, now: Clocks) {
@@ -187,7 +199,7 @@ impl Engine {
             hashes.generation = outcome.generation;
             hashes.policy_sha256 = outcome.policy_sha256.unwrap_or_default();
             outcome.geo_sha256.into_iter().for_each(|sha256| hashes.geo_sha256 = sha256);
-            self.counts_switched(&policy, outcome.counters.as_ref());
+            self.counts_switched(&policy, &basis, outcome.counters.as_ref());
         }
         match outcome.result {
             Ok(words) if went_live => {
@@ -230,16 +242,25 @@ impl Engine {
         }
     }
 
-    fn counts_switched(&mut self, policy: &Arc<Policy>, counters: Option<&crate::kernel::Counters>) {
+    fn counts_switched(
+        &mut self,
+        policy: &Arc<Policy>,
+        basis: &Basis,
+        counters: Option<&crate::kernel::Counters>,
+    ) {
         let generation = self.publishing.generation;
+        let id_of = |slot| self.kept.by_slot(slot).map(|document| document.id.clone());
+        let exemptions = basis.exemptions.iter().filter_map(|it| Some((it.slot, id_of(it.slot)?)));
+        let exemptions: Vec<(u16, String)> = exemptions.collect();
         self.counts.switch(&policy.pins, generation, counters);
+        self.counts.hold(exemptions.iter().map(|(slot, id)| (*slot, id.as_str())));
         if let Some(since) = &mut self.counts_unread {
             let names = |policy: &Policy| policy.pins.iter().map(|pin| pin.name.clone()).collect::<Vec<_>>();
             match since.last_mut().filter(|last| names(&last.policy) == names(policy)) {
-                Some(last) => last.generation = generation,
+                Some(last) => (last.generation, last.exemptions) = (generation, exemptions),
                 None => {
-                    let counters = counters.cloned();
-                    since.push(Switch { policy: Arc::clone(policy), generation, counters });
+                    let (policy, counters) = (Arc::clone(policy), counters.cloned());
+                    since.push(Switch { policy, generation, counters, exemptions });
                 }
             }
             return;

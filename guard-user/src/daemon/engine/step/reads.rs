@@ -9,6 +9,7 @@ use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{
     Action, Asker, DutyDone, Judged, Level, Query, ReadJob, SampleFor, StoreId, StoreJob, Ticket,
 };
+use crate::events::flows::QUIET_NS;
 use crate::exemption::{Clocks, Summary};
 use crate::store::PinCounts;
 use crate::store::StandingOrder;
@@ -124,8 +125,15 @@ impl Engine {
         }
         let judged = self.counts.judged(&self.reads.sample.counters);
         let cursor = self.reads.sample.cursor.take();
-        // The cursor alone is worth no write: it says that nothing was reported since.
-        if self.reads.booked.as_ref() == Some(&judged) {
+        let is_grown = self.reads.booked.as_ref() != Some(&judged);
+        // On a quiet host the cursor is written once, when it is past the last packet: a daemon that is killed later would
+        // leave an older one, by which the flows of the last seconds are not known as reported.
+        let is_past = |at: u64| cursor.as_ref().is_some_and(|it| it.swept_ns >= at.saturating_add(QUIET_NS));
+        if is_grown {
+            self.reads.grown_ns = Some(self.now.boot_ns);
+        } else if self.reads.grown_ns.is_some_and(is_past) {
+            self.reads.grown_ns = None;
+        } else {
             return;
         }
         self.reads.booked = Some(judged.clone());
@@ -155,9 +163,10 @@ impl Engine {
         match read {
             Ok(before) => {
                 self.counts = before;
-                for Switch { policy, generation, counters } in self.counts_unread.take().into_iter().flatten()
-                {
+                for it in self.counts_unread.take().into_iter().flatten() {
+                    let Switch { policy, generation, counters, exemptions } = it;
                     self.counts.switch(&policy.pins, generation, counters.as_ref());
+                    self.counts.hold(exemptions.iter().map(|(slot, id)| (*slot, id.as_str())));
                 }
                 let counts = Some(Box::new(self.counts.clone()));
                 let job = StoreJob::SaveCounts { counts, judged: None, cursor: None };

@@ -57,8 +57,31 @@ impl Engine {
         }
     }
 
-    /// What the trail lacks.
-    pub(super) fn problem_of_gap(&self) -> Option<Problem> {
+    /// What the trail lacks, and what it has that somebody has to look at.
+    pub(super) fn problems_of_trail(&self) -> impl Iterator<Item = Problem> {
+        let signed = self.config.unrecorded_why.as_ref().map(|why| {
+            let message = format!("who signed what the start opened is not in the audit trail yet: {why}");
+            Problem::new(ProblemCode::AuditGap, message)
+        });
+        let other = self.kept.other_config();
+        let other = other.map(|words| Problem::new(ProblemCode::ConfigUnrecorded, words));
+        self.problem_of_gap().into_iter().chain(signed).chain(other)
+    }
+
+    /// What the answer to a reload says where the trail can't have it.
+    pub(super) fn words_of_no_record(&self) -> String {
+        let gap = self.gap.as_ref().filter(|gap| gap.is_open());
+        match (self.kept.is_usable(), gap) {
+            (true, None) => String::new(),
+            (true, Some(gap)) => format!("; the audit trail takes no record of it now: {}", gap.why),
+            (false, _) => "; the audit trail has no record of it yet, for the store can't be opened: it gets one as soon as it \
+                           can be"
+                .to_owned(),
+        }
+    }
+
+    /// Records that the trail lacks.
+    fn problem_of_gap(&self) -> Option<Problem> {
         let gap = self.gap.as_ref()?;
         let unkept = self.loss_unkept.as_ref().filter(|_| gap.is_open()).map(|why| {
             format!(

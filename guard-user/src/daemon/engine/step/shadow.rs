@@ -4,7 +4,8 @@ use crate::control::protocol::{ErrorKind, Response, ShadowReport, ShadowWanted};
 use crate::control::shadow::{ShadowAmount, ShadowDatabase};
 use crate::daemon::engine::input::{ShadowPrepared, ShadowSight};
 use crate::daemon::engine::shadow::{
-    Candidate, FIRST_GENERATION, Sent, ShadowRun, added, contents, fault, not_noted, not_open, same_failsafes,
+    Candidate, FIRST_GENERATION, Sent, ShadowRun, added, contents, fault, not_noted, not_open,
+    same_failsafes, tells_who_sends,
 };
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tracing::{Kind, Run, Task};
@@ -64,8 +65,15 @@ impl Engine {
         let Some(run) = self.shadow_run() else { return };
         let without = std::mem::take(&mut run.without);
         let refused = not_open(&without, &self.kept);
+        let in_force = self.config.policy.clone();
         let Some(run) = self.shadow_run() else { return };
         run.without = without;
+        let sees_people = run.sees_people;
+        let tells = |prepared: &ShadowPrepared| tells_who_sends(&prepared.policy, &in_force);
+        let result = result.and_then(|prepared| match tells(&prepared).filter(|_| !sees_people) {
+            Some(failure) => Err(failure),
+            None => Ok(prepared),
+        });
         run.candidate = match (result, refused) {
             (Ok(prepared), None) => Candidate::Ready(prepared),
             (Err(failure), _) | (Ok(_), Some(failure)) => Candidate::Failed(failure),

@@ -44,6 +44,7 @@ pub(super) fn begin(
         volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),
         named_before: None,
+        guarded_until: None,
     };
     Engine::new(begin, now)
 }

@@ -3,6 +3,7 @@
 use super::super::{BypassFacts, Input};
 use super::inputs::{CONFIG, OPEN, prepared};
 use super::world::World;
+use crate::audit::NOT_FOUND;
 use crate::control::protocol::Request;
 use crate::daemon::runtime;
 use crate::health::{Health, ProblemCode};
@@ -169,7 +170,7 @@ fn a_start_after_a_daemon_that_refused_nothing_is_no_loss() {
 }
 
 #[test]
-fn a_program_that_a_start_does_not_find_is_told_and_not_recorded() {
+fn a_program_that_a_start_does_not_find_is_told_and_recorded() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.settle();
     world.kernel.remove_cgroups();
@@ -180,7 +181,7 @@ fn a_program_that_a_start_does_not_find_is_told_and_not_recorded() {
         matches!(&problems[..], [problem] if problem.message.contains("the daemon's start found no program")),
         "{problems:?}"
     );
-    assert_eq!(detached(&world), Vec::<String>::new());
+    assert_eq!(detached(&world), [NOT_FOUND]);
 }
 
 #[test]

@@ -284,3 +284,40 @@ fn what_two_orders_hold_passes_when_the_last_is_lifted_and_nothing_is_loaded_bef
     assert_eq!(world.open(), ["a"]);
     assert_eq!(world.problems(), []);
 }
+
+/// [`CONFIG`](super::inputs::CONFIG) with a pin that permits where the exemption's recipient is.
+const PERMITS: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+     permit = [\"US\"]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+#[test]
+fn what_passes_by_the_policy_itself_is_told_with_each_closing_and_with_the_load() {
+    let mut world = World::new(PERMITS, &["eth0"]);
+    world.settle();
+    let loaded = world.load("a", 1);
+    world.rest();
+    let Response::Done { message, .. } = world.answer(loaded) else { panic!("{:?}", world.answers) };
+    assert!(
+        message.ends_with("; NOT NEEDED, and with no use that is counted, as far as the pin mail permits US"),
+        "{message}"
+    );
+    let planned = world.ask(Request::ExemptionStay {
+        target: Target::Id("a".to_owned()),
+        order: "High Court 1".to_owned(),
+        not_loaded: false,
+        dry_run: true,
+    });
+    world.rest();
+    let still =
+        "data STILL PASSES by the policy itself, whatever exemptions there are: the pin mail permits US; ";
+    let Response::Planned { message, .. } = world.answer(planned) else { panic!("{:?}", world.answers) };
+    assert!(message.starts_with(&format!("{still}would be stayed: a")), "{message}");
+    let stayed = world.stay("a");
+    world.rest();
+    let Response::Done { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert_eq!(*message, format!("{still}stayed: a"));
+    let mut world = World::with_one();
+    let stayed = world.stay("a");
+    world.rest();
+    let Response::Done { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
+    assert_eq!(message, "stayed: a");
+}

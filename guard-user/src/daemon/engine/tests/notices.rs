@@ -30,6 +30,7 @@ fn open() -> Summary {
         quota_bytes: Some(1000),
         used_bytes: 0,
         due: Vec::new(),
+        done: Vec::new(),
         ..Summary::of_document(&document, now)
     }
 }

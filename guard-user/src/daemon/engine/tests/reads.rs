@@ -51,3 +51,28 @@ fn whose_counts_they_are_is_kept_also_where_the_disk_refused_that_first() {
     let kept = world.store.pin_counts().unwrap();
     assert!(kept.pins_of(generation).is_some_and(|pins| pins.len() == 1), "{kept:?}");
 }
+
+#[test]
+fn that_the_flows_of_a_host_that_fell_quiet_were_reported_is_kept_once() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.rest();
+    let one = crate::kernel::PermittedCount {
+        pin: 0,
+        jurisdiction: guard_common::jurisdiction::Jurisdiction::UNKNOWN,
+        count: guard_common::abi::Count { packets: 1, bytes: 100 },
+    };
+    let counters = crate::kernel::Counters { permitted: vec![one], ..world.kernel.counters() };
+    world.kernel.set_counters(counters);
+    let grown_ns = world.clocks().boot_ns;
+    let mut kept = Vec::new();
+    for _ in 0..60 {
+        world.pass(1_000_000_000);
+        world.settle();
+        kept.push(world.store.cursor().unwrap().unwrap().swept_ns);
+    }
+    kept.dedup();
+    let last = *kept.last().unwrap();
+    assert!(last >= grown_ns + crate::events::flows::QUIET_NS, "{kept:?} after {grown_ns}");
+    // The write of the packet, and that of the end of its flow, at most; a quiet disk is left alone.
+    assert!(kept.len() <= 3, "{kept:?}");
+}

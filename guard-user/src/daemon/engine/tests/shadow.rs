@@ -235,6 +235,38 @@ fn who_is_not_root_has_no_file_read_that_is_not_the_daemons() {
     }
 }
 
+/// A pin's name beside a flow says who sent it, as well as a process's name does.
+#[test]
+fn a_pin_by_users_tells_who_sends_and_takes_the_right_to_see_people() {
+    let by = |select: &str| {
+        let config = format!(
+            "{CONFIG}\n[[pin]]\nname = \"seven\"\nhome = \"IE\"\naction = \"observe\"\nselect = {{ {select} }}\n"
+        );
+        Box::new(ShadowPrepared { policy: Arc::new(policy(&config).unwrap()), ..*prepared(Vec::new()) })
+    };
+    for (select, sees_people, is_refused) in [
+        ("users = [7]", false, true),
+        ("cgroups = [\"a.slice\"]", false, true),
+        ("users = [7]", true, false),
+        ("ports = [\"tcp/7\"]", false, false),
+    ] {
+        let mut world = World::with_one();
+        let asker = || Asker { who: Who { uid: 1000, user: None, pid: None }, sees_all: true, sees_people };
+        for (ticket, begin) in [(9001, Some(Box::new(wanted()))), (9002, None)] {
+            let request = Request::Shadow { id: "a".to_owned(), begin };
+            world.step(Input::Request { ticket: Ticket(ticket), request, asker: asker() });
+            world.step(Input::ShadowLoaded("a".to_owned(), Ok(by(select))));
+            world.settle();
+        }
+        let refused = match world.answer(Ticket(9002)) {
+            Response::Error { kind: ErrorKind::NotPermitted, message, .. } => message.contains("\"seven\""),
+            Response::Shadow { .. } => false,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(refused, is_refused, "{select} {sees_people}");
+    }
+}
+
 #[test]
 fn what_the_kernel_refuses_ends_it_and_is_put_back() {
     for at in 0..2 {

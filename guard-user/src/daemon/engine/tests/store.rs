@@ -6,12 +6,12 @@ use guard_common::jurisdiction::Jurisdiction;
 use super::inputs::{CONFIG, POST, document, prepared};
 use super::world::{Part, World};
 use crate::control::protocol::{Request, Response};
-use crate::daemon::engine::Input;
+use crate::daemon::engine::{Input, Surroundings};
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 use crate::kernel::{Counters, PermittedCount};
 use crate::store::tests::model::ModelDisk;
-use crate::store::{Key, Lost, PinCounts, Target, sha256};
+use crate::store::{Key, Lost, MarkFault, PinCounts, Target, sha256};
 
 fn slots_of(world: &World, key: &Key) -> Vec<u16> {
     world.store.kept().slots_of(std::slice::from_ref(key))
@@ -204,6 +204,20 @@ fn a_disk_that_refuses_for_long_is_told_for_as_long() {
         told.is_some_and(|it| it.message.starts_with(&format!("1 order ({order}) is in memory alone: "))),
         "{problems:?}"
     );
+    // What keeps it until then: the file, the kernel's mark alone, or nothing.
+    let [file, kernel] = ["is full", "is gone"].map(|why| Some(why.to_owned()));
+    for (file, kernel, words) in [
+        (None, None, "A restart takes them from high-water.json"),
+        (None, kernel.clone(), "A restart takes them from high-water.json"),
+        (file.clone(), None, "a restart closes everything"),
+        (file, kernel, "A RESTART LOSES THEM"),
+    ] {
+        let fault = Some(MarkFault { file, kernel }).filter(|it| *it != MarkFault::default());
+        world.step(Input::Surroundings(Surroundings::Mark(fault)));
+        let problems = world.problems();
+        assert!(problems.iter().any(|it| it.message.contains(words)), "{words}: {problems:?}");
+    }
+    world.step(Input::Surroundings(Surroundings::Mark(None)));
     world.disk.heal();
     world.rest();
     assert!(!world.codes().contains(&ProblemCode::OrderNotKept));

@@ -293,6 +293,7 @@ impl World {
                 Action::EventLog(_)
                 | Action::FlowHistory(_)
                 | Action::Tell { .. }
+                | Action::NameInterfaces(_)
                 | Action::Canaries(_)
                 | Action::ConfirmCanary(..)
                 | Action::Notify(_)
@@ -384,7 +385,8 @@ impl World {
             }
             Part::Sampler => {
                 self.samples -= 1;
-                let sample = Sample { counters: self.kernel.counters(), ..Sample::default() };
+                let cursor = Some(crate::store::Cursor { boot: "b".to_owned(), swept_ns: self.now.boot_ns });
+                let sample = Sample { counters: self.kernel.counters(), cursor, ..Sample::default() };
                 self.step(Input::Sampled(Ok(Box::new(sample))));
             }
             Part::Loader => {

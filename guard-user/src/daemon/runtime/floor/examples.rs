@@ -76,3 +76,19 @@ fn an_instrument_that_a_revoked_key_restored_falls_again() {
     world.take(Step::Load(2, 0b101));
     assert!(world.open.is_empty() && world.refused.contains("has fallen"), "{}", world.refused);
 }
+
+/// The order that an older store closes everything by is lifted as any other, by who could approve all that may come.
+#[test]
+fn the_daemons_own_order_is_lifted_as_any_other() {
+    let mut world = World::new();
+    world.take(Step::Invalidate(0));
+    world.take(Step::Keep);
+    world.take(Step::Stay(0));
+    world.take(Step::PutBack(0, true));
+    let standing = world.orders.len();
+    assert_eq!(standing, 2, "{:?}", world.orders);
+    for at in 0..2 {
+        world.take(Step::Lift(at, 0b101));
+    }
+    assert!(world.orders.len() < standing, "{:?}", world.orders);
+}

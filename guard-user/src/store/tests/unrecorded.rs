@@ -1,0 +1,165 @@
+//! Configs that are live while the store can't be opened, and what is put back afterwards.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::high_water::Host;
+use super::{now, trail, who};
+use crate::audit::{Kind, Record, Who};
+use crate::digest::sha256;
+use crate::store::{FILE, Store, StoreError};
+
+const MARK: &str = "mark/high-water.json";
+
+/// The record of a config that is live.
+fn record(kind: Kind, text: &str) -> Record {
+    let detail =
+        json!({"config": "policy.toml", "config_sha256": sha256(text.as_bytes()), "geo_sha256": "geo"});
+    let detail = detail.as_object().cloned().unwrap();
+    // Of no daemon.
+    let who = Who { pid: Some(1), ..who() };
+    Record { time: now(), kind, who, subject: String::new(), why: String::new(), detail }
+}
+
+/// A daemon whose store can't be opened takes these configs, and is killed.
+fn live_without_store(host: &Host, starts: &[&[&str]]) {
+    for texts in starts {
+        let held = StoreError::Held { path: host.at("state").join(FILE) };
+        let mut store = Store::closed(&host.at("state"), &held).noting_in(host.marks());
+        for (text, kind) in texts.iter().zip([Kind::Start].into_iter().chain(std::iter::repeat(Kind::Reload)))
+        {
+            store.audit_config(record(kind, text), text.as_bytes()).unwrap_err();
+            store.keep_marks();
+        }
+    }
+}
+
+/// A host on which the config `honest` was in force.
+fn honest() -> Host {
+    let host = Host::new();
+    let mut store = host.newest();
+    store.audit_config(record(Kind::Start, "honest"), b"honest").unwrap();
+    store.keep_marks();
+    fs::copy(host.at(MARK), host.at("kept")).unwrap();
+    host
+}
+
+/// The configs that the trail has as unrecorded, with whether each is another one, and whether the next start tells of that.
+fn told(host: &Host) -> (Vec<(Option<String>, bool)>, bool) {
+    let store = host.newest();
+    let found = trail(&store).into_iter().filter(|it| it.kind == Kind::Unrecorded.name());
+    let found = found.map(|it| {
+        let config = it.detail.get("config_sha256").and_then(|it| it.as_str()).map(str::to_owned);
+        (config, it.detail["other"].as_bool().unwrap())
+    });
+    (found.collect(), store.kept().other_config().is_some())
+}
+
+fn of(text: &str) -> Option<String> {
+    Some(sha256(text.as_bytes()))
+}
+
+#[test]
+fn a_config_that_was_live_without_a_store_is_recorded_and_told_until_somebody_reloads() {
+    let host = honest();
+    live_without_store(&host, &[&["other", "honest"]]);
+    assert_eq!(told(&host), (vec![(of("other"), true), (of("honest"), true)], true));
+    // A restart and a record of its own do not end it, and the text is kept.
+    let mut store = host.newest();
+    let text = store.reader().unwrap().config_text(&of("other").unwrap()).unwrap();
+    assert_eq!(text.as_deref(), Some(b"other".as_slice()));
+    let words = store.kept().other_config().unwrap().to_owned();
+    assert!(
+        words.contains(&of("other").unwrap()) && words.contains("Record 2 of the audit trail"),
+        "{words}"
+    );
+    store.audit_config(record(Kind::Start, "honest"), b"honest").unwrap();
+    let own =
+        Record { who: Who { pid: Some(std::process::id()), ..who() }, ..record(Kind::Reload, "honest") };
+    store.audit_config(own, b"honest").unwrap();
+    store.keep_marks();
+    drop(store);
+    let mut store = host.newest();
+    assert!(store.kept().other_config().is_some());
+    store.audit_config(record(Kind::Reload, "honest"), b"honest").unwrap();
+    store.keep_marks();
+    assert_eq!(store.kept().other_config(), None);
+    drop(store);
+    assert_eq!(host.newest().kept().other_config(), None);
+}
+
+#[test]
+fn the_config_in_force_and_what_was_held_against_it_are_recorded_alone() {
+    let host = honest();
+    live_without_store(&host, &[&["honest", "narrower"], &["narrower"]]);
+    let known = vec![(of("honest"), false), (of("narrower"), false), (of("narrower"), false)];
+    assert_eq!(told(&host), (known, false));
+}
+
+#[test]
+fn notes_that_are_put_back_removed_or_altered_are_missed() {
+    type Attack = fn(&Host);
+    let attacks: [(&str, Attack); 3] = [
+        ("put back", |host| assert!(fs::copy(host.at("kept"), host.at(MARK)).is_ok())),
+        ("altered", |host| {
+            let text = fs::read_to_string(host.at(MARK)).unwrap();
+            fs::write(host.at(MARK), text.replace(&of("other").unwrap(), &of("honest").unwrap())).unwrap();
+        }),
+        ("put back, and another one noted since", |host| {
+            fs::copy(host.at("kept"), host.at(MARK)).unwrap();
+            live_without_store(host, &[&["honest"]]);
+        }),
+    ];
+    for (how, attack) in attacks {
+        let host = honest();
+        live_without_store(&host, &[&["other"]]);
+        attack(&host);
+        let (found, is_told) = told(&host);
+        assert!(is_told && found.contains(&(of("other"), true)), "{how}: {found:?}");
+    }
+    // Where there is no file to note in, the kernel knows that there was one.
+    let host = honest();
+    fs::remove_file(host.at(MARK)).unwrap();
+    live_without_store(&host, &[&["other"]]);
+    fs::copy(host.at("kept"), host.at(MARK)).unwrap();
+    assert_eq!(told(&host), (vec![(of("other"), true)], true));
+}
+
+/// The daemon that noted them opens the store itself: it knows them, whatever became of the file.
+#[test]
+fn a_daemon_that_opens_the_store_later_knows_what_it_noted() {
+    for is_put_back in [false, true] {
+        let host = honest();
+        let held = StoreError::Held { path: host.at("state").join(FILE) };
+        let mut closed = Store::closed(&host.at("state"), &held).noting_in(host.marks());
+        closed.audit_config(record(Kind::Start, "honest"), b"honest").unwrap_err();
+        closed.keep_marks();
+        if is_put_back {
+            fs::copy(host.at("kept"), host.at(MARK)).unwrap();
+        }
+        let mut store = Store::open(&host.at("state")).unwrap();
+        assert_eq!(store.mark_by(closed.noted(host.marks()), &who(), now()).unwrap(), None);
+        drop(store);
+        assert_eq!(told(&host), (vec![(of("honest"), false)], false));
+    }
+}
+
+/// Before the first start of all there was none that another one could take the place of.
+#[test]
+fn a_store_that_begins_has_nothing_to_tell() {
+    let host = Host::new();
+    live_without_store(&host, &[&["first"]]);
+    assert_eq!(told(&host), (Vec::new(), false));
+}
+
+/// Whoever reloads without end does not fill the disk.
+#[test]
+fn what_is_more_than_is_noted_is_one_that_is_not_known() {
+    let host = honest();
+    let texts: Vec<String> = (0..40).map(|number| format!("config {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    live_without_store(&host, &[&texts]);
+    let (found, is_told) = told(&host);
+    assert!(is_told && found.len() == 17 && found.last() == Some(&(None, true)), "{found:?}");
+}

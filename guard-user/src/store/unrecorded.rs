@@ -1,0 +1,147 @@
+//! Configs that were live while the store could not be opened, so that its trail has no record of them.
+//!
+//! Whoever keeps the store from being opened at a start could have another config judge for a while, end the daemon and put
+//! everything back. So what is live then is noted in the file of the mark, and in the kernel by a SHA-256 of these notes, with the
+//! first config's own. The next store that opens has a record of each. Where file and kernel differ, a record has what the kernel
+//! knows.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
+
+use crate::audit::{self, Kind};
+use crate::digest::{from_hexadecimal, hexadecimal};
+
+/// A config that was live.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Unrecorded {
+    /// Since when; `None` where that is not known.
+    pub(super) since: Option<Timestamp>,
+    /// Whether it is known which one it was, and that there was no other beside it.
+    pub(super) is_known: bool,
+    /// Whether a start took it, which holds it against what it finds on the disk; a reload holds it against the one before.
+    pub(super) is_start: bool,
+    /// What the record says that could not be written.
+    pub(super) detail: Map<String, Value>,
+    /// The config's text.
+    pub(super) text: String,
+}
+
+impl Unrecorded {
+    /// The config of a record that can't be written.
+    pub(super) fn of(record: &audit::Record, text: &[u8]) -> Self {
+        Self {
+            since: Some(record.time),
+            is_known: true,
+            is_start: record.kind == Kind::Start,
+            detail: record.detail.clone(),
+            text: String::from_utf8_lossy(text).into_owned(),
+        }
+    }
+
+    /// Some of which no more is known than what the kernel has of the first.
+    pub(super) fn unknown(first: Option<&Noted>) -> Self {
+        let since = first.and_then(|it| Timestamp::from_second(it.since.cast_signed()).ok());
+        let config = first.map(|it| ("config_sha256".to_owned(), hexadecimal(it.config).into()));
+        let detail = config.into_iter().collect();
+        Self { since, is_known: false, is_start: true, detail, text: String::new() }
+    }
+
+    /// What of it packets are judged by.
+    pub(super) fn judges(&self) -> Judges<'_> {
+        Judges::of(&self.detail)
+    }
+}
+
+/// What packets are judged by, as a record of the trail names it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Judges<'d> {
+    config: Option<&'d str>,
+    geo: Option<&'d str>,
+    observe: bool,
+}
+
+impl<'d> Judges<'d> {
+    pub(super) fn of(detail: &'d Map<String, Value>) -> Self {
+        let text = |name: &str| detail.get(name).and_then(Value::as_str);
+        let observe = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
+        // Of the tables: what a database is known by says also what it was held against.
+        Self { config: text("config_sha256"), geo: text("geo_sha256"), observe }
+    }
+}
+
+/// What the kernel has of these notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// SHA-256 of all of them.
+    pub digest: [u8; 32],
+    /// SHA-256 of the first config's text.
+    pub config: [u8; 32],
+    /// Since when that was live, seconds since 1970.
+    pub since: u64,
+}
+
+impl Noted {
+    /// Of these; `None` where there are none.
+    pub(super) fn of(notes: &[Unrecorded]) -> Option<Self> {
+        let first = notes.first()?;
+        let since = first.since.map_or(0, |it| it.as_second().cast_unsigned());
+        let config = first.judges().config.and_then(from_hexadecimal).unwrap_or_default();
+        Some(Self { digest: digest(notes), config, since })
+    }
+}
+
+fn digest(notes: &[Unrecorded]) -> [u8; 32] {
+    // They were read from JSON, or are to be written as such.
+    Sha256::digest(serde_json::to_vec(notes).unwrap_or_default()).into()
+}
+
+/// These notes, before them those that the file has, and one more where the kernel has it that there were others.
+pub(super) fn together(
+    own: Vec<Unrecorded>,
+    of_file: Vec<Unrecorded>,
+    of_kernel: Option<Noted>,
+) -> Vec<Unrecorded> {
+    let is_known =
+        of_kernel.is_none_or(|it| [&of_file, &own].into_iter().any(|notes| digest(notes) == it.digest));
+    let mut all: Vec<Unrecorded> = of_file.into_iter().filter(|it| !own.contains(it)).collect();
+    all.extend(own);
+    let unknown = Unrecorded::unknown(of_kernel.as_ref());
+    if !is_known && !all.contains(&unknown) {
+        all.insert(0, unknown);
+    }
+    all
+}
+
+/// Another config than the one in force was live, and nobody has reloaded one since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Other(pub(super) String);
+
+impl Other {
+    pub(super) fn of(sequence: u64, detail: &Map<String, Value>) -> Self {
+        let what = what_was_live(detail);
+        Self(format!(
+            "{what} while the store could not be opened, so that nothing could be recorded: what left meanwhile was judged by \
+             that. Record {sequence} of the audit trail has it"
+        ))
+    }
+}
+
+/// What was live, by the detail of such a record: the begin of a sentence that goes on with "while".
+#[must_use]
+pub fn what_was_live(detail: &Map<String, Value>) -> String {
+    let text = |name: &str| detail.get(name).and_then(Value::as_str);
+    let is_known = detail.get("known").and_then(Value::as_bool).unwrap_or_default();
+    match (text("since"), text("config_sha256"), is_known) {
+        (Some(since), Some(config), true) => {
+            format!("from {since} on another config or geo database was live (SHA-256 {config})")
+        }
+        (Some(since), Some(config), false) => format!(
+            "from {since} on configs were live of which the notes are gone (the first has the SHA-256 {config}, whether there \
+             were others is not known)"
+        ),
+        _ => "another config was live, and which one is not known,".to_owned(),
+    }
+}
