@@ -30,6 +30,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     TablesBehind,
     ConfigRefused,
     ConfigUnheld,
+    ConfigUnrecorded,
     ConfigUnkept,
     RestartNeeded,
     FailsafeExhausted,
