@@ -24,6 +24,7 @@ pub mod inputs;
 pub mod kernel;
 pub mod live;
 pub mod metrics;
+mod no_symlinks;
 pub mod openings;
 pub mod page;
 pub mod report;

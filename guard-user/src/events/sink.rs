@@ -6,12 +6,13 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags, ResolveFlags, accessat, fstatvfs, openat2};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, accessat, fstatvfs};
 use tracing::warn;
 
 use super::journal::Journal;
 use super::line::{Line, Sink};
 use crate::config::policy::LogTo;
+use crate::no_symlinks;
 
 /// The sink of this destination.
 pub(super) fn sink(to: &LogTo) -> io::Result<Box<dyn Sink>> {
@@ -37,8 +38,7 @@ pub(super) fn fault(to: &LogTo) -> Option<String> {
 
 /// Whether the file can be opened, or made where there is none, as [`open`] does it. Nothing is made.
 fn try_to_open(path: &Path) -> io::Result<()> {
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let place = match openat2(CWD, path, WRITE, Mode::empty(), resolve) {
+    let place = match no_symlinks::open(path, WRITE, Mode::empty()) {
         Ok(file) => {
             let file = File::from(file);
             is_fit(&file)?;
@@ -47,7 +47,7 @@ fn try_to_open(path: &Path) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => {
             let folder = path.parent().unwrap_or(Path::new("/"));
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let folder = openat2(CWD, folder, flags, Mode::empty(), resolve)?;
+            let folder = no_symlinks::open(folder, flags, Mode::empty())?;
             accessat(&folder, ".", Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
             File::from(folder)
         }
@@ -130,8 +130,7 @@ const WRITE: OFlags = OFlags::WRONLY.union(OFlags::APPEND).union(OFlags::CLOEXEC
 /// Whoever can write to one of its folders could lead the log elsewhere, or into what they read themselves. So no part of
 /// the path may be a symbolic link, and the file must be a regular one, of this user's and of one name.
 fn open(path: &Path) -> io::Result<File> {
-    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-    let file = File::from(openat2(CWD, path, WRITE | OFlags::CREATE, Mode::from_raw_mode(0o640), resolve)?);
+    let file = File::from(no_symlinks::open(path, WRITE | OFlags::CREATE, Mode::from_raw_mode(0o640))?);
     is_fit(&file)?;
     Ok(file)
 }
@@ -234,7 +233,7 @@ mod tests {
         fs::hard_link(at("there"), at("name")).unwrap();
         fs::create_dir(at("folder")).unwrap();
         symlink(at("folder"), at("way")).unwrap();
-        rustix::fs::mknodat(CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("pipe"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).unwrap();
         for name in ["link", "name", "folder", "way/log", "pipe", "none/log"] {
             let to = LogTo::File(at(name));
             let mut sink = sink(&to).unwrap();

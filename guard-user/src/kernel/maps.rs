@@ -230,8 +230,8 @@ pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
     for (name, wanted) in &declared {
         let map = Map::open(&pinned.join(name))
             .map_err(|error| KernelError::folder("open the map", pinned.join(name), error))?;
-        hold_name_against(pin_path, name, &map)?;
         hold_against(pin_path, name, map.shape(), *wanted)?;
+        hold_name_against(pin_path, name, &map)?;
     }
     Ok(Found::All)
 }

@@ -10,6 +10,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::{
+    deb,
+    place::{folder, only_file},
+};
 use crate::{
     debian,
     files::{copy_file, create_dir, remove},
@@ -49,10 +53,10 @@ pub(super) fn check(release: &str) -> Result<()> {
     if !packages::can_install() {
         bail!("the guest's Debian is made by debootstrap, as root on Debian, and this is not that");
     }
-    let folder = super::folder();
-    let versions = [EARLIER, LATER].map(|version| super::deb(&folder.join(version), Some(version)));
+    let folder = folder();
+    let versions = [EARLIER, LATER].map(|version| deb::make(&folder.join(version), Some(version)));
     let [earlier, later] = versions;
-    let (earlier, later, current) = (earlier?, later?, super::only_file(&folder, "deb")?);
+    let (earlier, later, current) = (earlier?, later?, only_file(&folder, "deb")?);
     let disk = disk(release, &[&earlier, &current, &later])?;
     let tally = vm::boot_disk(KERNEL, &disk, &format!("package-{release}"));
     remove(&disk)?;

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use super::place::epoch;
 use crate::{run, setup, setup::tool::Tool, workspace};
 
 /// Reads the lock file and the crates' own metadata: by the CycloneDX project itself, of OWASP.
@@ -34,7 +35,7 @@ pub(super) fn make(folder: &Path) -> Result<Vec<PathBuf>> {
             .args(["cyclonedx", "--quiet", "--format", "json", "--spec-version", "1.5", "--target", target])
             .args(["--override-filename", stem, "--manifest-path"])
             .arg(&manifest)
-            .env("SOURCE_DATE_EPOCH", super::epoch());
+            .env("SOURCE_DATE_EPOCH", epoch());
         run::step(&format!("listing the crates of {part}"), "cyclonedx", &mut cyclonedx)?;
         let file = folder.join(name);
         for other in PARTS.map(|(part, ..)| part).iter().chain(&["guard-common", "xtask", "tests"]) {

@@ -12,6 +12,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "text", may: &[] },
     Layer { module: "digest", may: &[] },
     Layer { module: "hostname", may: &[] },
+    Layer { module: "no_symlinks", may: &[] },
     Layer { module: "geo", may: &["digest"] },
     Layer { module: "groups", may: &[] },
     Layer { module: "health", may: &[] },
@@ -29,9 +30,12 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "groups", "text"] },
     Layer { module: "canary", may: &["compile", "config"] },
-    Layer { module: "events", may: &["canary", "config", "digest", "exemption", "hostname", "worker"] },
+    Layer {
+        module: "events",
+        may: &["canary", "config", "digest", "exemption", "hostname", "no_symlinks", "worker"],
+    },
     Layer { module: "simulate", may: &["compile", "config", "events", "explain", "geo"] },
-    Layer { module: "history", may: &["config", "events", "health", "worker"] },
+    Layer { module: "history", may: &["config", "events", "health", "no_symlinks", "worker"] },
     Layer {
         module: "telemetry",
         may: &["canary", "config", "events", "exemption", "health", "history", "kernel", "worker"],
