@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::form::form_of;
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
@@ -101,7 +101,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
-        Command::Generate(args) => generate::run(args, &mut out)?,
+        Command::Generate(args) => generate::run(args, &Cli::command(), &mut out)?,
     };
     out.flush()?;
     Ok(exit)

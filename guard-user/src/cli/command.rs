@@ -84,3 +84,34 @@ pub enum Command {
     #[command(hide = true)]
     Generate(generate::Args),
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use clap::CommandFactory;
+
+    use super::*;
+
+    /// By shells themselves where they are there: bash is on every machine that builds this.
+    #[test]
+    fn every_command_has_a_page_and_is_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let args = generate::Args { dir: folder.path().to_path_buf() };
+        generate::run(&args, &Cli::command(), &mut Vec::new()).unwrap();
+        let shown = Cli::command();
+        for command in shown.get_subcommands().filter(|it| !it.is_hide_set()) {
+            let page = folder.path().join(format!("man/borderguard-{}.1", command.get_name()));
+            let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page:?}: {error}"));
+            assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{page:?}");
+        }
+        assert!(!folder.path().join("man/borderguard-generate.1").exists());
+        let script = format!(
+            "source {:?} && COMP_WORDS=(borderguard exem) COMP_CWORD=1 && \
+             _borderguard borderguard exem borderguard && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            folder.path().join("completions/borderguard")
+        );
+        let done = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&done.stdout), "exemption\n", "{done:?}");
+    }
+}

