@@ -1,5 +1,5 @@
-/* Stands in for parts of the C library in a daemon under test: syncs of files, and lookups of users and groups, wait as
-   long as the file that SLOW_DISK or SLOW_NAMES names is there. */
+/* Stands in for parts of the C library in a daemon under test: syncs of files, writes into them, and lookups of users
+   and groups, wait as long as the file that SLOW_DISK or SLOW_NAMES names is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <grp.h>
@@ -23,6 +23,14 @@ int fdatasync(int fd) {
     int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fdatasync");
     wait_for("SLOW_DISK");
     return next(fd);
+}
+
+/* The name that `std` calls it by where offsets have 64 bits anyway. */
+ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
+    ssize_t (*next)(int, const void *, size_t, off64_t) =
+        (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
+    wait_for("SLOW_DISK");
+    return next(fd, bytes, count, at);
 }
 
 int getpwuid_r(uid_t uid, struct passwd *user, char *buffer, size_t size, struct passwd **found) {

@@ -17,7 +17,7 @@ const SOURCE: &str = include_str!("slow.c");
 /// What can be slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// Syncs of files.
+    /// Syncs of files, and writes into them at a place.
     Disk,
     /// Lookups of users and groups.
     Names,

@@ -300,3 +300,32 @@ fn events_have_the_name_that_an_interface_was_given_since() {
     })
     .unwrap_or_else(|error| panic!("{error}: {:?}", names()));
 }
+
+/// A pin that knows its data by an interface knows nothing of it under another name: that is told, whether it was renamed or
+/// never there.
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_interface_that_a_pin_names_and_that_is_not_there_is_told() {
+    let bed = Bed::new("pin-names").unwrap();
+    let by_interface =
+        PIN.replace("sources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]", "interfaces = [\"new0\"]");
+    assert_ne!(by_interface, PIN);
+    bed.configure_for(&["eth0", "new*"], &by_interface).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    let codes = || -> Vec<(ProblemCode, String)> {
+        let problems = bed.status().unwrap().problems.into_iter();
+        problems.map(|it| (it.code, it.subject.unwrap_or_default())).collect()
+    };
+    let told = |wanted: &[(ProblemCode, String)]| {
+        retry_until(Duration::from_secs(10), "the problem", || (codes() == wanted).then_some(()))
+            .unwrap_or_else(|error| panic!("{error}: {:?}", codes()));
+    };
+    let missing = [(ProblemCode::PinInterfaceMissing, "new0".to_owned())];
+    told(&missing);
+    add_link(&bed);
+    told(&[]);
+    let store = bed.host(STORE).unwrap();
+    store.ip(&["link", "set", "new0", "down"]).unwrap();
+    store.ip(&["link", "set", "new0", "name", "new9"]).unwrap();
+    told(&missing);
+}

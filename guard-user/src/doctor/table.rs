@@ -25,6 +25,7 @@ pub struct Check {
 const OF_THE_GUARD: &[ProblemCode] = &[
     NothingGuarded,
     InterfaceMissing,
+    PinInterfaceMissing,
     InterfaceNotReleased,
     CanaryMissing,
     TablesBehind,

@@ -5,7 +5,6 @@
 //! number when it is written, so that the numbers have no gap.
 
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,6 +18,7 @@ use super::condition::Condition;
 use super::envelope::Envelope;
 use super::kept::{Count, Kept, LastFile};
 use super::line::{Line, Sink};
+use super::log_past::LogPast;
 use super::lost::{Lost, What};
 use super::record::Record;
 use super::run::LastLine;
@@ -69,13 +69,12 @@ struct Beside {
 }
 
 impl EventLog {
-    /// Starts the writer. The number of the last line, and what lines have told of the kernel's counters of this name, are
-    /// kept in the state directory; where that can't be, the next run does not know it.
+    /// Starts the writer, which goes on where an earlier one ended.
     ///
     /// # Errors
     /// Where no thread can be started, or standard output is closed.
-    pub fn start(to: &LogTo, state: &Path, counters: &str) -> io::Result<Self> {
-        Self::writing_to(sink(to)?, Kept::open(state), Told::open(state, counters))
+    pub fn start(to: &LogTo, past: LogPast) -> io::Result<Self> {
+        Self::writing_to(sink(to)?, past.kept, past.told)
     }
 
     /// A log without a past that writes to this, for tests.
@@ -412,7 +411,7 @@ pub(crate) mod tests {
         let to = LogTo::File(folder.path().join("log"));
         let mut before = None;
         for run in 1..=3 {
-            let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+            let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
             assert_eq!(log.predecessor(), before);
             before = Some(LastLine { session: log.session(), sequence: run });
             (0..run).for_each(|_| log.write(event(), LogFormat::Ecs));
@@ -429,21 +428,21 @@ pub(crate) mod tests {
         assert_eq!(numbers, [1, 1, 2, 1, 2, 3]);
         assert!(folder.path().join(GIVEN).exists());
         fs::write(folder.path().join(LAST), "{\"session").unwrap();
-        assert_eq!(EventLog::start(&to, folder.path(), "a test").unwrap().predecessor(), None);
+        assert_eq!(EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap().predecessor(), None);
     }
 
     #[test]
     fn what_a_run_could_not_write_the_next_one_says_after_its_first_line() {
         let folder = tempfile::tempdir().unwrap();
         let to = LogTo::File(folder.path().join("none/log"));
-        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
         (0..5).for_each(|_| log.write(event(), LogFormat::Json));
         std::thread::sleep(2 * IDLE);
         let faults = log.condition().faults(Instant::now());
         assert!(faults[0].contains("No such file or directory"), "{faults:?}");
         drop(log);
         fs::create_dir(folder.path().join("none")).unwrap();
-        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
         assert_eq!(log.lost(), 5);
         std::thread::sleep(2 * IDLE);
         let start = Start { time: Timestamp::now(), generation: None, policy: None, predecessor: None };
@@ -460,7 +459,7 @@ pub(crate) mod tests {
         let line = |kind: &str, count| (kind.to_owned(), count);
         assert_eq!(kinds(), [line("start", 0), line("lost", 5), line("event", 0)]);
         // It is said once.
-        let log = EventLog::start(&to, folder.path(), "a test").unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
         assert_eq!((log.lost(), log.predecessor().unwrap().sequence), (0, 3));
     }
 

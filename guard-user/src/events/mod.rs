@@ -23,6 +23,7 @@ mod journal;
 mod kept;
 mod line;
 pub mod log;
+pub mod log_past;
 pub mod lost;
 pub mod names;
 pub mod ocsf;

@@ -149,6 +149,9 @@ codes! {
     CarriersUnseen = "carriers-unseen",
         "Processes may have had files of a volume open before the guard knew of it, and could not be looked at. Pins by that volume may not know what these send.",
         "Correct what the message names. It is looked for again every few seconds. To be sure start these processes anew.";
+    PinInterfaceMissing = "pin-interface-missing",
+        "An interface that a pin selects by its name is not on this host, perhaps because it has another name now. What goes by it is not known as the pin's, and leaves unjudged.",
+        "Nothing, if it is still to appear: it is known as soon as it does. Otherwise correct the pin's `select.interfaces` and reload, or give the interface its name back.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

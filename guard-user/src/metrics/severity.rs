@@ -51,6 +51,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::DatabaseWaits
         | P::DatabaseUnsigned
         | P::DatabaseUnheld
+        | P::PinInterfaceMissing
         | P::CgroupMissing
         | P::CgroupUnplaced
         | P::StoreUnwritable

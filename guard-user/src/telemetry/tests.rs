@@ -21,6 +21,7 @@ use crate::events::budget::Limits;
 use crate::events::event::Phase;
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::log_past::LogPast;
 use crate::events::names::{Names, PinName, SharedNames};
 use crate::events::told::Totals;
 use crate::health::ProblemCode;
@@ -360,7 +361,7 @@ fn what_no_event_tells_is_in_a_difference_once_its_flows_are_quiet() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
     let read = || std::fs::read_to_string(&file).unwrap_or_default();
-    let log = EventLog::start(&LogTo::File(file.clone()), folder.path(), "a test").unwrap();
+    let log = EventLog::start(&LogTo::File(file.clone()), LogPast::read(folder.path(), "a test")).unwrap();
     let bed = Bed::with_log(50, log);
     // More flows than there are records, and each second event is lost.
     (0..400).for_each(|flow| bed.kernel.packet(flow, flow % 2 == 1));

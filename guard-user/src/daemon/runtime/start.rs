@@ -33,6 +33,7 @@ use crate::daemon::engine::{self, Action, Begin, Engine, Held, Input, Prepared, 
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::log_past::LogPast;
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
@@ -221,9 +222,15 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     };
     let control = begin.prepared.policy.control.clone();
     let looks = begin.prepared.policy.log.clone();
-    let log =
-        EventLog::start(&looks.to, &state, &counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?))
-            .context("cannot start the event log")?;
+    let counters = counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?);
+    // Nothing is attached yet: a disk that does not answer holds no guard up.
+    let place = state.clone();
+    let past = within(DISK, "read-event-log", move || LogPast::read(&place, &counters));
+    let past = past.unwrap_or_else(|error| {
+        warn!("what the event log has told so far is not known, so that a `difference` may tell it again: {error}");
+        LogPast::unknown()
+    });
+    let log = EventLog::start(&looks.to, past).context("cannot start the event log")?;
     let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();

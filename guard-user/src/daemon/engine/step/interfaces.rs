@@ -426,4 +426,25 @@ impl Engine {
         }
         self.interfaces.observed = Some(observed);
     }
+
+    /// Interfaces that pins select by their names, and that are not there: renamed, or not made yet. A glob may stand for
+    /// what comes and goes.
+    pub(super) fn problems_of_pins_interfaces(&self, problems: &mut Vec<Problem>) {
+        if self.interfaces.observed.is_none() {
+            return;
+        }
+        let here: BTreeSet<&str> = self.interfaces.names().map(|(_, name)| name).collect();
+        let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for pin in &self.config.policy.pins {
+            let names = pin.select.interfaces.iter().filter(|it| !it.is_glob()).map(|it| it.as_str());
+            for name in names.filter(|name| !here.contains(name)) {
+                lacking.entry(name).or_default().push(&pin.name);
+            }
+        }
+        for (name, pins) in lacking {
+            let message =
+                format!("there is no such interface, and nothing is known by it for {}", pins.join(", "));
+            problems.push(Problem::of(ProblemCode::PinInterfaceMissing, name, message));
+        }
+    }
 }
