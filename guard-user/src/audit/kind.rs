@@ -56,7 +56,7 @@ kinds! {
     Invalidate = "invalidate";
     /// A key was revoked, and with it this exemption, which it had approved; the detail has the key's fingerprint (`key`), also of a confidential one. Where it had approved nothing that is open, the subject is the fingerprint.
     RevokeKey = "revoke-key";
-    /// An exemption's time is over. Where that is because nobody looked at its assessment in time, the detail has by when that had to be (`review_by`).
+    /// An exemption's time is over. Where that is because nobody looked at its assessment in time, the detail has by when that had to be (`review_by`), but for confidential ones.
     Expire = "expire";
     /// An exemption's bytes are used up.
     Exhaust = "exhaust";

@@ -35,6 +35,20 @@ pub enum Target {
 }
 
 impl Target {
+    /// What it covers, in words: `the pin mail`, `all exemptions`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let of = match self {
+            Self::Id(_) => "the exemption",
+            Self::Instrument(_) => "the instrument",
+            Self::Pin(_) => "the pin",
+            Self::Recipient(_) => "the recipient",
+            Self::Key(_) => "the key",
+            Self::All => return "all exemptions".to_owned(),
+        };
+        format!("{of} {}", self.name())
+    }
+
     /// The name of the exemption, instrument, pin or recipient, or the key's fingerprint; empty for all.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -373,6 +373,13 @@ pub trait Kernel: Tracing + Send {
     /// Where the kernel can't be asked.
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError>;
 
+    /// The slots of the live generation's exemptions whose window is over at this time, nanoseconds of `CLOCK_BOOTTIME`: by a
+    /// clock that nobody can set.
+    ///
+    /// # Errors
+    /// Where the kernel can't be asked.
+    fn ended(&mut self, now_ns: u64) -> Result<BTreeSet<u16>, KernelError>;
+
     /// Which volume is in which slot: the hash of its name, 0 for none. A slot keeps its meaning, for what carriers and
     /// sockets have are slots.
     ///

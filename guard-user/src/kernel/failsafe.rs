@@ -70,6 +70,11 @@ fn give(
 impl View {
     /// The rules of the live generation; `None` where none is live.
     fn live_failsafes(&self) -> Result<Option<Rules>, KernelError> {
+        Ok(self.live_policy()?.and_then(|policy| Rules::of(&policy)))
+    }
+
+    /// The bytes of the policy's table that is live; `None` where none is.
+    pub(super) fn live_policy(&self) -> Result<Option<Vec<u8>>, KernelError> {
         let live = self.maps.live()?;
         if !live.is_loaded() {
             return Ok(None);
@@ -77,7 +82,7 @@ impl View {
         let mut bytes = vec![0; self.maps.policy.value_len()];
         let found = self.maps.policy.lookup(&live.policy_slot().to_ne_bytes(), &mut bytes);
         found.map_err(|source| KernelError::Map { what: "read", map: "POLICY", source })?;
-        Ok(Rules::of(&bytes))
+        Ok(Some(bytes))
     }
 
     /// What each failsafe rule with a budget has let pass, by its number in the live generation.

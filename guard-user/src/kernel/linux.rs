@@ -174,6 +174,10 @@ impl Kernel for LinuxKernel {
         super::View::held(self)
     }
 
+    fn ended(&mut self, now_ns: u64) -> Result<BTreeSet<u16>, KernelError> {
+        super::View::ended(self, now_ns)
+    }
+
     fn volume_slots(&mut self) -> Result<Vec<u64>, KernelError> {
         View::volume_slots(self)
     }

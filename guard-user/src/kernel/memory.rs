@@ -39,6 +39,8 @@ struct State {
     generation: u64,
     /// Slots that the live table opens.
     live: BTreeSet<u16>,
+    /// When the windows of all slots end.
+    until: Vec<u64>,
     /// How many pins the live table has.
     pins: u32,
     /// Whether it has ways past the guard refused.
@@ -291,6 +293,7 @@ impl Kernel for MemoryKernel {
         state.may(Operation::Publish)?;
         state.generation = policy.generation;
         state.live = open_slots(policy);
+        state.until = policy.exemptions.iter().map(|it| it.valid_until_ns).collect();
         state.pins = policy.pins.count_ones();
         state.refuses_bypass = policy.dimensions & dimension::REFUSES_BYPASS != 0;
         state.published += 1;
@@ -456,6 +459,13 @@ impl Kernel for MemoryKernel {
 
     fn held(&mut self) -> Result<BTreeSet<u16>, KernelError> {
         Ok(self.state().held.clone())
+    }
+
+    fn ended(&mut self, now_ns: u64) -> Result<BTreeSet<u16>, KernelError> {
+        let state = self.state();
+        let has_ended =
+            |slot: &u16| state.until.get(usize::from(*slot)).is_some_and(|until| *until <= now_ns);
+        Ok(state.live.iter().copied().filter(has_ended).collect())
     }
 
     fn volume_slots(&mut self) -> Result<Vec<u64>, KernelError> {

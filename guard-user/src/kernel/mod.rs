@@ -23,6 +23,7 @@ mod counters;
 mod counts;
 mod detach;
 mod elements;
+mod ended;
 mod entries;
 mod error;
 mod events;

@@ -358,7 +358,8 @@ impl Store {
             let entry = self.kept.entry(key).filter(|_| *kind == Kind::Expire);
             let document = entry.and_then(|entry| entry.document.as_deref());
             // Nobody looked at its assessment in time: its window would have gone on.
-            let detail = match document.and_then(Document::review_that_ends) {
+            let public = document.filter(|document| !document.confidential);
+            let detail = match public.and_then(Document::review_that_ends) {
                 Some(by) => json!({"review_by": by}),
                 None => json!({}),
             };

@@ -169,12 +169,15 @@ what_cannot_be_taken_off_is_not_removed() {
     systemctl stop borderguard
     borderguard run --config /etc/borderguard/policy.toml &
     daemon=$!
+    trap "kill $daemon" EXIT
     wait_for_state 0
     if apt_get remove borderguard; then return 1; fi
     [ -x /usr/bin/borderguard ]
-    borderguard status
+    # dpkg starts the service again, which can't be beside the other daemon.
+    systemctl stop borderguard
     kill $daemon
     wait $daemon || true
+    trap - EXIT
     # As apt asks for it then.
     dpkg --configure --pending
     install borderguard

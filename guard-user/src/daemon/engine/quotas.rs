@@ -1,5 +1,7 @@
 //! What is known of the use of exemptions, and what is being read and freed.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::periods::QUOTAS;
@@ -23,6 +25,9 @@ pub(super) struct Quotas {
     pub(super) tending: bool,
     /// What the wall clock would show had it not been set back, until all that ended by then is closed for good.
     pub(super) ended_by: Option<Timestamp>,
+    /// Slots whose window the kernel had seen the end of at the start, until all that is in them is closed for good: the wall
+    /// clock may have been set back while no daemon ran.
+    pub(super) ended_slots: BTreeSet<u16>,
     /// What the disk refused at the last look: said once.
     pub(super) refused: Vec<String>,
     pub(super) freeing: Freeing,

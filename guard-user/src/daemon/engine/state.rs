@@ -50,6 +50,8 @@ pub struct Begin {
     pub refused_bypass: bool,
     /// Slots that the kernel holds closed.
     pub held: BTreeSet<u16>,
+    /// Slots whose window the kernel has seen the end of.
+    pub ended: BTreeSet<u16>,
     /// Which volume is in which slot of the kernel's: the hash of its name, 0 for none.
     pub volume_slots: Vec<u64>,
     /// The daemon, for records.

@@ -214,6 +214,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
             .and_then(|view| view.refuses_bypass())
             .map_err(StartError::Kernel)?,
         held,
+        ended: Kernel::ended(&mut kernel, Clocks::read().boot_ns).map_err(StartError::Kernel)?,
         volume_slots,
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
         named_before,

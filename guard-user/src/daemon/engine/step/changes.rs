@@ -437,7 +437,10 @@ impl Engine {
     }
 
     fn outcome_of(&mut self, it: &Pending, now: Clocks) -> Response {
-        let names = ids(&it.keys);
+        let names = match it.keys.is_empty() {
+            true => it.target.words(),
+            false => ids(&it.keys),
+        };
         let word = done_word(&it.change);
         let published = it.published.as_ref().map_or(Ok(()), |(outcome, _)| outcome.clone());
         let kept = it.kept.clone().unwrap_or(Ok(()));

@@ -53,7 +53,9 @@ impl Engine {
         let has_ended = |document: &Document| self.quotas.ended_by.is_some_and(|by| document.ends() <= by);
         open.retain(|it| {
             let document = self.kept.by_slot(it.slot);
-            !self.is_closed_by_order(it.slot) && document.is_some_and(|document| !has_ended(document))
+            !self.is_closed_by_order(it.slot)
+                && !self.quotas.ended_slots.contains(&it.slot)
+                && document.is_some_and(|document| !has_ended(document))
         });
         open.sort_by_key(|exemption| exemption.slot);
         open

@@ -66,6 +66,11 @@ impl Engine {
 
     /// Has the store save what changed, extend quotas and close what is over.
     fn tend(&mut self, purpose: Wanted, now: Clocks) {
+        if self.kept.is_usable() {
+            let ended = std::mem::take(&mut self.quotas.ended_slots);
+            let ends = ended.iter().filter_map(|slot| Some(self.kept.by_slot(*slot)?.ends()));
+            self.quotas.ended_by = self.quotas.ended_by.max(ends.max());
+        }
         self.quotas.ended_by.take_if(|by| self.kept.is_over(*by).is_empty());
         let over_by = self.quotas.ended_by.map_or(now.wall, |by| by.max(now.wall));
         let grant = self.kept.is_grant_due(&self.quotas.counts);

@@ -41,6 +41,7 @@ pub(super) fn begin(
         generation: kernel.generation(),
         refused_bypass: kernel.refuses_bypass(),
         held: kernel.held().unwrap(),
+        ended: kernel.ended(now.boot_ns).unwrap(),
         volume_slots: kernel.volume_slots().unwrap(),
         daemon: daemon(None),
         named_before: None,

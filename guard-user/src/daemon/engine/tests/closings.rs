@@ -1,5 +1,7 @@
 //! What closes does not wait, and nothing but an order on the disk opens it again.
 
+use jiff::SignedDuration;
+
 use super::super::Ticket;
 use super::inputs::{CONFIG, document};
 use super::world::{Part, World};
@@ -218,6 +220,25 @@ fn what_ended_stays_so_where_the_clock_is_set_back_before_the_store_has_closed_i
     world.load("b", 1);
     world.rest();
     assert_eq!(world.open(), ["b"]);
+}
+
+/// The kernel judges by a clock that nobody can set: what it has seen the end of is over, though no daemon was there to say
+/// so, and the wall clock was set back since.
+#[test]
+fn what_ended_while_no_daemon_ran_stays_so_where_the_clock_is_set_back_before_the_start() {
+    for back in [10, 3 * 3600] {
+        let mut world = World::with_one();
+        world.rest();
+        world.now.boot_ns += 2 * 3600 * 1_000_000_000;
+        world.now.wall += SignedDuration::from_secs(2 * 3600 - back);
+        world.restart();
+        world.all_but(Part::Store);
+        assert_eq!(world.open(), Vec::<String>::new(), "{back} s back");
+        world.rest();
+        assert_eq!(world.open(), Vec::<String>::new(), "{back} s back");
+        let is_expired = |it: Summary| it.id == "a" && it.state == State::Expired;
+        assert!(world.store.kept().list(world.clocks().wall).into_iter().any(is_expired));
+    }
 }
 
 #[test]

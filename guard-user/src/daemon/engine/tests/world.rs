@@ -52,7 +52,7 @@ pub(super) struct World {
     pub(super) config: &'static str,
     /// Who signed what a config that is read opens.
     pub(super) signed: Vec<SignedFile>,
-    now: Clocks,
+    pub(super) now: Clocks,
     kernel_jobs: VecDeque<KernelJob>,
     store_jobs: VecDeque<(StoreId, StoreJob)>,
     cuts: VecDeque<u64>,
