@@ -146,7 +146,13 @@ fn detach_removes_everything() {
     daemon.signal(Signal::TERM);
     assert!(daemon.wait(PATIENCE).unwrap().success(), "{}", daemon.log_tail());
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0, "SIGTERM ends the daemon alone");
+    // A config that names another pin path now is no reason to believe that nothing is attached.
+    let beside = bed.pin_path().with_file_name("another");
+    let elsewhere = ["detach", "--if-attached", "--pin-path", beside.to_str().unwrap()];
+    let refused = bed.ask(&elsewhere).unwrap();
+    assert!(!refused.status.success() && refused.complaint.contains("Nothing was changed"), "{refused:?}");
     bed.tell(&["detach"]).unwrap();
+    bed.tell(&["detach", "--if-attached"]).unwrap();
     assert!(!bed.pin_path().exists(), "{:?}", names(&bed.pin_path()));
     let shown = bed.host(bed::STORE).unwrap().ip(&["-d", "link", "show", "dev", HOST_INTERFACE]).unwrap();
     assert!(!shown.contains("xdp"), "{shown}");

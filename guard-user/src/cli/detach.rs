@@ -15,7 +15,7 @@ use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::events::told;
 use crate::exit::Exit;
-use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View};
+use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View, other_pin_paths};
 use crate::store::{self, Change, Store, StoreError, Use};
 use crate::telemetry;
 use crate::text::Unseen;
@@ -59,6 +59,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let others = view.as_ref().ok().and_then(other_guards);
     let removed = match LinuxKernel::detach(&pin_path) {
         Err(KernelError::NothingPinned { .. }) if args.if_attached => {
+            let others: Vec<String> =
+                other_pin_paths(&pin_path).iter().map(|it| it.display().to_string()).collect();
+            if !others.is_empty() {
+                return Err(anyhow::anyhow!(
+                    "nothing is attached by {}, which the config names now, and a guard is by {}: `borderguard detach \
+                     --pin-path DIR` takes it off. Nothing was changed",
+                    pin_path.display(),
+                    others.join(", ")
+                ));
+            }
             writeln!(out, "nothing is attached by {}: nothing was changed", pin_path.display())?;
             return Ok(Exit::Ok);
         }

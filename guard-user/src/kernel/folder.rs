@@ -133,6 +133,19 @@ pub(super) fn maps(path: &Path) -> PathBuf {
     path.join("maps")
 }
 
+/// Other pin paths at which a guard has its maps: those beside this one, and the usual one. A config may have named one of
+/// them when that guard was started.
+#[must_use]
+pub fn other_pin_paths(path: &Path) -> Vec<PathBuf> {
+    let beside = path.parent().and_then(|parent| fs::read_dir(parent).ok());
+    let beside = beside.into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let mut all: Vec<PathBuf> = beside.chain([Path::new(BPFFS).join("borderguard")]).collect();
+    all.sort();
+    all.dedup();
+    all.retain(|other| other != path && maps(other).join("CONTROL").exists());
+    all
+}
+
 /// Where links are pinned.
 pub(super) fn links(path: &Path) -> PathBuf {
     path.join("links")

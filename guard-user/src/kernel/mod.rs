@@ -106,7 +106,7 @@ pub use detach::Removed;
 pub use error::KernelError;
 pub use events::{EventReader, RingEntry};
 pub use exits::{Place, Places, Unguarded, places_here, unguarded};
-pub use folder::is_private;
+pub use folder::{is_private, other_pin_paths};
 pub use held::Marks;
 pub use high_water::KeptHead;
 pub use interface::{Below, Interface};

@@ -61,6 +61,8 @@ pub(super) struct Judges<'d> {
     config: Option<&'d str>,
     geo: Option<&'d str>,
     observe: bool,
+    /// Whom the names of the policy's users stood for.
+    users: Option<&'d Value>,
 }
 
 impl<'d> Judges<'d> {
@@ -68,7 +70,8 @@ impl<'d> Judges<'d> {
         let text = |name: &str| detail.get(name).and_then(Value::as_str);
         let observe = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
         // Of the tables: what a database is known by says also what it was held against.
-        Self { config: text("config_sha256"), geo: text("geo_sha256"), observe }
+        let users = detail.get("users");
+        Self { config: text("config_sha256"), geo: text("geo_sha256"), observe, users }
     }
 }
 

@@ -181,6 +181,7 @@ what_cannot_be_taken_off_is_not_removed() {
     # As apt asks for it then.
     dpkg --configure --pending
     install borderguard
+    systemctl start borderguard
     wait_for_state 0
 }
 
