@@ -59,7 +59,7 @@ pub(super) fn check(release: &str) -> Result<()> {
     let (earlier, later, current) = (earlier?, later?, only_file(&folder, "deb")?);
     let disk = disk(release, &[&earlier, &current, &later])?;
     let tally = vm::boot_disk(KERNEL, &disk, &format!("package-{release}"));
-    remove(&disk)?;
+    remove_file(&disk)?;
     let tally = tally?;
     for failure in &tally.failures {
         println!("failed: {failure}");
