@@ -233,9 +233,13 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     });
     let log = EventLog::start(&looks.to, past).context("cannot start the event log")?;
     let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
+    let is_of_this_boot =
+        cursor.as_ref().is_some_and(|cursor| boot_id().is_ok_and(|boot| boot == cursor.boot));
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
-    if let Some(last_seen) = guarded_until.filter(|until| !adopted && was_guard_lost(&store, *until)) {
+    if let Some(last_seen) =
+        guarded_until.filter(|until| !adopted && was_guard_lost(&store, is_of_this_boot, *until))
+    {
         let guards = |it: &ObservedInterface| begin.prepared.policy.guards(&it.interface.name);
         if let Some(problem) = guard_that_was_lost(&mut kernel, last_seen, guards) {
             gone.push(problem);
@@ -384,10 +388,12 @@ fn report_events(
     Ok(Sources { telemetry: Arc::new(telemetry), history, past, untagged, users, log: condition, cursor })
 }
 
-/// Whether a daemon was at work since the host's boot, and nobody detached it by the audit trail.
-fn was_guard_lost(store: &Store, until: Timestamp) -> bool {
+/// Whether a daemon was at work since the host's boot, and nobody detached it by the audit trail. Where it left of which boot its
+/// flow records are, that says it whatever the wall clock says.
+fn was_guard_lost(store: &Store, is_of_this_boot: bool, until: Timestamp) -> bool {
     let Clocks { wall, boot_ns } = Clocks::read();
-    let is_since_boot = wall.checked_sub(Duration::from_nanos(boot_ns)).is_ok_and(|boot| until >= boot);
+    let booted = wall.checked_sub(Duration::from_nanos(boot_ns));
+    let is_since_boot = is_of_this_boot || booted.is_ok_and(|boot| until >= boot);
     let last = store.last_audit_line().and_then(|line| Stored::read(line.as_bytes()).ok());
     let is_detachment =
         |it: &Stored| it.kind == Kind::Detach.name() && it.subject.is_empty() && it.why != NOT_FOUND;
