@@ -88,3 +88,23 @@ fn a_clock_that_is_set_while_no_daemon_runs_is_followed_at_its_start() {
     assert!(!in_state(&bed, State::Expired));
     turn_clock(-2 * HOUR);
 }
+
+/// The kernel has closed it by a clock that nobody can set, and no daemon was there to say so.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_clock_that_is_set_back_while_no_daemon_runs_opens_nothing_that_has_ended() {
+    let bed = Bed::new("clock-ended").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let (now, hour) = (Timestamp::now(), SignedDuration::from_secs(HOUR));
+    let window = now - hour..now + SignedDuration::from_secs(60);
+    let text = exemption_within("window", "mail", &["203.0.113.10/32"], window, None);
+    bed.load("window.toml", &text).unwrap();
+    assert!(bed.passes(US).unwrap());
+    drop(daemon);
+    wait_until_passes(&bed, false);
+    turn_clock(-HOUR);
+    let _daemon = bed.start(&[]).unwrap();
+    assert!(!in_state(&bed, State::Expired));
+    turn_clock(HOUR);
+}
