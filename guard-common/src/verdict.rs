@@ -67,6 +67,12 @@ macro_rules! reasons {
                 match self { $(Self::$name => $text,)+ }
             }
 
+            /// The reason of this name.
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|reason| reason.name() == name)
+            }
+
             /// What the reason means, in one sentence: the line of the docs.
             #[must_use]
             pub const fn meaning(self) -> &'static str {
@@ -140,6 +146,7 @@ mod tests {
             assert_eq!(reason as usize, place);
             assert!(place < Reason::SLOTS);
             assert_eq!(Reason::from_index(reason as u8), Some(reason));
+            assert_eq!(Reason::from_name(reason.name()), Some(reason));
             assert!(reason.meaning().ends_with('.'), "{}", reason.name());
         }
         assert_eq!(Reason::from_index(Reason::ALL.len() as u8), None);

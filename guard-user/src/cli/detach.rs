@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -57,23 +57,10 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
     // What of another one is attached can be told as long as ours can be told from it.
     let others = view.as_ref().ok().and_then(other_guards);
-    let removed = match LinuxKernel::detach(&pin_path) {
-        Err(KernelError::NothingPinned { .. }) if args.if_attached => {
-            let others: Vec<String> =
-                other_pin_paths(&pin_path).iter().map(|it| it.display().to_string()).collect();
-            if !others.is_empty() {
-                return Err(anyhow::anyhow!(
-                    "nothing is attached by {}, which the config names now, and a guard is by {}: `borderguard detach \
-                     --pin-path DIR` takes it off. Nothing was changed",
-                    pin_path.display(),
-                    others.join(", ")
-                ));
-            }
-            writeln!(out, "nothing is attached by {}: nothing was changed", pin_path.display())?;
-            return Ok(Exit::Ok);
-        }
-        other => other,
-    };
+    let removed = LinuxKernel::detach(&pin_path);
+    if args.if_attached && matches!(removed, Err(KernelError::NothingPinned { .. })) {
+        return nothing_attached(&pin_path, out);
+    }
     let removed = removed.map_err(|error| match error {
         KernelError::Locked { path } => CliError {
             exit: Exit::Failed,
@@ -130,6 +117,21 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         return Ok(Exit::Ok);
     }
     Err(anyhow::anyhow!("detached, but {}", failed.join("\nand ")))
+}
+
+/// There is nothing to do, unless a guard is at another pin path: the config may have named that when it was attached.
+fn nothing_attached(pin_path: &Path, out: &mut impl Write) -> Result<Exit> {
+    let others: Vec<String> = other_pin_paths(pin_path).iter().map(|it| it.display().to_string()).collect();
+    if !others.is_empty() {
+        anyhow::bail!(
+            "nothing is attached by {}, which the config names now, and a guard is by {}: `borderguard detach --pin-path \
+             DIR` takes it off. Nothing was changed",
+            pin_path.display(),
+            others.join(", ")
+        );
+    }
+    writeln!(out, "nothing is attached by {}: nothing was changed", pin_path.display())?;
+    Ok(Exit::Ok)
 }
 
 /// Interfaces and hooks at which another Border Guard is attached, as `eth0 egress`; `None` where that can't be seen.

@@ -46,7 +46,7 @@ impl Class {
 
     /// Of what passed without being flagged for this reason.
     fn of_passed(reason: &str, is_home: impl Fn() -> bool) -> Self {
-        match Reason::ALL.iter().find(|it| it.name() == reason) {
+        match Reason::from_name(reason) {
             Some(Reason::Permitted | Reason::Untagged) if is_home() => Self::Home,
             Some(Reason::Permitted | Reason::Untagged) => Self::Permitted,
             Some(Reason::Exempt) => Self::Exempted,

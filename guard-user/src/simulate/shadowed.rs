@@ -57,7 +57,7 @@ fn side(of: &Value) -> Option<Verdict> {
     let jurisdiction: Option<Jurisdiction> = of["jurisdiction"].as_str().and_then(|it| it.parse().ok());
     Some(Verdict {
         verdict: verdict(of["verdict"].as_str()?)?.name(),
-        reason: Reason::ALL.iter().find(|it| it.name() == reason)?.name(),
+        reason: Reason::from_name(reason)?.name(),
         jurisdiction: jurisdiction.map(Jurisdiction::as_str),
         exemption: of["exemption"].as_str().map(str::to_owned),
     })

@@ -206,6 +206,18 @@ fn policy(pins: &str) -> Policy {
     config::parse(Path::new("p.toml"), text.as_bytes(), &config::Surroundings::new(None)).unwrap().policy
 }
 
+/// A policy as what packets are judged by, where no database places any address.
+fn side(policy: &Policy) -> Explainer {
+    let info = Info { source: "a test's".to_owned(), ..Info::default() };
+    let database = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info };
+    Explainer::new(policy.clone(), database, Vec::new(), Some("eth0")).unwrap()
+}
+
+/// Both, with the config in force, where it is known by this digest.
+fn sides<'a>(now: &'a Explainer, then: &'a Explainer, policy: Option<&'a str>) -> Sides<'a> {
+    Sides { now, then, policy, generation: None, same_places: false, boot_ns: 5 }
+}
+
 fn line(kind: &str, hook: &str, amounts: [u64; 2], rest: &Value) -> Value {
     let mut line = json!({
         "kind": kind, "hook": hook, "time": "2026-11-23T12:00:00Z", "flow_start": "2026-11-23T11:00:00Z",
@@ -273,15 +285,12 @@ fn who_may_not_be_seen_is_one_group() {
 
 #[test]
 fn a_change_is_told_with_its_pin_peer_and_sender() {
-    let info = Info { source: "a test's".to_owned(), ..Info::default() };
-    let db = || GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: info.clone() };
     let pin = |permit: &str, rest: &str| {
         policy(&format!(
             "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n{rest}"
         ))
     };
     let (now, then) = (pin("", ""), pin("\"US\"", ""));
-    let side = |policy: &Policy| Explainer::new(policy.clone(), db(), Vec::new(), Some("eth0")).unwrap();
     let (of_now, of_then) = (side(&now), side(&then));
     let mut traffic = Traffic::new(None);
     traffic.recorded(&line("event", "egress", [2, 120], &json!({})));
@@ -289,9 +298,9 @@ fn a_change_is_told_with_its_pin_peer_and_sender() {
     for (now, then, policies, kind) in
         [(&of_now, &of_then, (&now, &then), Kind::Opens), (&of_then, &of_now, (&then, &now), Kind::Drops)]
     {
-        let sides = Sides { now, then, policy: None, generation: None, same_places: false, boot_ns: 5 };
+        let compared = sides(now, then, None);
         let mut sums = Sums::default();
-        sums.add(&seen, sides.compare(&seen, &Needs::of(policies.0, policies.1, &[])));
+        sums.add(&seen, compared.compare(&seen, &Needs::of(policies.0, policies.1, &[])));
         assert_eq!(sums.of(kind), Amount { flows: 1, packets: 2, bytes: 120 });
         assert_eq!(sums.groups.len(), 1);
         let group = sums.groups.keys().next().unwrap();
@@ -304,32 +313,18 @@ fn a_change_is_told_with_its_pin_peer_and_sender() {
     // A pin of the candidate that goes by what was not noted.
     let by_user =
         pin("\"US\"", "[[pin]]\nname = \"of-seven\"\nhome = \"IE\"\naction = \"drop\"\nselect.users = [7]\n");
-    let side = side(&by_user);
-    let sides = Sides {
-        now: &of_then,
-        then: &side,
-        policy: Some("x"),
-        generation: None,
-        same_places: false,
-        boot_ns: 5,
-    };
+    let of_users = side(&by_user);
+    let compared = sides(&of_then, &of_users, Some("x"));
     let needs = Needs::of(&then, &by_user, &[]);
-    let found = sides.compare(&seen, &needs);
+    let found = compared.compare(&seen, &needs);
     assert_eq!(found, Found::NotKnown(vec![Lack::Sender]));
     let mut sums = Sums::default();
     sums.add(&seen, found);
     assert!(sums.may_differ() && sums.groups.is_empty());
     // What the config in force did not come to is not taken for known.
     let other = Seen { tagged: vec!["mail".to_owned(), "another".to_owned()], ..seen };
-    let sides = Sides {
-        now: &of_now,
-        then: &of_then,
-        policy: Some("x"),
-        generation: None,
-        same_places: false,
-        boot_ns: 5,
-    };
-    assert_eq!(sides.compare(&other, &Needs::default()), Found::NotKnown(vec![Lack::Kernel]));
+    let compared = sides(&of_now, &of_then, Some("x"));
+    assert_eq!(compared.compare(&other, &Needs::default()), Found::NotKnown(vec![Lack::Kernel]));
 }
 
 #[test]
@@ -398,8 +393,6 @@ fn who_opened_a_connection_is_looked_at_both_ways() {
 
 #[test]
 fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
-    let info = Info { source: "a test's".to_owned(), ..Info::default() };
-    let db = || GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: info.clone() };
     let pin = |select: &str| {
         policy(&format!(
             "[[pin]]\nname = \"etcd\"\nhome = \"IE\"\naction = \"drop\"\nselect = {{ {select} }}\n"
@@ -407,7 +400,6 @@ fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
     };
     let now = pin("ports = [\"tcp/143\"]");
     let own = ["192.0.2.10", "192.0.2.11", "2001:db8::1"].map(|it| it.parse::<IpAddr>().unwrap());
-    let side = |policy: &Policy| Explainer::new(policy.clone(), db(), Vec::new(), Some("eth0")).unwrap();
     let row = json!({
         "kind": "untagged", "time": "2026-11-23T12:00:00Z", "peer": "198.51.100.7", "protocol_number": 6,
         "side": "remote", "port": 2380, "interface": "eth0", "interface_index": 2, "policy": "x", "people": "shown",
@@ -437,16 +429,9 @@ fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
     ] {
         let then = pin(select);
         let of_then = side(&then);
-        let sides = Sides {
-            now: &of_now,
-            then: &of_then,
-            policy: Some("x"),
-            generation: None,
-            same_places: false,
-            boot_ns: 5,
-        };
+        let compared = sides(&of_now, &of_then, Some("x"));
         let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
-        match (sides.compare(&seen, &needs), expected) {
+        match (compared.compare(&seen, &needs), expected) {
             (Found::Changed(kind, pair), Ok(expected)) => {
                 assert_eq!(
                     (kind, pair.now.reason.name(), pair.then.denied),
@@ -468,16 +453,9 @@ fn what_no_pin_tags_is_judged_by_what_may_be_true_of_it() {
     let seen = traffic.flows().next().unwrap();
     for (then, expected) in [(pin("sources = [\"10.0.0.0/8\"]"), vec![Lack::Inside]), (now.clone(), vec![])] {
         let of_then = side(&then);
-        let sides = Sides {
-            now: &of_now,
-            then: &of_then,
-            policy: Some("x"),
-            generation: None,
-            same_places: false,
-            boot_ns: 5,
-        };
+        let compared = sides(&of_now, &of_then, Some("x"));
         let needs = Needs::of(&now, &then, &[]).with_addresses(&now, &then, own.into_iter());
-        match sides.compare(&seen, &needs) {
+        match compared.compare(&seen, &needs) {
             Found::NotKnown(lacks) => assert_eq!(lacks, expected),
             found => assert!(matches!(found, Found::Same(_)) && expected.is_empty(), "{found:?}"),
         }

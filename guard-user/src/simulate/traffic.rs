@@ -269,9 +269,7 @@ impl Traffic {
 
 /// The generation that judged what a line is of, and its reason.
 fn judged(line: &Value) -> Option<(u64, Reason)> {
-    let name = line["reason"].as_str()?;
-    let reason = Reason::ALL.iter().copied().find(|reason| reason.name() == name)?;
-    Some((line["generation"].as_u64()?, reason))
+    Some((line["generation"].as_u64()?, Reason::from_name(line["reason"].as_str()?)?))
 }
 
 fn number(value: &Value) -> u64 {

@@ -273,18 +273,23 @@ fn on_machine(
     let initramfs = image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{name}-image")))?;
     let log = dir.join(format!("{name}.log"));
     let guest = Guest { kernel, initramfs: &initramfs, disk: disk.as_deref().map(Disk::Read), machine };
-    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, &guest, &log)?;
+    let mut tally = boot(tools, version, &guest, &log)?;
+    tally.skipped += skipped.len() as u64;
+    for failure in &mut tally.failures {
+        *failure = format!("Linux {version}: {failure}");
+    }
+    Ok(tally)
+}
+
+/// Boots a guest, and says how long it took.
+fn boot(tools: &Tools, version: &str, guest: &Guest<'_>, log: &Path) -> Result<Tally> {
+    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, guest, log)?;
     println!(
         "Linux {release}: up after {}, ended after {}, console in {}",
         run::duration(booted),
         run::duration(took),
         log.display()
     );
-    let mut tally = tally;
-    tally.skipped += skipped.len() as u64;
-    for failure in &mut tally.failures {
-        *failure = format!("Linux {version}: {failure}");
-    }
     Ok(tally)
 }
 
@@ -298,14 +303,7 @@ pub(crate) fn boot_disk(version: &str, disk: &Path, name: &str) -> Result<Tally>
     let log = dir.join(format!("{name}.log"));
     let machine = Machine::Fast;
     let guest = Guest { kernel: &kernel, initramfs: &initramfs, disk: Some(Disk::Scratch(disk)), machine };
-    let Outcome { release, booted, took, tally } = guest::run(tools.qemu(), version, &guest, &log)?;
-    println!(
-        "Linux {release}: up after {}, ended after {}, console in {}",
-        run::duration(booted),
-        run::duration(took),
-        log.display()
-    );
-    Ok(tally)
+    boot(&tools, version, &guest, &log)
 }
 
 #[cfg(test)]

@@ -6,9 +6,6 @@ use super::*;
 /// what the record has.
 #[test]
 fn what_the_record_does_not_explain_is_not_told_to_be_unchanged() {
-    let info = Info { source: "a test's".to_owned(), ..Info::default() };
-    let db = || GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: info.clone() };
-    let side = |policy: &Policy| Explainer::new(policy.clone(), db(), Vec::new(), Some("eth0")).unwrap();
     let failsafe =
         "[[failsafe]]\nname = \"mail\"\nlocal_ports = [\"tcp/143\"]\npeers = [\"198.51.100.0/24\"]\n";
     let pin = |permit: &str, select: &str, rest: &str| {
@@ -53,15 +50,8 @@ fn what_the_record_does_not_explain_is_not_told_to_be_unchanged() {
         let seen = traffic.flows().next().unwrap();
         let [now, then] = &policies;
         let (of_now, of_then) = (side(now), side(then));
-        let sides = |same_places| Sides {
-            now: &of_now,
-            then: &of_then,
-            policy: Some("x"),
-            generation: Some(3),
-            same_places,
-            boot_ns: 5,
-        };
-        match (sides(false).compare(&seen, &Needs::of(now, then, &[])), expected) {
+        let compared = Sides { generation: Some(3), ..sides(&of_now, &of_then, Some("x")) };
+        match (compared.compare(&seen, &Needs::of(now, then, &[])), expected) {
             (Found::NotKnown(lacks), Some(lack)) => assert_eq!(lacks, [lack], "{rest}"),
             (Found::Same(_), None) => {}
             (found, expected) => panic!("{rest}: {found:?}, not {expected:?}"),

@@ -179,6 +179,7 @@ impl Engine {
         self.interfaces.unreleased.retain(|index, _| there.contains(index));
         self.interfaces.lost.retain(|(index, _), _| there.contains(index));
         self.interfaces.observed = Some(observed);
+        self.follow_interface_names();
         if !self.interfaces.wanted {
             self.release_what_is_not_named();
             self.release_again(now);

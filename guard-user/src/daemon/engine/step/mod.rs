@@ -183,7 +183,6 @@ impl Engine {
         self.do_what_is_due(now);
         self.reconcile(now);
         self.follow_history(now);
-        self.follow_interface_names();
         self.follow_canaries();
         std::mem::take(&mut self.actions)
     }
