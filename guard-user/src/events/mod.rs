@@ -44,3 +44,4 @@ mod without_nulls;
 
 pub use entry::Entry;
 pub use event::Event;
+pub use told::has_events;

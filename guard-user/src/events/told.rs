@@ -196,7 +196,7 @@ fn rows_of(file: &[u8]) -> Vec<Count> {
 }
 
 /// Whether what is judged so has events: a pin forbids it, or it could not be judged.
-const fn has_events(verdict: Verdict, reason: Reason) -> bool {
+pub const fn has_events(verdict: Verdict, reason: Reason) -> bool {
     !matches!(verdict, Verdict::Pass) || matches!(reason, Reason::Exempt | Reason::Failsafe)
 }
 

@@ -9,6 +9,7 @@ mod losses;
 mod reporter;
 mod shared;
 mod source;
+mod still;
 #[cfg(test)]
 mod tests;
 mod tunnels;

@@ -13,6 +13,7 @@ use super::cgroups::CgroupNames;
 use super::losses::{Counted, Losses};
 use super::shared::Shared;
 use super::source::{Events, Records, TakeFlow};
+use super::still::Still;
 use super::tunnels::Tunnels;
 use super::users::UserNames;
 use crate::canary::Sent;
@@ -36,6 +37,8 @@ use crate::kernel::{KernelError, RingEntry};
 /// Events that are taken at once, and records that are swept, before the thread looks for something else to do:
 /// a few milliseconds.
 const BATCH: usize = 1024;
+/// How long events wait for more where there were some: a small part of what the ring buffer has room for.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 /// How often losses are looked at.
 const EACH_SECOND: Duration = Duration::from_secs(1);
 /// How often quiet flows are looked for.
@@ -82,6 +85,7 @@ pub(super) struct Reporter {
     cgroups: CgroupNames,
     next_second: Instant,
     next_sweep: Instant,
+    still: Still,
     shared: Arc<Shared>,
 }
 
@@ -102,6 +106,7 @@ impl Reporter {
             cgroups: CgroupNames::default(),
             next_second: now + EACH_SECOND,
             next_sweep: now + SWEEP,
+            still: Still::default(),
             shared,
             rest,
         }
@@ -272,10 +277,11 @@ impl Reporter {
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP;
             let swept_ns = Clocks::read().boot_ns;
-            self.look_at_totals(records);
-            match self.sweep(records) {
-                true => (self.rest.keep)(swept_ns),
-                false => self.rest.log.unsettle(),
+            if self.look_at_totals(records) || self.sweep(records) {
+                (self.rest.keep)(swept_ns);
+            } else {
+                self.rest.log.unsettle();
+                self.still.unsettle();
             }
         } else if self.tracker.len() > self.most_flows && !self.forget(records) {
             // Bounded memory goes before an event that is reported twice.
@@ -359,15 +365,21 @@ impl Reporter {
     }
 
     /// Has the log say what it has not of what the kernel counted. Only between two sweeps, for it goes by what has stood
-    /// still from one to the other.
-    fn look_at_totals(&self, records: &dyn Records) {
-        if !self.has_begun {
-            return;
+    /// still from one to the other. Whether the next sweep would find nothing.
+    fn look_at_totals(&mut self, records: &dyn Records) -> bool {
+        let totals = match records.totals() {
+            Ok(totals) => totals,
+            Err(error) => {
+                warn!("the log can't be held against the kernel's counters: {error}");
+                self.still.unsettle();
+                return false;
+            }
+        };
+        let finds_nothing = self.still.look(&totals);
+        if self.has_begun {
+            self.rest.log.look(totals, self.rest.looks.format);
         }
-        match records.totals() {
-            Ok(totals) => self.rest.log.look(totals, self.rest.looks.format),
-            Err(error) => warn!("the log can't be held against the kernel's counters: {error}"),
-        }
+        finds_nothing
     }
 
     /// Reports what was lost since the last look, once for each kind.
@@ -421,8 +433,14 @@ impl Reporter {
         self.shared.show(&self.losses);
     }
 
-    /// Waits until there are events, the daemon has something to say, or something is due.
-    pub(super) fn wait(&self, wake: BorrowedFd<'_>) {
+    /// Waits until there are events, the daemon has something to say, or something is due. Where there were events just now,
+    /// more of them wait for a moment: a storm's would wake it for each.
+    pub(super) fn wait(&self, wake: BorrowedFd<'_>, had_events: bool) {
+        if had_events {
+            let mut woken = [PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+            // Whatever comes of it, the next wait looks at both.
+            let _over = poll(&mut woken, Some(&PAUSE));
+        }
         let due = [Some(self.next_second), Some(self.next_sweep), self.budget.next_due()];
         let due = due.into_iter().flatten().min().unwrap_or(self.next_second);
         let patience = due.saturating_duration_since(Instant::now());

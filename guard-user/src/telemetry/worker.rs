@@ -247,7 +247,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
             (flush.done)();
         }
         if taken.is_all {
-            reporter.wait(wake.as_fd());
+            reporter.wait(wake.as_fd(), taken.events > 0);
         }
     }
 }

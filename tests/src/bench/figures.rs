@@ -120,11 +120,16 @@ impl Figures {
         self.0.get(key).copied()
     }
 
-    /// One JSON object of all figures, rounded to three places.
-    pub(crate) fn json(&self) -> Result<String> {
+    /// That every figure was measured.
+    pub(crate) fn are_whole(&self) -> Result<()> {
         let missing: Vec<_> =
             FIGURES.iter().map(|figure| figure.key).filter(|key| self.get(key).is_none()).collect();
         ensure!(missing.is_empty(), "not measured: {}", missing.join(", "));
+        Ok(())
+    }
+
+    /// One JSON object of the figures, rounded to three places.
+    pub(crate) fn json(&self) -> Result<String> {
         let rounded: BTreeMap<_, _> =
             self.0.iter().map(|(key, value)| (key, (value * 1000.0).round() / 1000.0)).collect();
         serde_json::to_string(&rounded).context("write the figures")
@@ -140,7 +145,7 @@ impl Figures {
                 Some(bound) => format!("PAST {bound}"),
                 None => String::new(),
             };
-            let value = if value < 1.0 { format!("{value:.3}") } else { format!("{value:.1}") };
+            let value = if value < 10.0 { format!("{value:.3}") } else { format!("{value:.1}") };
             let _infallible = writeln!(text, "{key:<26} {value:>9}  {bound:<9} {meaning}");
         }
         text
@@ -178,6 +183,6 @@ mod tests {
         assert!(figures.within_bounds());
         figures.set("egress_unpinned_ns", 66.0);
         assert!(!figures.within_bounds() && figures.table().contains("PAST 65"));
-        assert!(figures.json().is_err());
+        assert!(figures.are_whole().is_err());
     }
 }

@@ -35,9 +35,41 @@ struct Arguments {
     /// Packets in one round of one program
     #[arg(long, default_value_t = 400_000)]
     repeat: u32,
+    /// Measure these alone, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Exit with 1 where a figure is past the bound that the project sets itself
     #[arg(long)]
     check: bool,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    /// Packets in the kernel program, and generations of tables
+    Packets,
+    /// A TCP connection with the guard and without it
+    Connection,
+    /// The daemon's memory, revocations, a storm of new flows, and what it uses when nothing happens
+    Daemon,
+    /// A permitted connection beside a storm
+    Beside,
+}
+
+type Measure = fn(&Arguments, &mut Figures) -> Result<()>;
+
+const PARTS: &[(Part, &str, Measure)] = &[
+    (Part::Packets, "judging packets", packets),
+    (Part::Connection, "sending by TCP", |_, figures| throughput::measure(figures)),
+    (Part::Daemon, "running the daemon", |_, figures| daemon::measure(figures)),
+    (Part::Beside, "sending beside a storm", |_, figures| beside::measure(figures)),
+];
+
+fn packets(arguments: &Arguments, figures: &mut Figures) -> Result<()> {
+    let pins = BpfFs::new("bench").context("make a folder for pinned maps")?;
+    let mut kernel = generation::measure(pins.path(), figures)?;
+    let bench = programs::Bench::load(pins.path(), figures)?;
+    bench.measure(&mut kernel, arguments.rounds, arguments.repeat, figures)
 }
 
 /// Runs the bench; the exit code is 1 where it could not, or where `--check` finds a figure past its bound.
@@ -55,31 +87,28 @@ pub fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<bool> {
-    let pins = BpfFs::new("bench").context("make a folder for pinned maps")?;
     let mut figures = Figures::default();
     let progress = |what: &str| {
         if !arguments.json {
             eprintln!("{what} ...");
         }
     };
-    progress("building generations of the full embedded database");
-    let mut kernel = generation::measure(pins.path(), &mut figures)?;
-    progress("filling the yardstick's tries");
-    let bench = programs::Bench::load(pins.path(), &mut figures)?;
-    progress("judging packets");
-    bench.measure(&mut kernel, arguments.rounds, arguments.repeat, &mut figures)?;
-    drop(kernel);
-    progress("sending by TCP");
-    throughput::measure(&mut figures).context("measure a TCP connection")?;
-    progress("starting the daemon");
-    let daemon = daemon::measure(&mut figures);
-    progress("sending beside a storm");
-    let beside = beside::measure(&mut figures);
+    let is_wanted = |part: Part| arguments.only.is_empty() || arguments.only.contains(&part);
+    // All of them are tried before the first error is told.
+    let mut measured = Vec::new();
+    for (part, what, measure) in PARTS {
+        if is_wanted(*part) {
+            progress(what);
+            measured.push(measure(arguments, &mut figures).with_context(|| format!("{what} failed")));
+        }
+    }
     if !arguments.json {
         print!("{}", figures.table());
     }
-    daemon.context("measure the daemon")?;
-    beside.context("measure a connection beside a storm")?;
+    measured.into_iter().collect::<Result<()>>()?;
+    if arguments.only.is_empty() {
+        figures.are_whole()?;
+    }
     if arguments.json {
         println!("{}", figures.json()?);
     }

@@ -6,7 +6,7 @@
 //! the others hang, as all did without it. Sockets of other network namespaces, as of containers, are not this one's to
 //! close.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::time::{Duration, Instant};
@@ -23,7 +23,9 @@ const ROOM: usize = 4096;
 /// How long it collects them before it looks: a look goes through all sockets of the host.
 const COLLECTED: Duration = Duration::from_millis(10);
 /// How much longer than a look it rests after one, so that it takes no more of a processor than a part.
-const RESTS: u32 = 4;
+const RESTS: u32 = 9;
+/// For how long a socket is not looked for again: one that sends to ever new places and is connected to none stays open.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// A socket of which a generation drops every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,18 +75,22 @@ impl Dropped {
 }
 
 fn work(view: &View, earlier: u64, sockets: &Receiver<Hopeless>) {
-    let mut is_unsupported = false;
+    let (mut is_unsupported, mut looked) = (false, HashMap::<u64, Instant>::new());
     while let Ok(first) = sockets.recv() {
         std::thread::sleep(COLLECTED);
         // An event may have waited since before a reload, or for a daemon to start: what was forbidden then may pass now.
         let live = view.live_generation().ok().filter(|live| *live > earlier);
         let all = std::iter::once(first).chain(sockets.try_iter().take(ROOM));
-        let cookies: HashSet<u64> =
-            all.filter(|it| Some(it.generation) == live).map(|it| it.cookie).collect();
+        let begin = Instant::now();
+        looked.retain(|_, at| begin.duration_since(*at) < AGAIN);
+        let cookies: HashSet<u64> = all
+            .filter(|it| Some(it.generation) == live && !looked.contains_key(&it.cookie))
+            .map(|it| it.cookie)
+            .collect();
         if is_unsupported || cookies.is_empty() {
             continue;
         }
-        let begin = Instant::now();
+        looked.extend(cookies.iter().map(|cookie| (*cookie, begin)));
         match sockets::close_by_cookie(&cookies) {
             Ok(done) => {
                 if done.closed > 0 {
