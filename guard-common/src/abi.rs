@@ -36,7 +36,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 19;
+pub const ABI_VERSION: u32 = 20;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;
@@ -399,7 +399,7 @@ pub struct PolicyTable {
     pub peers6: SmallTable6<MAX_PEERS>,
     /// What peers' addresses let match.
     pub peer_sets: [PeerSet; MAX_PEERS],
-    /// Interface indexes, sorted.
+    /// Interface indexes, sorted: of all that were there where they fit, else of those that a pin selects.
     pub interfaces: [u32; MAX_INTERFACES],
     /// Pins that each interface lets match.
     pub interface_pins: [u64; MAX_INTERFACES],
@@ -455,8 +455,9 @@ pub struct PolicyTable {
     pub above: [u32; MAX_INTERFACES],
     /// Such interfaces in use.
     pub above_len: u32,
-    /// Padding up to 8 bytes, zero.
-    pub above_pad: u32,
+    /// An interface that is not among `interfaces`, and has an index above this, came since they were looked at: any pin may
+    /// select it. 0 where all that were there are among them.
+    pub interfaces_until: u32,
     /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
     /// but the host's, and of no source port, interface, mark, volume or direction.
     pub known_early: u64,

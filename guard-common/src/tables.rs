@@ -14,7 +14,7 @@ use crate::trace::Trace;
 pub struct ByOrigin {
     /// The pins.
     pub pins: u64,
-    /// Those of them that match only because the cgroup is not known yet.
+    /// Those of them that match only because the cgroup or the interface is not known yet.
     pub unplaced: u64,
 }
 

@@ -62,7 +62,7 @@ pub fn count_first_outcome(key: u32, bytes: u64) {
     }
 }
 
-/// Counts a packet for each pin that tags it only because its cgroup is not known yet.
+/// Counts a packet for each pin that tags it only because its cgroup or interface is not known yet.
 #[inline(always)]
 pub fn count_unplaced(scratch: &Scratch) {
     let mut pins = scratch.outcome.unplaced;

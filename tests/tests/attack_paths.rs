@@ -2,6 +2,8 @@
 //! looks at the US for the mark, whatever it is in, and its Belgian twin arrives.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+#[path = "support/arrival.rs"]
+mod arrival;
 #[path = "support/mail.rs"]
 mod mail;
 
@@ -16,26 +18,8 @@ use guard_tests::packet::{Ethernet, Ipv4, Packet};
 use guard_tests::sockopt;
 use rustix::net::{AddressFamily, Protocol, RawProtocol, SendFlags, SocketFlags, SocketType};
 
+use arrival::{BY_ADDRESS, BY_HOST, arrive, container};
 use mail::{BY_PORT, COUNT, client, datagram, v4};
-
-/// The mailbox by its host's addresses, whatever the protocol.
-const BY_ADDRESS: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-    [pin.select]\nsources = [\"192.0.2.0/24\", \"2001:db8:1::/64\"]\n";
-
-/// The mailbox by its host, whatever its addresses are.
-const BY_HOST: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"]\naction = \"drop\"\n\
-    [pin.select]\nsources = [\"host\"]\n";
-
-/// Frames with the mark that come to the US and to Belgium, of what `send` sends to a host of that name.
-fn arrive(bed: &Bed, send: impl Fn(&str)) -> [usize; 2] {
-    [US, BELGIUM].map(|host| {
-        let marked = Marked::at(bed.host(host).unwrap()).unwrap();
-        for _ in 0..COUNT {
-            send(host);
-        }
-        marked.count().unwrap()
-    })
-}
 
 /// Has the attempt made without a guard, where it gets through, and with it, where its twin alone does.
 fn attempt(label: &str, config: &str, prepare: impl Fn(&Bed), send: impl Fn(&Bed, &str)) {
@@ -274,81 +258,6 @@ fn a_ping_with_a_mail_in_it() {
             );
         },
     );
-}
-
-/// A container of the storage host, which forwards for it by `ctr0`.
-fn container(bed: &Bed) -> Netns {
-    let container = Netns::new("container").unwrap();
-    let store = bed.host(STORE).unwrap();
-    container.link("eth0", store, "ctr0").unwrap();
-    store.forward().unwrap();
-    container.ip(&["address", "add", "192.0.2.130/25", "dev", "eth0"]).unwrap();
-    store.ip(&["address", "add", "192.0.2.129/25", "dev", "ctr0"]).unwrap();
-    container.ip(&["route", "add", "default", "via", "192.0.2.129"]).unwrap();
-    container
-}
-
-#[test]
-#[ignore = "needs root and BPF"]
-fn a_container_behind_a_veth() {
-    let bed = Bed::new("container").unwrap();
-    let container = container(&bed);
-    let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
-    let [us, belgium] = arrive(&bed, send);
-    assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
-    for config in [BY_PORT, BY_ADDRESS] {
-        bed.configure(config).unwrap();
-        let daemon = bed.start(&[]).unwrap();
-        let [us, belgium] = arrive(&bed, send);
-        assert_eq!(us, 0, "with the mark in the US");
-        assert!(belgium > 0, "the twin arrives");
-        drop(daemon);
-        bed.tell(&["detach"]).unwrap();
-    }
-}
-
-#[test]
-#[ignore = "needs root and BPF"]
-fn a_container_by_a_port_of_a_bridge_that_a_pin_selects() {
-    let bed = Bed::new("bridge-port").unwrap();
-    // Before it is a port, packets come in by the interface itself, and by the bridge afterwards.
-    let (container, store) = (container(&bed), bed.host(STORE).unwrap());
-    let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
-    let [us, belgium] = arrive(&bed, send);
-    assert!(us > 0 && belgium > 0, "without a guard it arrives: {us} and {belgium}");
-    let pin = BY_HOST.replace("sources = [\"host\"]", "interfaces = [\"ctr0\"]");
-    bed.configure(&pin).unwrap();
-    let _daemon = bed.start(&[]).unwrap();
-    let holds = |when: &str| {
-        let [us, belgium] = arrive(&bed, send);
-        assert_eq!(us, 0, "with the mark in the US, {when}");
-        assert!(belgium > 0, "the twin arrives, {when}");
-    };
-    holds("by the interface");
-    store.ip(&["link", "add", "br0", "type", "bridge", "forward_delay", "0"]).unwrap();
-    store.ip(&["address", "flush", "dev", "ctr0"]).unwrap();
-    store.ip(&["link", "set", "ctr0", "master", "br0"]).unwrap();
-    // What the daemon does about that is to be done before there is a way.
-    let is_known = || {
-        let told = bed.ask(&[
-            "explain",
-            "--from",
-            "192.0.2.130:143",
-            "--to",
-            "203.0.113.10:40000",
-            "--forwarded",
-            "--iface",
-            "br0",
-            "--json",
-        ]);
-        told.ok().filter(|told| told.out.contains("forbidden")).map(drop)
-    };
-    guard_tests::proc::retry_until(Duration::from_secs(5), "explain knows it", is_known).unwrap();
-    store.ip(&["link", "set", "br0", "up"]).unwrap();
-    store.ip(&["address", "add", "192.0.2.129/25", "dev", "br0"]).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
-    container.ip(&["neigh", "flush", "dev", "eth0"]).unwrap();
-    holds("by the bridge");
 }
 
 #[test]

@@ -233,7 +233,8 @@ pub struct Outcome {
     pub tag: u64,
     /// Pins that forbid its destination.
     pub denied: u64,
-    /// Pins that tag it only because its cgroup is not known yet, see [`CgroupParent`](super::CgroupParent).
+    /// Pins that tag it only because its cgroup or its interface is not known yet, see [`CgroupParent`](super::CgroupParent) and
+    /// [`interfaces_until`](super::PolicyTable::interfaces_until).
     pub unplaced: u64,
     /// The [`Place`] of the destination that decided.
     pub place: u16,

@@ -15,11 +15,14 @@ use crate::trace::Trace;
 #[inline(always)]
 #[must_use]
 pub fn by_origin<O: Origin>(hook: Hook, policy: &PolicyTable, origin: &O) -> ByOrigin {
-    let ByOrigin { mut pins, unplaced } = by_sender(hook, policy, origin);
+    let ByOrigin { mut pins, mut unplaced } = by_sender(hook, policy, origin);
     if policy.dimensions & dimension::INTERFACE != 0 {
-        pins &= policy.any_interface
-            | interface_pins(policy, origin.ifindex())
-            | interface_pins(policy, origin.ingress_ifindex());
+        let one = interface_pins(policy, origin.ifindex());
+        let other = interface_pins(policy, origin.ingress_ifindex());
+        let matching = policy.any_interface | one.pins | other.pins;
+        let maybe = (one.unplaced | other.unplaced) & !matching;
+        unplaced |= maybe;
+        pins &= matching | maybe;
     }
     if policy.dimensions & dimension::MARK != 0 {
         let mark = origin.mark();
@@ -134,9 +137,14 @@ pub fn unplaced_pins(policy: &PolicyTable, cgroups: &[u64; MAX_CGROUP_LEVELS]) -
 }
 
 #[inline(always)]
-fn interface_pins(policy: &PolicyTable, ifindex: u32) -> u64 {
+fn interface_pins(policy: &PolicyTable, ifindex: u32) -> ByOrigin {
     let place = place_of(&policy.interfaces, policy.interface_len, ifindex);
-    at(&policy.interface_pins, place.wrapping_sub(1)) & nonzero_mask(place)
+    let is_known = nonzero_mask(place);
+    let came_since = less64(u64::from(policy.interfaces_until), u64::from(ifindex)).wrapping_neg();
+    ByOrigin {
+        pins: at(&policy.interface_pins, place.wrapping_sub(1)) & is_known,
+        unplaced: came_since & !is_known,
+    }
 }
 
 /// Whether a packet that leaves by this interface is counted and charged by a guarded one below it, by which it leaves the host.

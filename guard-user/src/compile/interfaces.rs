@@ -15,21 +15,22 @@ const INTERFACES: Name = Name {
 
 pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
     table.any_interface = bits_where(pins, |pin| pin.select.interfaces.is_empty());
-    let mut selected = BTreeMap::<u32, u64>::new();
+    let mut known = BTreeMap::<u32, u64>::new();
     for fact in host.interfaces.iter().filter(|fact| fact.index != 0) {
         let is_selected =
             |pin: &Pin| pin.select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)));
-        let pins = bits_where(pins, is_selected);
-        if pins != 0 {
-            *selected.entry(fact.index).or_default() |= pins;
-        }
+        *known.entry(fact.index).or_default() |= bits_where(pins, is_selected);
     }
-    if selected.len() > table.interfaces.len() {
-        return Err(INTERFACES.full(selected.len(), table.interfaces.len()));
+    if known.len() > table.interfaces.len() {
+        // The kernel numbers interfaces upwards, `dev_new_index` (net/core/dev.c): a higher one came later.
+        table.interfaces_until = known.keys().next_back().copied().unwrap_or(0);
+        known.retain(|_, pins| *pins != 0);
     }
-    table.interface_len = selected.len() as u32;
-    for ((place, set), (index, pins)) in
-        table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(selected)
+    if known.len() > table.interfaces.len() {
+        return Err(INTERFACES.full(known.len(), table.interfaces.len()));
+    }
+    table.interface_len = known.len() as u32;
+    for ((place, set), (index, pins)) in table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(known)
     {
         (*place, *set) = (index, pins);
     }

@@ -42,7 +42,7 @@ pub struct Status {
     pub sockets: SocketsStatus,
     /// Who carries data of the volumes that pins select.
     pub carriers: CarriersStatus,
-    /// Cgroups that were made again, and counted as pinned until the tables had them.
+    /// Cgroups and interfaces that were made anew, and counted as pinned until the tables had them.
     pub unplaced: UnplacedStatus,
     /// Egress that no pin tags, and that could go beyond its link.
     pub untagged: UntaggedStatus,
@@ -274,10 +274,10 @@ pub struct ProcessStatus {
 }
 
 /// Cgroups that pins select and that were made again. Until the tables have such a cgroup, it and every newer one
-/// beside it count as pinned.
+/// beside it count as pinned. Likewise every new interface, where pins select interfaces.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnplacedStatus {
-    /// How often one was made again, since the daemon started.
+    /// How often a cgroup was made again, since the daemon started.
     pub times: u64,
     /// How long it took to bring them into the tables, altogether, in milliseconds.
     pub milliseconds: u64,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use guard_common::abi::PolicyTable;
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::interval::build::TableFull;
 use guard_common::packet::Addr;
@@ -99,8 +100,7 @@ impl Explainer {
         let volumes = policy.volumes().into_iter().zip(0..).map(|(volume, slot)| VolumeFact { volume, slot });
         let volumes = volumes.collect();
         let facts = HostFacts { interfaces, cgroups, volumes, ..HostFacts::default() };
-        let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
-        let table = policy_table(&policy, &kernel, &facts, 1)?;
+        let table = table_of(&policy, &exemptions, &facts)?;
         let tables = HostTables::new(table, geo_image(&db, &policy.sites)?);
         Ok(Self { policy, db, exemptions, unread: None, quotas: Quotas::default(), facts, tables })
     }
@@ -118,8 +118,7 @@ impl Explainer {
     /// Where a table is too small for the policy or the exemptions.
     pub fn with_interfaces(mut self, interfaces: Vec<InterfaceFact>) -> Result<Self, ExplainError> {
         self.facts.interfaces = interfaces;
-        let kernel: Vec<KernelExemption> = self.exemptions.iter().map(|named| named.kernel.clone()).collect();
-        self.tables.policy = policy_table(&self.policy, &kernel, &self.facts, 1)?;
+        self.tables.policy = table_of(&self.policy, &self.exemptions, &self.facts)?;
         Ok(self)
     }
 
@@ -230,6 +229,18 @@ impl Explainer {
         let named = self.exemptions.iter().find(|named| named.kernel.slot == slot);
         named.map_or_else(|| format!("slot {slot}"), |named| named.id.clone())
     }
+}
+
+/// The table of a policy on a host that has no interfaces but those that are told of: none comes later.
+fn table_of(
+    policy: &Policy,
+    exemptions: &[NamedExemption],
+    facts: &HostFacts,
+) -> Result<Box<PolicyTable>, CompileError> {
+    let kernel: Vec<KernelExemption> = exemptions.iter().map(|named| named.kernel.clone()).collect();
+    let mut table = policy_table(policy, &kernel, facts, 1)?;
+    table.interfaces_until = u32::MAX;
+    Ok(table)
 }
 
 fn is_there(fact: &InterfaceFact) -> bool {

@@ -103,8 +103,8 @@ impl View {
         Ok(lost)
     }
 
-    /// Packets that each pin tagged only because their cgroup was not known yet: it was made after the daemon
-    /// last looked, where a cgroup that the pin selects is or was. Pins without such a packet are left out.
+    /// Packets that each pin tagged only because their cgroup or interface was not known yet: it was made after the daemon
+    /// last looked, and a cgroup where one that the pin selects is or was. Pins without such a packet are left out.
     ///
     /// # Errors
     ///

@@ -73,7 +73,7 @@ maps! {
     flows = "FLOWS";
     /// What could not be kept.
     lost = "LOST";
-    /// Packets that were tagged because their cgroup was not known yet, by pin.
+    /// Packets that were tagged because their cgroup or interface was not known yet, by pin.
     unplaced = "UNPLACED";
     /// Egress that no pin tags, by jurisdiction.
     untagged = "UNTAGGED";

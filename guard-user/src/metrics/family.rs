@@ -108,7 +108,7 @@ families! {
     UntaggedBytes = "borderguard_untagged_bytes_total" Counter ["jurisdiction"]
         "Their bytes on the wire.";
     UnplacedPackets = "borderguard_unplaced_packets_total" Counter []
-        "Packets that were judged as pinned while a cgroup that was made again was not in the tables.";
+        "Packets that were judged as pinned while their cgroup or interface, made anew, was not in the tables.";
     UnplacedBytes = "borderguard_unplaced_bytes_total" Counter []
         "Their bytes on the wire.";
     BypassCalls = "borderguard_bypass_calls_total" Counter ["way" "outcome"]

@@ -20,7 +20,11 @@ pub(crate) fn v4(host: &str) -> Ipv4Addr {
 }
 
 pub(crate) fn client(host: &str, family: Family) -> SocketAddr {
-    SocketAddr::new(bed::address(host, family).unwrap(), CLIENT_PORT)
+    let address = match family {
+        Family::V4 => v4(host).into(),
+        Family::V6 => bed::address(host, family).unwrap(),
+    };
+    SocketAddr::new(address, CLIENT_PORT)
 }
 
 /// A datagram of the mailbox's port, sent from this namespace.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use guard_common::abi::Hook;
-use guard_common::decide::{Decision, NoTrace, decide};
+use guard_common::decide::{Decision, NoTrace, by_origin, decide};
 use guard_common::host::{HostOrigin, HostTables};
 use guard_common::packet::{self, Addr, HEADER_LEN, Layer, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
-use super::super::{HostFacts, KernelExemption, geo_image, policy_table};
+use super::super::{HostFacts, InterfaceFact, KernelExemption, geo_image, policy_table};
 use crate::config::{Policy, Surroundings, parse};
 use crate::geo::{GeoDb, Info, Runs};
 
@@ -49,6 +49,30 @@ fn judge(policy: &Policy, exemptions: &[KernelExemption], layer: Layer) -> Decis
 
 const MAIL: &str =
     "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+#[test]
+fn an_interface_that_came_since_counts_as_selected_also_where_not_all_fit() {
+    let policy = policy(&format!("{MAIL}select.interfaces = [\"ctr*\"]\n"));
+    let interface = |index: u32| InterfaceFact {
+        index,
+        names: vec![if index == 7 { "ctr0".to_owned() } else { format!("eth{index}") }],
+        ..InterfaceFact::default()
+    };
+    let pins_of = |count: u32, ifindex: u32| {
+        let interfaces = (1..=count).map(interface).collect();
+        let table = policy_table(&policy, &[], &HostFacts { interfaces, ..HostFacts::default() }, 1).unwrap();
+        let origin = HostOrigin { ifindex: 2, ingress_ifindex: ifindex, ..HostOrigin::default() };
+        let by_origin = by_origin(Hook::Egress, &table, &origin);
+        (by_origin.pins, by_origin.unplaced)
+    };
+    for count in [200, 256, 257, 1000] {
+        assert_eq!(pins_of(count, 0), (0, 0), "made here, of {count}");
+        assert_eq!(pins_of(count, 7), (1, 0), "selected, of {count}");
+        assert_eq!(pins_of(count, 8), (0, 0), "another, of {count}");
+        assert_eq!(pins_of(count, count), (0, 0), "the last, of {count}");
+        assert_eq!(pins_of(count, count + 1), (1, 1), "came since, of {count}");
+    }
+}
 
 /// The reason for an IP packet of this protocol with nothing behind its header, in a frame as the parser reads it.
 fn reason_of(proto: u8, fragment: u16, ipv6: bool) -> Reason {

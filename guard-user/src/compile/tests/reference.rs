@@ -192,7 +192,10 @@ impl World<'_> {
 
     fn origin_matches(&self, pin: &Pin, packet: &PlainPacket) -> bool {
         let select = &pin.select;
+        let came_since =
+            |index: &u32| *index != 0 && self.host.interfaces.iter().all(|fact| fact.index != *index);
         let interface = select.interfaces.is_empty()
+            || [packet.interface, packet.came_in_by].iter().any(came_since)
             || self.host.interfaces.iter().any(|fact| {
                 (fact.index == packet.interface || fact.index == packet.came_in_by)
                     && select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)))

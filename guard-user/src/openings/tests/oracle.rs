@@ -83,7 +83,9 @@ fn plainer(case: Case) -> Case {
 }
 
 fn tables(case: &Case) -> HostTables {
-    let policy = policy_table(&case.policy, &case.exemptions, &host(), 1).unwrap();
+    let mut policy = policy_table(&case.policy, &case.exemptions, &host(), 1).unwrap();
+    // What is told of is the interfaces that there are: one that came since may be any of them.
+    policy.interfaces_until = u32::MAX;
     let mut tables = HostTables::new(policy, geo_image(&case.db, &case.policy.sites).unwrap());
     tables.addresses = case.addresses.iter().copied().map(Addr::from).collect();
     tables
