@@ -45,6 +45,9 @@ impl fmt::Display for Unseen {
 #[must_use]
 pub fn is_unseen(letter: char) -> bool {
     use GeneralCategory as Of;
+    if letter.is_ascii() {
+        return letter.is_ascii_control();
+    }
     let by_category = match get_general_category(letter) {
         Of::Control
         | Of::Format

@@ -9,6 +9,7 @@ use super::pinned_copy::PinnedCopy;
 use super::severity::Severity;
 use super::{Event, ecs, ocsf};
 use crate::config::policy::LogFormat;
+use crate::text::visible_json;
 
 /// An event of either kind.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,16 +52,18 @@ impl Entry {
     /// The event in one line, without a line break.
     #[must_use]
     pub fn to_line(&self, format: LogFormat, envelope: &Envelope) -> String {
-        match (self, format) {
-            (Self::Flow(event), LogFormat::Text) => event.to_text(),
-            (Self::Copy(copy), LogFormat::Text) => copy.to_text(),
+        let line = match (self, format) {
+            (Self::Flow(event), LogFormat::Text) => return event.to_text(),
+            (Self::Copy(copy), LogFormat::Text) => return copy.to_text(),
             (Self::Flow(event), LogFormat::Json) => event.to_json(envelope),
             (Self::Copy(copy), LogFormat::Json) => copy.to_json(envelope),
             (Self::Flow(event), LogFormat::Ocsf) => ocsf::event(event, envelope).to_string(),
             (Self::Copy(copy), LogFormat::Ocsf) => ocsf::copy(copy, envelope).to_string(),
             (Self::Flow(event), LogFormat::Ecs) => ecs::event(event, envelope).to_string(),
             (Self::Copy(copy), LogFormat::Ecs) => ecs::copy(copy, envelope).to_string(),
-        }
+        };
+        // The name of a command may have what turns a terminal around, on which somebody looks at the log.
+        visible_json(&line).into_owned()
     }
 
     /// How severe it is.

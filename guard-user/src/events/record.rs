@@ -1,5 +1,6 @@
 //! What the event log has: one line each, in one of four formats.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::text::{decapitalized, verb, word};
 use super::untagged::Untagged;
 use super::{Entry, ecs, ocsf};
 use crate::config::policy::LogFormat;
+use crate::text::visible_json;
 
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,6 +88,11 @@ impl Record {
             // In the brackets, which every line ends with.
             line.pop();
             let _ok = write!(line, " host={} seq={sequence} schema={SCHEMA}]", word(&envelope.host));
+        }
+        if let (LogFormat::Json | LogFormat::Ocsf | LogFormat::Ecs, Cow::Owned(visible)) =
+            (format, visible_json(&line))
+        {
+            line = visible;
         }
         line.push('\n');
         line

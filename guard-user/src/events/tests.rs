@@ -2,11 +2,16 @@
 
 mod schemas;
 
+use std::sync::Arc;
+
 use guard_common::abi::{Hook, PlacedBy};
 use guard_common::verdict::{Reason, Verdict};
 
 use super::envelope::Envelope;
 use super::event::{Endpoint, Event, People, Phase, Process, Rule};
+use super::{Entry, record::Record};
+use crate::config::policy::LogFormat;
+use crate::text::Unseen;
 
 /// A dropped connection of the pin `mail`.
 pub(crate) fn dropped() -> Event {
@@ -61,4 +66,25 @@ pub(crate) fn dropped() -> Event {
 /// Of the 41st line of a host's log.
 pub(crate) fn envelope() -> Envelope {
     Envelope { host: "store".into(), session: dropped().session, sequence: Some(41) }
+}
+
+/// Of a line that is looked at on a terminal.
+#[test]
+fn no_line_has_what_a_terminal_takes_for_its_own_and_the_values_stay() {
+    let command = "\u{9b}31m\u{202e}\u{7f}x";
+    let mut event = dropped();
+    event.process.as_mut().unwrap().command = command.into();
+    let record = Record::Event(Arc::new(Entry::Flow(event)));
+    for (format, at) in [
+        (LogFormat::Text, None),
+        (LogFormat::Json, Some("/process/command")),
+        (LogFormat::Ocsf, Some("/actor/process/name")),
+        (LogFormat::Ecs, Some("/process/name")),
+    ] {
+        let line = record.to_line(format, &envelope());
+        assert_eq!(Unseen::find(line.trim_end_matches('\n')), None, "{line}");
+        let Some(at) = at else { continue };
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read.pointer(at).and_then(|it| it.as_str()), Some(command), "{line}");
+    }
 }

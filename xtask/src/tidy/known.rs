@@ -32,7 +32,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "canary", may: &["compile", "config"] },
     Layer {
         module: "events",
-        may: &["canary", "config", "digest", "exemption", "hostname", "no_symlinks", "worker"],
+        may: &["canary", "config", "digest", "exemption", "hostname", "no_symlinks", "text", "worker"],
     },
     Layer { module: "simulate", may: &["compile", "config", "events", "explain", "geo"] },
     Layer { module: "history", may: &["config", "events", "health", "no_symlinks", "worker"] },
