@@ -399,7 +399,7 @@ pub struct PolicyTable {
     pub peers6: SmallTable6<MAX_PEERS>,
     /// What peers' addresses let match.
     pub peer_sets: [PeerSet; MAX_PEERS],
-    /// Interface indexes, sorted: of all that were there where they fit, else of those that a pin selects.
+    /// Interface indexes, sorted: of those that a pin selects.
     pub interfaces: [u32; MAX_INTERFACES],
     /// Pins that each interface lets match.
     pub interface_pins: [u64; MAX_INTERFACES],
@@ -455,8 +455,7 @@ pub struct PolicyTable {
     pub above: [u32; MAX_INTERFACES],
     /// Such interfaces in use.
     pub above_len: u32,
-    /// An interface that is not among `interfaces`, and has an index above this, came since they were looked at: any pin may
-    /// select it. 0 where all that were there are among them.
+    /// The highest index of an interface that was there. One with a higher index came since: any pin may select it.
     pub interfaces_until: u32,
     /// Pins that drop and of whose selectors all is known when a process connects or sends: those of no source address
     /// but the host's, and of no source port, interface, mark, volume or direction.

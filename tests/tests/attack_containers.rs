@@ -12,6 +12,8 @@ use std::time::Duration;
 use guard_tests::bed::{Bed, Family, STORE};
 use guard_tests::marked::MARK;
 use guard_tests::netns::Netns;
+use guard_tests::proc::retry_until;
+use guard_user::health::{Problem, ProblemCode};
 
 use arrival::{BY_ADDRESS, BY_HOST, arrive, container};
 use mail::{BY_PORT, COUNT, client, datagram};
@@ -104,5 +106,41 @@ fn a_container_by_an_interface_that_is_made_anew_while_no_daemon_runs() {
         assert!(unplaced.packets >= COUNT as u64, "{unplaced:?}");
         let [us, _] = arrive(&bed, |host| send(&held, host));
         assert_eq!(us > 0, selected != "ctr0", "once it is placed, where {selected} is selected");
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_container_by_an_interface_that_is_renamed_away_from_its_pin() {
+    let bed = Bed::new("renamed").unwrap();
+    let (container, store) = (container(&bed), bed.host(STORE).unwrap());
+    let send = |host: &str| datagram(&container, client(host, Family::V4), MARK, |_| ());
+    let rename = |from: &str, to: &str| {
+        store.ip(&["link", "set", from, "down"]).unwrap();
+        store.ip(&["link", "set", from, "name", to]).unwrap();
+        store.ip(&["link", "set", to, "up"]).unwrap();
+    };
+    for selected in ["ctr0", "ctr*"] {
+        bed.configure(&BY_HOST.replace("sources = [\"host\"]", &format!("interfaces = [\"{selected}\"]")))
+            .unwrap();
+        let daemon = bed.start(&[]).unwrap();
+        rename("ctr0", "real0");
+        store.ip(&["link", "add", "ctr0", "type", "bridge"]).unwrap();
+        let problems = || bed.status().unwrap().problems;
+        let is_told = || {
+            let of_it = |it: &Problem| {
+                it.code == ProblemCode::InterfaceRenamed && it.subject.as_deref() == Some("real0")
+            };
+            problems().iter().any(of_it).then_some(())
+        };
+        retry_until(Duration::from_secs(5), "the rename to be told", is_told).unwrap();
+        bed.tell(&["reload"]).unwrap();
+        let [us, belgium] = arrive(&bed, send);
+        assert_eq!(us, 0, "with the mark in the US, by {selected}");
+        assert!(belgium > 0, "the twin arrives");
+        assert!(is_told().is_some(), "{:?}", problems());
+        drop(daemon);
+        store.ip(&["link", "delete", "ctr0"]).unwrap();
+        rename("real0", "ctr0");
     }
 }

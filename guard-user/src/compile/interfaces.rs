@@ -2,32 +2,44 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guard_common::abi::{EVERY_LOOP, PolicyTable};
+use guard_common::abi::{EVERY_LOOP, MAX_INTERFACES, PolicyTable};
 
-use super::classes::{Name, bits_where};
-use super::{CompileError, HostFacts, InterfaceFact};
+use super::classes::bits_where;
+use super::{Beyond, HostFacts, InterfaceFact};
 use crate::config::policy::Pin;
 
-const INTERFACES: Name = Name {
-    table: "the interfaces that pins select",
-    hint: "name them more narrowly in pin.select.interfaces",
-};
+/// What the tables have no room for, if anything.
+pub(super) fn beyond(pins: &[Pin], host: &HostFacts) -> Option<Beyond> {
+    let count = selected(pins, host).len();
+    (count > MAX_INTERFACES).then_some(Beyond { what: "interfaces", count, room: MAX_INTERFACES })
+}
 
-pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
-    table.any_interface = bits_where(pins, |pin| pin.select.interfaces.is_empty());
-    let mut known = BTreeMap::<u32, u64>::new();
+/// Pins by interface.
+fn selected(pins: &[Pin], host: &HostFacts) -> BTreeMap<u32, u64> {
+    let mut selected = BTreeMap::new();
     for fact in host.interfaces.iter().filter(|fact| fact.index != 0) {
-        let is_selected =
-            |pin: &Pin| pin.select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)));
-        *known.entry(fact.index).or_default() |= bits_where(pins, is_selected);
+        let of_it = bits_where(pins, |pin| selects(pin, fact));
+        if of_it != 0 {
+            *selected.entry(fact.index).or_insert(0) |= of_it;
+        }
     }
+    selected
+}
+
+fn selects(pin: &Pin, fact: &InterfaceFact) -> bool {
+    pin.select.interfaces.iter().any(|it| fact.names.iter().any(|name| it.matches(name)))
+}
+
+pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) {
+    table.any_interface = bits_where(pins, |pin| pin.select.interfaces.is_empty());
+    // The kernel numbers interfaces upwards, `dev_new_index` (net/core/dev.c): a higher one came later. A lower one that is not
+    // known may be another network namespace's, where the packet came in.
+    table.interfaces_until = host.interfaces.iter().map(|fact| fact.index).max().unwrap_or(0);
+    let mut known = selected(pins, host);
     if known.len() > table.interfaces.len() {
-        // The kernel numbers interfaces upwards, `dev_new_index` (net/core/dev.c): a higher one came later.
-        table.interfaces_until = known.keys().next_back().copied().unwrap_or(0);
-        known.retain(|_, pins| *pins != 0);
-    }
-    if known.len() > table.interfaces.len() {
-        return Err(INTERFACES.full(known.len(), table.interfaces.len()));
+        // A table that can't be made would leave the one before live, and take no order any more.
+        table.any_interface = bits_where(pins, |_| true);
+        known.clear();
     }
     table.interface_len = known.len() as u32;
     for ((place, set), (index, pins)) in table.interfaces.iter_mut().zip(&mut table.interface_pins).zip(known)
@@ -36,7 +48,6 @@ pub(super) fn fill(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> R
     }
     fill_above(table, host);
     fill_loops(table, host);
-    Ok(())
 }
 
 /// The loopback interface is known without it, `guard_common::decide`. Where there are more than fit, what comes in by any

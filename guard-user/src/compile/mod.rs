@@ -2,6 +2,7 @@
 //!
 //! Pure functions: what the host has (interfaces, cgroups) and what time it is comes in as values.
 
+mod cgroups;
 mod classes;
 mod elsewhere;
 mod geo_change;
@@ -69,6 +70,25 @@ impl HostFacts {
             }
         }
     }
+}
+
+/// That pins select more of something than the tables have room for: then every one counts as selected by each pin that
+/// selects any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// Of what, in the plural.
+    pub what: &'static str,
+    /// How many are selected.
+    pub count: usize,
+    /// For how many there is room.
+    pub room: usize,
+}
+
+/// What this policy selects on this host beyond the tables' room.
+#[must_use]
+pub fn beyond(policy: &Policy, host: &HostFacts) -> Vec<Beyond> {
+    let all = [interfaces::beyond(&policy.pins, host), cgroups::beyond(&policy.pins, host)];
+    all.into_iter().flatten().collect()
 }
 
 /// A volume that a policy names.

@@ -1,9 +1,8 @@
 //! The policy table: pins, failsafe rules and exemptions as bit sets.
 
 use guard_common::abi::{
-    self, CgroupParent, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet,
-    MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, Mark, Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet,
-    dimension, no_port_key, port_key,
+    self, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_EXEMPTIONS, Mark,
+    Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key, port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
@@ -11,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, v4_range, v6_range};
 use super::interfaces;
-use super::{CompileError, HostFacts, KernelExemption};
+use super::{CompileError, HostFacts, KernelExemption, cgroups};
 use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
 
 /// The policy table of one generation.
@@ -34,8 +33,8 @@ pub fn policy_table(
     fill_budgets(&mut table, policy);
     fill_ports(&mut table, policy, exemptions)?;
     fill_peers(&mut table, policy, exemptions)?;
-    interfaces::fill(&mut table, &policy.pins, host)?;
-    fill_cgroups(&mut table, &policy.pins, host)?;
+    interfaces::fill(&mut table, &policy.pins, host);
+    cgroups::fill(&mut table, &policy.pins, host)?;
     fill_users(&mut table, &policy.pins)?;
     fill_volumes(&mut table, &policy.pins, host)?;
     fill_marks(&mut table, &policy.pins)?;
@@ -313,66 +312,6 @@ fn fill_exemptions(
         Some(stray) => Err(CompileError::Slot { slot: stray.account, max: MAX_EXEMPTIONS as u16 - 1 }),
         None => Ok(()),
     }
-}
-
-const CGROUPS: Name = Name { table: "the cgroups that pins select", hint: "select a cgroup above them" };
-const PARENTS: Name = Name {
-    table: "the cgroups above those that pins select",
-    hint: "select fewer, or one that is above them",
-};
-
-fn fill_cgroups(table: &mut PolicyTable, pins: &[Pin], host: &HostFacts) -> Result<(), CompileError> {
-    table.any_cgroup = bits_where(pins, |pin| pin.select.cgroups.is_empty());
-    let mut selected = std::collections::BTreeMap::new();
-    let mut parents = std::collections::BTreeMap::new();
-    for (at, pin) in pins.iter().enumerate() {
-        for path in &pin.select.cgroups {
-            let Some(fact) = host.cgroups.iter().find(|fact| fact.path == *path) else {
-                return Err(CompileError::NoCgroup { pin: pin.name.clone(), path: path.clone() });
-            };
-            if fact.level == 0 || fact.level > MAX_CGROUP_LEVELS as u32 {
-                return Err(CompileError::CgroupLevel {
-                    pin: pin.name.clone(),
-                    path: path.clone(),
-                    level: fact.level,
-                    max: MAX_CGROUP_LEVELS as u32,
-                });
-            }
-            for parent in host.parents.iter().filter(|parent| parent.is_above(path)) {
-                table.read_levels |= 1 << (parent.level() + 1) | 1 << parent.level() & !1 | 1 << fact.level;
-                let key = (parent.id, parent.known, parent.level(), fact.level);
-                *parents.entry(key).or_insert(0_u64) |= 1 << at;
-            }
-            if let Some(id) = fact.id {
-                table.cgroup_levels |= 1 << fact.level;
-                table.read_levels |= 1 << fact.level;
-                *selected.entry(id).or_insert(0_u64) |= 1 << at;
-            }
-        }
-    }
-    // The latest first; a table that is full of present ones has no room for more.
-    let room = table.cgroups.len().saturating_sub(selected.len());
-    for fact in host.former.iter().rev().take(room) {
-        let of_path = |pin: &Pin| pin.select.cgroups.contains(&fact.path);
-        if let Some(id) = fact.id {
-            *selected.entry(id).or_insert(0_u64) |= bits_where(pins, of_path);
-        }
-    }
-    if parents.len() > table.parents.len() {
-        return Err(PARENTS.full(parents.len(), table.parents.len()));
-    }
-    table.parent_len = parents.len() as u32;
-    for (place, ((id, known, level, depth), pins)) in table.parents.iter_mut().zip(parents) {
-        *place = CgroupParent { id, known, pins, level, depth };
-    }
-    if selected.len() > table.cgroups.len() {
-        return Err(CGROUPS.full(selected.len(), table.cgroups.len()));
-    }
-    table.cgroup_len = selected.len() as u32;
-    for ((place, set), (id, pins)) in table.cgroups.iter_mut().zip(&mut table.cgroup_pins).zip(selected) {
-        (*place, *set) = (id, pins);
-    }
-    Ok(())
 }
 
 const USERS: Name = Name { table: "the users that pins select", hint: "select fewer" };

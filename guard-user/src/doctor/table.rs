@@ -26,6 +26,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     NothingGuarded,
     InterfaceMissing,
     PinInterfaceMissing,
+    SelectorsFull,
     InterfaceNotReleased,
     CanaryMissing,
     TablesBehind,

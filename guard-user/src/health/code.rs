@@ -60,8 +60,8 @@ codes! {
         "Frames can leave the host by an interface that the config does not name, and pass no guarded one: a route leads by it, or it lies below a bridge, a bond or the like. What leaves by it is not judged.",
         "Name it in `host.interfaces` and reload, or take it down. Where no pinned data can leave by it, name it in `host.unguarded`. docs/limits.md says how it is known.";
     InterfaceRenamed = "interface-renamed",
-        "A guarded interface has a name now that the config does not name. It stays guarded until a reload.",
-        "Add the new name to `host.interfaces`. A reload without it releases the interface.";
+        "A guarded interface, or one that a pin selects, has a name now that the config does not name. It stays guarded until a reload, and selected until the daemon is started anew.",
+        "Add the new name to `host.interfaces`, or to the pin's `select.interfaces`, or give the interface its name back. A reload without it releases a guarded one.";
     InterfaceNotReleased = "interface-not-released",
         "The config does not name an interface any more, and the kernel does not let go of it. It stays guarded.",
         "See the message. It is tried again every few seconds.";
@@ -152,6 +152,9 @@ codes! {
     PinInterfaceMissing = "pin-interface-missing",
         "An interface that a pin selects by its name is not on this host, perhaps because it has another name now. What goes by it is not known as the pin's, and leaves unjudged.",
         "Nothing, if it is still to appear: it is known as soon as it does. Otherwise correct the pin's `select.interfaces` and reload, or give the interface its name back.";
+    SelectorsFull = "selectors-full",
+        "Pins select more interfaces or cgroups than the tables have room for, so every one counts as selected by each pin that selects any.",
+        "Select fewer, and reload: one that is above the others, as a bridge or a slice.";
     CgroupMissing = "cgroup-missing",
         "A cgroup that a pin selects is not there. Nothing is known by it until it is made again.",
         "Start the slice or the unit whose cgroup it is, or correct the pin's `select.cgroups`.";

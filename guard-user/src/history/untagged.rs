@@ -69,12 +69,20 @@ impl Recorder {
     /// rest of their jurisdiction has it, as far as it was not told.
     #[must_use]
     pub fn open(state: &Path, counters: &str, flows: &[(UntaggedKey, UntaggedRecord)]) -> Self {
-        let file = state.join(FILE);
-        let read = fs::read(&file).ok().and_then(|bytes| serde_json::from_slice::<Told>(&bytes).ok());
-        let told = read.filter(|told| told.counters == counters);
-        let told = told.unwrap_or_else(|| Told { counters: counters.to_owned(), ..Told::default() });
-        let seen = counts(flows);
-        Self { seen, told, policy: None, file, has_failed: false }
+        let mut recorder = Self::begun(state, counters, flows);
+        let read =
+            fs::read(&recorder.file).ok().and_then(|bytes| serde_json::from_slice::<Told>(&bytes).ok());
+        if let Some(told) = read.filter(|told| told.counters == counters) {
+            recorder.told = told;
+        }
+        recorder
+    }
+
+    /// Nothing was told yet of these counters.
+    #[must_use]
+    pub fn begun(state: &Path, counters: &str, flows: &[(UntaggedKey, UntaggedRecord)]) -> Self {
+        let told = Told { counters: counters.to_owned(), ..Told::default() };
+        Self { seen: counts(flows), told, policy: None, file: state.join(FILE), has_failed: false }
     }
 
     /// Whether any flow has more than at the look before.

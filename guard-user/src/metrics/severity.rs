@@ -52,6 +52,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::DatabaseUnsigned
         | P::DatabaseUnheld
         | P::PinInterfaceMissing
+        | P::SelectorsFull
         | P::CgroupMissing
         | P::CgroupUnplaced
         | P::StoreUnwritable

@@ -8,7 +8,9 @@ use guard_common::host::{HostOrigin, HostTables};
 use guard_common::packet::{self, Addr, HEADER_LEN, Layer, Link, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
 
-use super::super::{HostFacts, InterfaceFact, KernelExemption, geo_image, policy_table};
+use super::super::{
+    CgroupFact, CgroupParentFact, HostFacts, InterfaceFact, KernelExemption, beyond, geo_image, policy_table,
+};
 use crate::config::{Policy, Surroundings, parse};
 use crate::geo::{GeoDb, Info, Runs};
 
@@ -51,7 +53,7 @@ const MAIL: &str =
     "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 
 #[test]
-fn an_interface_that_came_since_counts_as_selected_also_where_not_all_fit() {
+fn an_interface_that_came_since_counts_as_selected() {
     let policy = policy(&format!("{MAIL}select.interfaces = [\"ctr*\"]\n"));
     let interface = |index: u32| InterfaceFact {
         index,
@@ -71,6 +73,41 @@ fn an_interface_that_came_since_counts_as_selected_also_where_not_all_fit() {
         assert_eq!(pins_of(count, 8), (0, 0), "another, of {count}");
         assert_eq!(pins_of(count, count), (0, 0), "the last, of {count}");
         assert_eq!(pins_of(count, count + 1), (1, 1), "came since, of {count}");
+    }
+}
+
+#[test]
+fn where_not_all_that_is_selected_fits_each_interface_counts_as_selected() {
+    let policy = policy(&format!("{MAIL}select.interfaces = [\"ctr*\"]\n"));
+    let interface =
+        |index: u32| InterfaceFact { index, names: vec![format!("ctr{index}")], ..InterfaceFact::default() };
+    for (count, selected) in [(256, None), (257, Some(257))] {
+        let host = HostFacts { interfaces: (1..=count).map(interface).collect(), ..HostFacts::default() };
+        assert_eq!(beyond(&policy, &host).first().map(|it| it.count), selected);
+        let table = policy_table(&policy, &[], &host, 1).unwrap();
+        for ifindex in [1, count, count + 1] {
+            let origin = HostOrigin { ifindex, ..HostOrigin::default() };
+            assert_eq!(by_origin(Hook::Egress, &table, &origin).pins, 1, "{ifindex} of {count}");
+        }
+    }
+}
+
+#[test]
+fn where_not_all_cgroups_fit_each_socket_counts_as_of_one_that_is_selected() {
+    let paths: Vec<String> = (0..65).map(|number| format!("t{number}/mail")).collect();
+    let policy = policy(&format!("{MAIL}select.cgroups = {paths:?}\n"));
+    for (count, fits) in [(64, true), (65, false)] {
+        let parents = paths.iter().take(count).zip(1000..).map(|(path, id)| {
+            let path = path.trim_end_matches("/mail").to_owned();
+            CgroupParentFact { path, id, known: 5000 }
+        });
+        let cgroups = paths.iter().map(|path| CgroupFact { path: path.clone(), id: None, level: 2 });
+        let host =
+            HostFacts { parents: parents.collect(), cgroups: cgroups.collect(), ..HostFacts::default() };
+        assert_eq!(beyond(&policy, &host).first().map(|it| it.count), (!fits).then_some(65));
+        let table = policy_table(&policy, &[], &host, 1).unwrap();
+        let origin = HostOrigin { cgroups: vec![7, 8], ..HostOrigin::default() };
+        assert_eq!(by_origin(Hook::Egress, &table, &origin).pins, u64::from(!fits), "another's, of {count}");
     }
 }
 

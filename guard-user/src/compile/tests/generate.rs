@@ -405,7 +405,7 @@ fn packet() -> impl Strategy<Value = PlainPacket> {
         prop_oneof![3 => Just(Hook::Egress), 1 => Just(Hook::Ingress)],
         content,
         select(vec![1, 2, 3, 4, 900_001, 77]),
-        select(vec![0, 0, 0, 1, 2, 3, 4, 900_001, 77]),
+        select(vec![0, 0, 0, 1, 2, 3, 4, 900_001, 77, 900_002]),
         select(vec![0, 1, 0x10, 0x110, 0x8000_0001, u32::MAX]),
         (
             select(cgroups.clone()),

@@ -192,8 +192,8 @@ impl World<'_> {
 
     fn origin_matches(&self, pin: &Pin, packet: &PlainPacket) -> bool {
         let select = &pin.select;
-        let came_since =
-            |index: &u32| *index != 0 && self.host.interfaces.iter().all(|fact| fact.index != *index);
+        let highest = self.host.interfaces.iter().map(|fact| fact.index).max().unwrap_or(0);
+        let came_since = |index: &u32| *index > highest;
         let interface = select.interfaces.is_empty()
             || [packet.interface, packet.came_in_by].iter().any(came_since)
             || self.host.interfaces.iter().any(|fact| {

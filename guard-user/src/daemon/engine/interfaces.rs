@@ -7,7 +7,7 @@ use guard_common::abi::Hook;
 use super::periods::SECOND;
 use super::tries::Try;
 use crate::compile::{InterfaceFact, NeedsInterfaces};
-use crate::config::policy::{Ingress, Policy};
+use crate::config::policy::{Ingress, Pin, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Observed, ObservedInterface};
 
@@ -26,6 +26,8 @@ pub(super) struct Interfaces {
     /// The names by which interfaces were guarded, by index: one that loses the program under another name gets
     /// it again.
     pub(super) guarded_as: BTreeMap<u32, String>,
+    /// Every name that an interface has had since the daemon started, by index: pins go on selecting it by each of them.
+    pub(super) known_as: BTreeMap<u32, BTreeSet<String>>,
     /// The names by which they were last asked to be guarded, by index.
     pub(super) noted_as: BTreeMap<u32, String>,
     /// Jobs on their way, by index.
@@ -173,7 +175,7 @@ impl Interfaces {
         let all = self.observed.as_ref()?.interfaces.iter();
         let stay = self.staying(policy);
         let fact = |it: &ObservedInterface| {
-            let names = || std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
+            let names = || self.names_of(it);
             let is_all = needs == NeedsInterfaces::All;
             let loops_back = it.loops_back && needs != NeedsInterfaces::Nothing;
             let leaves_by = &it.leaves_by;
@@ -187,6 +189,53 @@ impl Interfaces {
             })
         };
         Some(all.filter_map(fact).collect())
+    }
+
+    /// The name of an interface and those below it, and what they were called before: whoever renames one does not take it
+    /// from a pin.
+    fn names_of(&self, it: &ObservedInterface) -> Vec<String> {
+        let own = (it.interface.index, it.interface.name.as_str());
+        let below = self.names().filter(|(_, name)| it.below.iter().any(|below| below == name));
+        let (mut names, mut before) = (Vec::new(), Vec::new());
+        for (index, name) in std::iter::once(own).chain(below) {
+            names.push(name.to_owned());
+            before.extend(self.known_as.get(&index).into_iter().flatten().filter(|it| *it != name).cloned());
+        }
+        names.extend(it.below.iter().filter(|below| !names.contains(below)).cloned().collect::<Vec<_>>());
+        names.extend(before);
+        names
+    }
+
+    /// Notes the names of a look.
+    pub(super) fn note_names(&mut self) {
+        let now: Vec<(u32, String)> = self.names().map(|(index, name)| (index, name.to_owned())).collect();
+        self.known_as.retain(|index, _| now.iter().any(|(there, _)| there == index));
+        for (index, name) in now {
+            self.known_as.entry(index).or_default().insert(name);
+        }
+    }
+
+    /// Interfaces that a pin selects by names that they had before alone: index, name now, and the pins.
+    pub(super) fn selected_by_earlier_names<'a>(
+        &'a self,
+        policy: &'a Policy,
+    ) -> Vec<(&'a str, &'a str, Vec<&'a str>)> {
+        let mut found = Vec::new();
+        for (index, name) in self.names() {
+            let Some(known) = self.known_as.get(&index) else { continue };
+            for earlier in known.iter().filter(|earlier| *earlier != name) {
+                let is_lost = |pin: &&Pin| {
+                    let by = |name: &str| pin.select.interfaces.iter().any(|it| it.matches(name));
+                    by(earlier) && !by(name)
+                };
+                let pins: Vec<&str> =
+                    policy.pins.iter().filter(is_lost).map(|pin| pin.name.as_str()).collect();
+                if !pins.is_empty() {
+                    found.push((name, earlier.as_str(), pins));
+                }
+            }
+        }
+        found
     }
 
     /// The guarded interfaces by which what leaves by others may leave, as of the last look. One that the policy does not name is

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use guard_common::abi::{Count, UntaggedKey, UntaggedRecord};
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
+use tracing::warn;
 
+use super::patience::{DISK, within};
 use crate::control::users::Names;
 use crate::events::names::SharedNames;
 use crate::events::untagged::Untagged;
@@ -33,7 +35,8 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Begins with what earlier runs have told, by the state directory.
+    /// Begins with what earlier runs have told, by the state directory. Nothing is attached yet: a disk that does not answer
+    /// holds no guard up.
     ///
     /// # Errors
     /// Where the kernel's counts can't be read.
@@ -44,7 +47,17 @@ impl Watch {
         session: Timestamp,
     ) -> Result<Arc<Self>, KernelError> {
         let view = View::open(pins)?;
-        let recorder = Recorder::open(state, &counters_of(&view), &view.untagged_records()?);
+        let (place, counters, flows) = (state.to_owned(), counters_of(&view), view.untagged_records()?);
+        let recorder = within(DISK, "read-untagged", move || Recorder::open(&place, &counters, &flows));
+        let recorder = match recorder {
+            Ok(recorder) => recorder,
+            Err(why) => {
+                warn!(
+                    "what was told of untagged egress so far is not known, so that it may be told again: {why}"
+                );
+                Recorder::begun(state, &counters_of(&view), &view.untagged_records()?)
+            }
+        };
         let recorder = Mutex::new((recorder, None));
         Ok(Arc::new(Self { pins: pins.to_owned(), session, names, users, recorder }))
     }

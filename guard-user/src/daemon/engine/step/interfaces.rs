@@ -9,6 +9,7 @@ use guard_common::abi::Hook;
 use serde_json::json;
 
 use crate::audit::{Kind, NOT_FOUND, TAKEN_OFF};
+use crate::compile::{Beyond, beyond};
 use crate::daemon::engine::input::Sight;
 use crate::daemon::engine::interfaces::{Claim, Lost, Release, wants_ingress};
 use crate::daemon::engine::state::Engine;
@@ -179,6 +180,7 @@ impl Engine {
         self.interfaces.unreleased.retain(|index, _| there.contains(index));
         self.interfaces.lost.retain(|(index, _), _| there.contains(index));
         self.interfaces.observed = Some(observed);
+        self.interfaces.note_names();
         self.follow_interface_names();
         if !self.interfaces.wanted {
             self.release_what_is_not_named();
@@ -433,6 +435,22 @@ impl Engine {
     pub(super) fn problems_of_pins_interfaces(&self, problems: &mut Vec<Problem>) {
         if self.interfaces.observed.is_none() {
             return;
+        }
+        let facts = self.facts_of(&self.config.policy, self.config.wanted_cgroups());
+        for Beyond { what, count, room } in
+            facts.map(|facts| beyond(&self.config.policy, &facts)).unwrap_or_default()
+        {
+            let message = format!(
+                "there are {count}, and the tables have room for {room}: every one counts as selected"
+            );
+            problems.push(Problem::of(ProblemCode::SelectorsFull, what, message));
+        }
+        for (name, earlier, pins) in self.interfaces.selected_by_earlier_names(&self.config.policy) {
+            let message = format!(
+                "it was {earlier} before; for {} it counts as that until the daemon is started anew",
+                pins.join(", ")
+            );
+            problems.push(Problem::of(ProblemCode::InterfaceRenamed, name, message));
         }
         let here: BTreeSet<&str> = self.interfaces.names().map(|(_, name)| name).collect();
         let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
