@@ -4,6 +4,7 @@
 
 mod classes;
 mod elsewhere;
+mod failsafes;
 mod geo_change;
 mod interfaces;
 mod overlay;
