@@ -24,6 +24,8 @@ pub(super) struct Config {
     pub(super) first: Arc<Policy>,
     /// Which one is live.
     pub(super) serial: u64,
+    /// Whether the one before it asked for signatures of what it opens.
+    pub(super) is_judged: bool,
     /// How many were taken up so far.
     pub(super) taken_up: u64,
     pub(super) database: Info,
@@ -91,6 +93,7 @@ impl Config {
             first: Arc::clone(&policy),
             policy,
             serial: 0,
+            is_judged: false,
             taken_up: 0,
             database: Info::default(),
             cgroups: HostFacts::default(),
@@ -148,6 +151,11 @@ impl Config {
             waiting.push(("sockets.refuse", told.to_owned()));
         }
         waiting
+    }
+
+    /// Whether the live one asks for signatures of what opens, of the next config or of geo databases.
+    pub(super) fn asks(&self) -> bool {
+        self.policy.approval.as_ref().is_some_and(|approvals| !approvals.policy.is_empty())
     }
 
     /// Whether the programs that were loaded at the start can refuse calls.

@@ -16,6 +16,7 @@ use crate::exemption::Clocks;
 use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
 use crate::hostname::hostname;
+use crate::store::JUDGED;
 use crate::store::last_policy::LastPolicy;
 
 /// How long after the live config could not be held against the one before the start that is tried again.
@@ -203,6 +204,7 @@ impl Engine {
             refused,
         } = candidate;
         self.actions.push(Action::EventLog(policy.log.clone()));
+        self.config.is_judged = !is_first && self.config.asks();
         self.config.policy = policy;
         self.config.serial = serial;
         self.config.cgroups = cgroups;
@@ -424,6 +426,9 @@ impl Engine {
         let mut facts = self.config_facts();
         if let (Kind::Start, Some(until)) = (kind, self.kept.counted_before()) {
             facts["counted_until"] = json!(until);
+        }
+        if kind == Kind::Reload {
+            facts[JUDGED] = self.config.is_judged.into();
         }
         let record = records::record_of(self.now.wall, (kind, by), "", "", facts);
         let text = Arc::clone(&self.config.wanted().text);
