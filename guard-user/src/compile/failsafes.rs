@@ -1,10 +1,12 @@
-//! By what a failsafe rule is known from one generation to the next: what it matches.
+//! What a failsafe rule matches, by which it is known from one generation to the next, and where that is.
 
 use ipnetwork::IpNetwork;
 use sha2::{Digest as _, Sha256};
 
 use super::classes::{Range, keys, v4_range, v6_range};
-use crate::config::policy::{Failsafe, PortRange};
+use super::elsewhere::Places;
+use crate::config::policy::{Failsafe, Policy, PortRange};
+use crate::geo::GeoDb;
 
 /// A number for each rule, never 0. It is the same for rules that match the same packets, however they are written and whatever
 /// their names and budgets, but for how many of those stand before it: each has what it has spent for itself, and where they change
@@ -20,10 +22,20 @@ pub(super) fn failsafe_matches(rules: &[Failsafe]) -> Vec<u64> {
     all.iter().enumerate().map(number).collect()
 }
 
+/// Notes of each rule where its peers are, by this database.
+pub fn place_failsafes(policy: &mut Policy, database: &GeoDb) {
+    if policy.failsafe.iter().all(|rule| rule.peers.is_empty()) {
+        return;
+    }
+    let places = Places::new(policy, database);
+    for rule in &mut policy.failsafe {
+        rule.places = (!rule.peers.is_empty()).then(|| places.of(&rule.peers)).flatten();
+    }
+}
+
 /// What a rule matches: its ports and addresses as ranges that do not touch, each kind after their number.
 fn matched(rule: &Failsafe) -> Vec<u8> {
-    let Failsafe { name: _, local_ports, remote_ports, peers, anywhere: _, bytes_per_minute: _, line: _ } =
-        rule;
+    let Failsafe { local_ports, remote_ports, peers, .. } = rule;
     let ports = |ports: &[PortRange]| joined(ports.iter().map(keys).map(wide));
     let v4 = joined(peers.iter().filter_map(v4_range).map(wide));
     let v6 = joined(peers.iter().filter_map(|network: &IpNetwork| v6_range(network)));
