@@ -37,8 +37,6 @@ pub(super) struct Config {
     pub(super) refused: Option<String>,
     /// Why it was held against none: see [`Held`](super::input::Held).
     pub(super) unheld: Option<String>,
-    /// Why the one that is live could not be kept as the one that the next is held against.
-    pub(super) unkept: Option<String>,
     /// What was read and opens, which is not taken before the disk has who signed it.
     pub(super) approving: Option<Box<Prepared>>,
     /// Who signed what the start opened, which the disk has not yet: a host is guarded before it is recorded by whose word.
@@ -100,7 +98,6 @@ impl Config {
             candidate: None,
             refused: None,
             unheld: None,
-            unkept: None,
             approving: None,
             unrecorded: Vec::new(),
             unrecorded_why: None,

@@ -326,9 +326,9 @@ impl Engine {
         self.config_refused(LoadFailure { kind, message });
     }
 
-    /// Records who signed what opens, and keeps for `status` what could not be kept or held.
+    /// Records who signed what opens, and keeps for `status` what could not be held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, unkept, refused, none_kept: _ } = held;
+        let Held { signed, unheld, refused, none_kept: _ } = held;
         let records = self.approvals_of(&signed);
         self.config.unrecorded.extend(records);
         self.keep_approvals();
@@ -336,7 +336,7 @@ impl Engine {
             let file = self.config.file.display().to_string();
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
-        (self.config.unheld, self.config.unkept) = (unheld, unkept);
+        self.config.unheld = unheld;
     }
 
     /// The records of who signed what opens.
