@@ -191,10 +191,10 @@ fn a_config_that_closes_waits_for_no_disk_and_one_that_opens_does() {
         bed.ask(&["reload"]).unwrap()
     };
     let has = |code| bed.status().unwrap().problems.into_iter().find(|problem| problem.code == code);
-    // What the databases take is no wait for the disk.
+    // What the databases and the comparison take is no wait for the disk.
     let begin = Instant::now();
-    assert!(reload(&wide).is_done());
-    let soon = begin.elapsed() + SOON;
+    assert!(reload(&format!("# first\n{wide}")).is_done());
+    let soon = 3 * begin.elapsed() + SOON;
     slow::hang(&bed, Part::Disk).unwrap();
     for text in [&narrow, &format!("# once more\n{narrow}")] {
         let begin = Instant::now();

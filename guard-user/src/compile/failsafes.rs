@@ -11,7 +11,7 @@ use crate::geo::GeoDb;
 /// A number for each rule, never 0. It is the same for rules that match the same packets, however they are written and whatever
 /// their names and budgets, but for how many of those stand before it: each has what it has spent for itself, and where they change
 /// places each goes on by what was spent at its place.
-pub(super) fn failsafe_matches(rules: &[Failsafe]) -> Vec<u64> {
+pub(crate) fn failsafe_matches(rules: &[Failsafe]) -> Vec<u64> {
     let all: Vec<Vec<u8>> = rules.iter().map(matched).collect();
     let number = |(at, matched): (usize, &Vec<u8>)| {
         let alike = all.iter().take(at).filter(|it| *it == matched).count();

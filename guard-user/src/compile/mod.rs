@@ -13,6 +13,7 @@ mod policy;
 pub(crate) mod tests;
 
 pub use elsewhere::{Elsewhere, Places};
+pub(crate) use failsafes::failsafe_matches;
 pub use failsafes::place_failsafes;
 pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change, only_closing};
 pub use overlay::geo_image;
