@@ -429,11 +429,12 @@ pub struct PolicyTable {
     pub failsafe_bounded: u64,
     /// Bytes on the wire that each of those lets pass in a minute; at most [`MAX_BUDGET`].
     pub failsafe_budgets: [u64; MAX_FAILSAFES],
-    /// The element of what is spent that each of those has. It stays a rule's, whatever number the rule has: whoever makes the table
-    /// live gives them.
+    /// The element of what is spent that each of those has; whoever makes the table live gives them.
     pub failsafe_elements: [u32; MAX_FAILSAFES],
-    /// By what a rule is known from one generation to the next, a hash of its name; 0: there is no such rule.
-    pub failsafe_names: [u64; MAX_FAILSAFES],
+    /// By what a rule is known from one generation to the next, a hash of what it matches; 0: there is no such rule.
+    pub failsafe_matches: [u64; MAX_FAILSAFES],
+    /// The minute ([`failsafe::minute_at`]) in which each took the place of rules that went, 0: in none; given as the elements are.
+    pub failsafe_since: [u32; MAX_FAILSAFES],
     /// Pins that select no volume.
     pub any_volume: u64,
     /// Pins that the volume in each slot lets match.

@@ -1,10 +1,15 @@
-/* Stands in for parts of the C library in a daemon under test: syncs of files, writes into them, and lookups of users
-   and groups, wait as long as the file that SLOW_DISK or SLOW_NAMES names is there. */
+/* Stands in for parts of the C library in a daemon under test: syncs of files, writes into them, openings of the config
+   that is kept, and lookups of users and groups, wait as long as the file that SLOW_DISK, SLOW_CONFIG or SLOW_NAMES names
+   is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
+#include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 static void wait_for(const char *variable) {
@@ -31,6 +36,22 @@ ssize_t pwrite64(int fd, const void *bytes, size_t count, off64_t at) {
         (ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64");
     wait_for("SLOW_DISK");
     return next(fd, bytes, count, at);
+}
+
+int open64(const char *path, int flags, ...) {
+    int (*next)(const char *, int, ...) = (int (*)(const char *, int, ...))dlsym(RTLD_NEXT, "open64");
+    static const char kept[] = "/policy.last";
+    size_t length = strlen(path);
+    mode_t mode = 0;
+    if (flags & (O_CREAT | O_TMPFILE)) {
+        va_list more;
+        va_start(more, flags);
+        mode = va_arg(more, mode_t);
+        va_end(more);
+    }
+    if (length >= sizeof kept && strcmp(path + length - (sizeof kept - 1), kept) == 0)
+        wait_for("SLOW_CONFIG");
+    return next(path, flags, mode);
 }
 
 int getpwuid_r(uid_t uid, struct passwd *user, char *buffer, size_t size, struct passwd **found) {

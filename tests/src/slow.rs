@@ -19,6 +19,8 @@ const SOURCE: &str = include_str!("slow.c");
 pub enum Part {
     /// Syncs of files, and writes into them at a place.
     Disk,
+    /// Opening the config that is kept as the one that the next is held against.
+    Config,
     /// Lookups of users and groups.
     Names,
 }
@@ -27,6 +29,7 @@ impl Part {
     const fn file(self) -> &'static str {
         match self {
             Self::Disk => "slow-disk",
+            Self::Config => "slow-config",
             Self::Names => "slow-names",
         }
     }
@@ -42,6 +45,7 @@ pub fn start(bed: &Bed) -> Result<Process> {
     command.arg("run").arg("--config").arg(bed.config());
     command.env("LD_PRELOAD", library);
     command.env("SLOW_DISK", bed.file(Part::Disk.file()));
+    command.env("SLOW_CONFIG", bed.file(Part::Config.file()));
     command.env("SLOW_NAMES", bed.file(Part::Names.file()));
     let daemon = Process::spawn("borderguard", command)?;
     daemon.wait_for(PATIENCE, "the daemon to answer", || bed.status().ok().map(drop))?;

@@ -312,3 +312,68 @@ fn what_was_live_while_the_store_was_locked_is_known_when_all_is_put_back() {
         daemon.kill(PATIENCE).unwrap();
     }
 }
+
+/// Where nobody is asked, a reload is judged by nobody: what was live while the store was locked is another config.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_reload_that_nobody_judged_while_the_store_was_locked_is_known_afterwards() {
+    let bed = Bed::new("pb-unjudged").unwrap();
+    bed.configure(PIN).unwrap();
+    let honest = fs::read_to_string(bed.config()).unwrap();
+    bed.start(&[]).unwrap().kill(PATIENCE).unwrap();
+    let store = fs::File::open(bed.file("state/store.redb")).unwrap();
+    store.lock().unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(arrived(&bed), 0, "the config in force");
+    let wide = honest.replacen("permit = [", "permit = [\"US\", ", 1);
+    fs::write(bed.config(), &wide).unwrap();
+    assert!(bed.ask(&["reload"]).unwrap().is_done());
+    assert_eq!(arrived(&bed), 5);
+    let noted = || {
+        let text = fs::read_to_string(bed.file("state-mark/high-water.json")).ok()?;
+        text.contains(&sha256(wide.as_bytes())).then_some(())
+    };
+    retry_until(PATIENCE, "the note", noted).unwrap();
+    fs::write(bed.config(), &honest).unwrap();
+    assert!(bed.ask(&["reload"]).unwrap().is_done());
+    assert_eq!(arrived(&bed), 0);
+    daemon.signal(Signal::KILL);
+    daemon.wait(PATIENCE).unwrap();
+    drop(store);
+    let daemon = bed.start(&[]).unwrap();
+    assert!(has(&bed, ProblemCode::ConfigUnrecorded));
+    let trail = bed.trail().unwrap();
+    let is_it = |detail: &serde_json::Map<String, serde_json::Value>| {
+        detail["config_sha256"] == sha256(wide.as_bytes()).as_str() && detail["other"] == true
+    };
+    assert!(trail.iter().any(|it| it.kind == "unrecorded" && is_it(&it.detail)), "{trail:?}");
+    daemon.kill(PATIENCE).unwrap();
+}
+
+/// A config that asks nobody takes the place of one that does, where nothing can be read of that one.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_config_without_approvals_that_was_held_against_none_is_told_and_held_later() {
+    let (bed, _signers) = stopped("pb-none");
+    let asking = fs::read_to_string(bed.config()).unwrap();
+    let file = bed.file("geo.mmdb");
+    let geo = format!("[geo]\nfiles = [{file:?}]\nmax_age = \"36500d\"\nask_above = \"never\"\n");
+    bed.configure(&format!("{PIN}{geo}")).unwrap();
+    let none = fs::read_to_string(bed.config()).unwrap().replacen("permit = [", "permit = [\"US\", ", 1);
+    fs::write(bed.config(), &none).unwrap();
+    fs::remove_file(bed.file("state/policy.last")).unwrap();
+    let store = fs::File::open(bed.file("state/store.redb")).unwrap();
+    store.lock().unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(arrived(&bed), 5, "a host without a guard lets everything pass");
+    assert!(has(&bed, ProblemCode::ConfigUnheld));
+    drop(store);
+    let goes_on = || (arrived(&bed) == 0 && has(&bed, ProblemCode::ConfigRefused)).then_some(());
+    retry_until(Duration::from_secs(30), "the config in force to go on", goes_on).unwrap();
+    daemon.kill(PATIENCE).unwrap();
+    // With the config that asks in its place all is well again.
+    fs::write(bed.config(), asking).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!((arrived(&bed), has(&bed, ProblemCode::ConfigRefused)), (0, false));
+    daemon.kill(PATIENCE).unwrap();
+}

@@ -1,16 +1,20 @@
 //! A disk or a source of names that does not answer holds up no stay, no interface and no quota.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use guard_tests::bed::{self, Bed, Family, MAIL_PORT, PIN, US};
 use guard_tests::netns::Netns;
 use guard_tests::proc::{Process, retry_until, run_to_end};
+use guard_tests::signing::{COMPLIANCE, Signers};
 use guard_tests::slow::{self, Part};
+use guard_user::approval::POLICY;
 use guard_user::control::client::{ClientError, ask};
 use guard_user::control::protocol::{Request, Response};
 use guard_user::health::ProblemCode;
-use guard_user::store::Target;
+use guard_user::store::{Target, last_policy, sha256};
+use rustix::process::Signal;
 
 /// Bounds for a debug build on a machine that does other things, too; the storm's test has the figures.
 const SOON: Duration = Duration::from_secs(5);
@@ -95,6 +99,24 @@ fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {
     retry_until(SOON, "the order to be on the disk", kept).unwrap();
 }
 
+/// The service manager kills who takes longer than 90 seconds.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_daemon_is_stopped_in_time_though_its_disk_hangs() {
+    let bed = Bed::new("slow-stop").unwrap();
+    bed.configure_for(&["eth0"], PIN).unwrap();
+    let daemon = slow::start(&bed).unwrap();
+    bed.exempt("one", &[TO_US], 600, None).unwrap();
+    slow::hang(&bed, Part::Disk).unwrap();
+    let begin = Instant::now();
+    daemon.signal(Signal::TERM);
+    daemon.wait(Duration::from_secs(60)).unwrap();
+    eprintln!("stopped after {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
+    assert!(bed.passes(US).unwrap(), "the last generation goes on");
+    slow::go_on(&bed, Part::Disk).unwrap();
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn to_detach_loses_no_order_that_only_the_kernel_has() {
@@ -147,4 +169,73 @@ fn a_source_of_names_that_hangs_holds_up_nobody() {
     assert_eq!(bed.send(5, MAIL_PORT, US, Family::V4).unwrap(), 0);
     guards_a_new_interface(&bed, "new0");
     slow::go_on(&bed, Part::Names).unwrap();
+}
+
+/// What a config closes waits for no disk, and what one opens does: the next is held against what is live meanwhile, and the record
+/// and the file follow.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_config_that_closes_waits_for_no_disk_and_one_that_opens_does() {
+    let bed = Bed::new("slow-config").unwrap();
+    let signers = Signers::new(&bed.file("")).unwrap();
+    let asked = "[approval.policy]\nrequired = [{ role = \"compliance\", count = 1 }]\n";
+    bed.configure(&format!("{PIN}{}{asked}", signers.config())).unwrap();
+    let narrow = fs::read_to_string(bed.config()).unwrap();
+    let permits = |place: &str| narrow.replacen("permit = [", &format!("permit = [{place:?}, "), 1);
+    let (wide, state) = (permits("US"), bed.file("state"));
+    fs::write(bed.config(), &wide).unwrap();
+    let _daemon = slow::start(&bed).unwrap();
+    assert!(bed.passes(US).unwrap());
+    let reload = |text: &str| {
+        fs::write(bed.config(), text).unwrap();
+        bed.ask(&["reload"]).unwrap()
+    };
+    let has = |code| bed.status().unwrap().problems.into_iter().find(|problem| problem.code == code);
+    // What the databases and the comparison take is no wait for the disk.
+    let begin = Instant::now();
+    assert!(reload(&format!("# first\n{wide}")).is_done());
+    let soon = 3 * begin.elapsed() + SOON;
+    slow::hang(&bed, Part::Disk).unwrap();
+    for text in [&narrow, &format!("# once more\n{narrow}")] {
+        let begin = Instant::now();
+        let answer = reload(text);
+        assert!(answer.is_done() && begin.elapsed() < soon, "{answer:?} after {:?}", begin.elapsed());
+        assert!(!bed.passes(US).unwrap());
+    }
+    let problem = has(ProblemCode::ConfigUnkept).expect("it is told until the disk has it");
+    assert!(problem.message.contains("policy.last") && problem.message.contains("not answered"), "{problem}");
+    // What opens is held against what is live, though the disk has the one before, and its signatures are of no use yet.
+    let again = format!("# again\n{wide}");
+    assert!(!reload(&wide).is_done() && !bed.passes(US).unwrap());
+    fs::write(bed.config(), &again).unwrap();
+    signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
+    let answer = reload(&again);
+    assert!(!answer.is_done() && !bed.passes(US).unwrap(), "{answer:?}");
+    slow::go_on(&bed, Part::Disk).unwrap();
+    let kept = || {
+        let last = last_policy::read(&state).ok()??;
+        (has(ProblemCode::ConfigUnkept).is_none() && last.bytes.ends_with(narrow.as_bytes())).then_some(())
+    };
+    retry_until(Duration::from_secs(20), "the live config to be kept", kept).unwrap();
+    let recorded = || {
+        let trail = bed.trail().ok()?;
+        let is_it = |of: &str| trail.iter().any(|it| it.kind == "reload" && it.detail["config_sha256"] == of);
+        is_it(&sha256(narrow.as_bytes())).then_some(())
+    };
+    retry_until(SOON, "the reload to be recorded", recorded).unwrap();
+    assert!(!bed.passes(US).unwrap());
+
+    // Likewise where the disk does not even say which one is kept.
+    slow::hang(&bed, Part::Config).unwrap();
+    let narrower = narrow.replacen("permit = [\"EU\"]", "permit = []", 1);
+    let begin = Instant::now();
+    let answer = reload(&narrower);
+    assert!(answer.is_done() && begin.elapsed() < soon, "{answer:?} after {:?}", begin.elapsed());
+    let answer = reload(&again);
+    assert!(!answer.is_done() && answer.complaint.contains("What opens waits for the disk"), "{answer:?}");
+    assert!(!bed.passes(US).unwrap());
+    slow::go_on(&bed, Part::Config).unwrap();
+    let taken = || reload(&again).is_done().then_some(());
+    retry_until(Duration::from_secs(20), "what is signed to be taken", taken).unwrap();
+    assert!(bed.passes(US).unwrap());
 }

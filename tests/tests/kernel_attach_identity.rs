@@ -12,7 +12,8 @@ use guard_common::abi::Hook;
 use guard_common::verdict::Reason;
 use guard_tests::bpffs;
 use guard_user::kernel::{
-    Attachment, How, Interface, Kernel as _, KernelError, LinuxKernel, Observed, ObservedInterface, View,
+    Attachment, How, Interface, Kernel as _, KernelError, LinuxKernel, Marks, Observed, ObservedInterface,
+    View,
 };
 use support::{
     FrameSocket, Network, PinPlace, STORAGE, add_address, add_veth, add_veth_with_index, delete, frame,
@@ -427,5 +428,49 @@ fn interfaces_that_a_route_leads_out_by_are_known() {
         let observed = look(&mut kernel);
         assert!(found(&observed, "bgk1").has_route);
         assert!(!found(&observed, "bgk0").has_route && !found(&observed, "lo").has_route);
+    });
+}
+
+/// Exchanges the names of two entries of maps.
+fn exchange(maps: &Path, one: &str, other: &str) {
+    let beside = maps.join("BESIDE");
+    fs::rename(maps.join(one), &beside).unwrap();
+    fs::rename(maps.join(other), maps.join(one)).unwrap();
+    fs::rename(beside, maps.join(other)).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_start_says_what_to_do_where_entries_of_maps_were_exchanged() {
+    let pins = PinPlace::new("exchanged");
+    in_own_network(|| {
+        let before = {
+            let mut kernel = guarded(&pins, "\"IE\"", true);
+            kernel.hold(3, true).unwrap();
+            found(&look(&mut kernel), "bgk0").clone()
+        };
+        let maps = pins.path().join("maps");
+        for (one, other) in [("HELD", "HIGH_WATER"), ("V4_ENTRIES", "V6_ENTRIES"), ("CONTROL", "POLICY")] {
+            exchange(&maps, one, other);
+            let refused = LinuxKernel::open(&pins.path()).unwrap_err();
+            let said = refused.to_string();
+            assert!(matches!(refused, KernelError::MapExchanged { .. }), "{refused:?}");
+            for word in [one, other, "`mv`", "borderguard detach", "docs/problems.md"] {
+                assert!(said.contains(word), "{said}");
+            }
+            let marks = Marks::open(&pins.path());
+            assert_eq!(marks.is_err(), one == "HELD", "no order is taken for none");
+            exchange(&maps, one, other);
+        }
+        let mut kernel = pins.open();
+        assert_eq!(identity(found(&look(&mut kernel), "bgk0")).len(), before.attachments.len());
+        assert!(kernel.adopted() && kernel.held().unwrap().contains(&3), "nothing was lost");
+        // Who detaches gets all off, whatever the names are.
+        drop(kernel);
+        exchange(&maps, "HELD", "HIGH_WATER");
+        let removed = LinuxKernel::detach(&pins.path()).unwrap();
+        assert_eq!(removed.left, None);
+        let mut kernel = pins.open();
+        assert_eq!(found(&look(&mut kernel), "bgk0").attachments, [], "and a start begins anew");
     });
 }

@@ -211,10 +211,9 @@ fn all_cpus_at_once_spend_a_budget_of_a_minute_and_no_more() {
     assert!(used[0].refused_ns > 0 && used[1].refused_ns == 0, "{used:?}");
 }
 
-/// Which of the rules of these names, all of one budget and one port each, let a packet of their own pass.
 #[test]
 #[ignore = "needs root and BPF"]
-fn a_reload_that_moves_renames_or_adds_rules_makes_no_budget_whole() {
+fn a_reload_that_moves_renames_exchanges_or_adds_rules_makes_no_budget_whole() {
     let place = PinPlace::new("moved");
     let mut kernel = place.open();
     let (mut generation, is_first) = (0, std::cell::Cell::new(true));
@@ -250,10 +249,17 @@ fn a_reload_that_moves_renames_or_adds_rules_makes_no_budget_whole() {
     }
     publish(&mut kernel, &[("one", 1), ("two", 2)]);
     assert_eq!(judge(&[1, 1]), [true, false]);
+    // Names that are exchanged exchange nothing of what is spent.
+    publish(&mut kernel, &[("two", 1), ("one", 2)]);
+    assert_eq!(judge(&[1]), [false]);
     publish(&mut kernel, &[("more", 3), ("two", 2), ("one", 1)]);
     assert_eq!(judge(&[1, 3, 2]), [false, true, true]);
     publish(&mut kernel, &[("else", 1), ("two", 2)]);
     assert_eq!(judge(&[1, 2]), [false, false], "renamed");
+    publish(&mut kernel, &[("else", 4), ("two", 2)]);
+    assert_eq!(judge(&[4]), [false], "what is new begins with what is gone had spent");
+    publish(&mut kernel, &[("else", 4), ("one", 1)]);
+    assert_eq!(judge(&[1]), [false], "also where another one counts on in its place");
     publish(&mut kernel, &[("two", 2)]);
     publish(&mut kernel, &[("one", 1)]);
     assert_eq!(judge(&[1]), [false], "gone and there again");

@@ -32,7 +32,7 @@ kinds! {
     Start = "start";
     /// The daemon ended in good order. A start without an end before it follows a crash or a power cut.
     End = "end";
-    /// Config, geo databases and exemptions were read again and are live; the detail is as that of `start`.
+    /// Config, geo databases and exemptions were read again and are live; the detail is as that of `start`, with whether the config before it asked for signatures of what it opens (`judged`).
     Reload = "reload";
     /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";

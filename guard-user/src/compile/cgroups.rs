@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use guard_common::abi::{CgroupParent, MAX_CGROUP_LEVELS, MAX_CGROUP_PARENTS, MAX_CGROUPS, PolicyTable};
 
-use super::classes::bits_where;
-use super::{Beyond, CompileError, HostFacts};
+use super::classes::{Beyond, bits_where};
+use super::{CompileError, HostFacts};
 use crate::config::policy::Pin;
 
 /// Pins by cgroup, and by what new ones are made below.

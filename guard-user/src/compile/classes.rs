@@ -3,10 +3,23 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use guard_common::abi::{SmallTable, SmallTable6};
+use guard_common::abi::{SmallTable, SmallTable6, port_key};
 use ipnetwork::IpNetwork;
 
 use super::CompileError;
+use crate::config::policy::PortRange;
+
+/// That pins select more of something than the tables have room for: then every one counts as selected by each pin that
+/// selects any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// Of what, in the plural.
+    pub what: &'static str,
+    /// How many are selected.
+    pub count: usize,
+    /// For how many there is room.
+    pub room: usize,
+}
 
 /// A range of keys, both ends included.
 pub(super) type Range<K> = (K, K);
@@ -59,6 +72,12 @@ pub(super) fn v6_range(network: &IpNetwork) -> Option<Range<u128>> {
         IpNetwork::V4(_) => None,
         IpNetwork::V6(network) => Some((network.network().into(), network.broadcast().into())),
     }
+}
+
+/// The keys of a port range: see [`port_key`].
+pub(super) fn keys(ports: &PortRange) -> Range<u32> {
+    let protocol = ports.protocol.number();
+    (port_key(protocol, ports.first), port_key(protocol, ports.last))
 }
 
 /// Sets by number: equal ones share a number.

@@ -8,6 +8,7 @@ use ipnetwork::IpNetwork;
 use super::classes::{Range, v4_range, v6_range};
 use super::overlay::{by_ipv4, jurisdictions};
 use crate::config::Finding;
+use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::Policy;
 use crate::exemption::{Document, ErrorKind};
 use crate::geo::{Address, GeoDb, Runs};
@@ -64,12 +65,21 @@ impl Places {
         errors.collect()
     }
 
+    /// Where the addresses of these networks are placed; `None` where some are placed by an IPv4 address in them.
+    pub(super) fn of(&self, networks: &[IpNetwork]) -> Option<JurisdictionSet> {
+        let overlaps = |network: &IpNetwork| {
+            self.by_ipv4.iter().any(|other| has(*other, *network) || has(*network, *other))
+        };
+        let v4 = networks.iter().filter_map(v4_range).flat_map(|range| places(&self.v4, range));
+        let v6 = networks.iter().filter_map(v6_range).flat_map(|range| places(&self.v6, range));
+        (!networks.iter().any(overlaps)).then(|| v4.chain(v6).collect())
+    }
+
     /// The first part of a network that is not placed in this jurisdiction. Networks whose addresses are placed by the
     /// IPv4 address in them are left to the kernel.
     #[must_use]
     pub fn elsewhere(&self, network: IpNetwork, jurisdiction: Jurisdiction) -> Option<Elsewhere> {
-        let has = |outer: &IpNetwork| outer.prefix() <= network.prefix() && outer.contains(network.ip());
-        if self.by_ipv4.iter().any(has) {
+        if self.by_ipv4.iter().any(|outer| has(*outer, network)) {
             return None;
         }
         let v4 = v4_range(&network).and_then(|range| not_in(&self.v4, range, jurisdiction));
@@ -79,6 +89,19 @@ impl Places {
             .or_else(|| v6().map(|(address, place, count)| (Ipv6Addr::from(address).into(), place, count)));
         found.map(|(address, place, count)| Elsewhere { network, address, place, count })
     }
+}
+
+/// Whether all of a network is in another one.
+fn has(outer: IpNetwork, network: IpNetwork) -> bool {
+    outer.prefix() <= network.prefix() && outer.contains(network.ip())
+}
+
+/// The places of a range.
+fn places<K: Address>(runs: &Runs<K>, (first, last): Range<K>) -> impl Iterator<Item = Jurisdiction> {
+    let from = runs.starts.partition_point(|start| *start <= first);
+    let inner = runs.starts.iter().zip(&runs.places).skip(from);
+    let inner = inner.take_while(move |(start, _)| **start <= last).map(|(_, place)| *place);
+    std::iter::once(runs.lookup(first)).chain(inner)
 }
 
 /// The first address of a range that is not in this jurisdiction, where it is, and how many there are.
@@ -163,5 +186,13 @@ mod tests {
         // What is placed by an IPv4 address is not looked up by its own.
         assert_eq!(found("2001:db8:64::c633:6400/120", us), None);
         assert_eq!(found("2002:c633:6400::/48", us), None);
+        let of = |networks: &[&str]| {
+            let networks: Vec<IpNetwork> = networks.iter().map(|it| it.parse().unwrap()).collect();
+            places.of(&networks).map(|set| set.iter().map(|it| it.to_string()).collect::<Vec<_>>().join(" "))
+        };
+        assert_eq!(of(&["198.51.100.0/24", "2001:db8:1:2::/64"]).as_deref(), Some("GB US"));
+        assert_eq!(of(&["198.51.100.200/32"]).as_deref(), Some("US"));
+        assert_eq!(of(&["198.51.100.0/32", "2001:db8:64::/112"]), None);
+        assert_eq!(of(&["::/0"]), None);
     }
 }

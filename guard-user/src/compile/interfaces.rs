@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use guard_common::abi::{EVERY_LOOP, MAX_INTERFACES, PolicyTable};
 
-use super::classes::bits_where;
-use super::{Beyond, HostFacts, InterfaceFact};
+use super::classes::{Beyond, bits_where};
+use super::{HostFacts, InterfaceFact};
 use crate::config::policy::Pin;
 
 /// What the tables have no room for, if anything.

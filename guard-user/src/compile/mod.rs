@@ -2,9 +2,11 @@
 //!
 //! Pure functions: what the host has (interfaces, cgroups) and what time it is comes in as values.
 
+mod beyond;
 mod cgroups;
 mod classes;
 mod elsewhere;
+mod failsafes;
 mod geo_change;
 mod interfaces;
 mod overlay;
@@ -12,7 +14,11 @@ mod policy;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use beyond::beyond;
+pub use classes::Beyond;
 pub use elsewhere::{Elsewhere, Places};
+pub(crate) use failsafes::failsafe_matches;
+pub use failsafes::place_failsafes;
 pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change, only_closing};
 pub use overlay::geo_image;
 pub(crate) use overlay::{by_ipv4, jurisdictions};
@@ -70,25 +76,6 @@ impl HostFacts {
             }
         }
     }
-}
-
-/// That pins select more of something than the tables have room for: then every one counts as selected by each pin that
-/// selects any.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beyond {
-    /// Of what, in the plural.
-    pub what: &'static str,
-    /// How many are selected.
-    pub count: usize,
-    /// For how many there is room.
-    pub room: usize,
-}
-
-/// What this policy selects on this host beyond the tables' room.
-#[must_use]
-pub fn beyond(policy: &Policy, host: &HostFacts) -> Vec<Beyond> {
-    let all = [interfaces::beyond(&policy.pins, host), cgroups::beyond(&policy.pins, host)];
-    all.into_iter().flatten().collect()
 }
 
 /// A volume that a policy names.

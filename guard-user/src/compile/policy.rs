@@ -2,13 +2,13 @@
 
 use guard_common::abi::{
     self, Direction, EXEMPTION_WORDS, Exemption, ExemptionSet, HIDDEN_KEY, LocalSet, MAX_EXEMPTIONS, Mark,
-    Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key, port_key,
+    Nat64, PORT_KEYS_END, PeerSet, PolicyTable, RemoteSet, dimension, no_port_key,
 };
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::{IpNetwork, Ipv6Network};
-use sha2::{Digest as _, Sha256};
 
-use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, v4_range, v6_range};
+use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, keys, v4_range, v6_range};
+use super::failsafes::failsafe_matches;
 use super::interfaces;
 use super::{CompileError, HostFacts, KernelExemption, cgroups};
 use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
@@ -123,12 +123,6 @@ fn contains<K: Key>(networks: &[IpNetwork], range: impl Fn(&IpNetwork) -> Option
     networks.iter().filter_map(range).any(|(first, last)| (first..=last).contains(&key))
 }
 
-/// The keys of a port range: see [`port_key`].
-fn keys(ports: &PortRange) -> Range<u32> {
-    let protocol = ports.protocol.number();
-    (port_key(protocol, ports.first), port_key(protocol, ports.last))
-}
-
 /// The keys of packets whose ports can't be read that a port selector of this protocol matches: what can't be
 /// read may be pinned.
 fn unreadable_keys(ports: &PortRange) -> [Range<u32>; 2] {
@@ -205,9 +199,8 @@ fn fill_budgets(table: &mut PolicyTable, policy: &Policy) {
     for (budget, rule) in table.failsafe_budgets.iter_mut().zip(&policy.failsafe) {
         *budget = rule.bytes_per_minute.unwrap_or_default();
     }
-    for (name, rule) in table.failsafe_names.iter_mut().zip(&policy.failsafe) {
-        let hash: [u8; 32] = Sha256::digest(&rule.name).into();
-        *name = hash.first_chunk().map_or(1, |first| u64::from_le_bytes(*first)).max(1);
+    for (to, matches) in table.failsafe_matches.iter_mut().zip(failsafe_matches(&policy.failsafe)) {
+        *to = matches;
     }
     // As long as nothing else is known of rules before: the kernel's worker gives each its own.
     for (element, number) in table.failsafe_elements.iter_mut().zip(0..) {

@@ -183,7 +183,7 @@ fn check_failsafe(raw: &RawFailsafe, sink: &mut Sink<'_>) -> Option<Failsafe> {
     let bytes_per_minute =
         budget.and_then(|number| checked(number, "failsafe.bytes_per_minute", sink, values::budget));
     let line = sink.line(raw.at);
-    Some(Failsafe { name, local_ports, remote_ports, peers, anywhere, bytes_per_minute, line })
+    Some(Failsafe { name, local_ports, remote_ports, peers, anywhere, places: None, bytes_per_minute, line })
 }
 
 /// Reports rules that let packets of a pin pass to any destination. With other errors that can't be told: a rule or a

@@ -5,8 +5,9 @@
 //! there is none, every warning. They look at the text alone, unless they are given a [`HostView`]: then a
 //! text without errors is held against the host as well.
 
-use std::fs::File;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 mod approval;
@@ -108,14 +109,24 @@ pub struct Checked {
 /// # Errors
 /// Every error in the file, or the one that it can't be read.
 pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, ConfigErrors> {
-    let mut bytes = Vec::new();
-    let most = limits::FILE_BYTES as u64 + 1;
-    match File::open(file).and_then(|opened| opened.take(most).read_to_end(&mut bytes)) {
-        Ok(_) => parse(file, &bytes, surroundings),
+    match bytes_of(file) {
+        Ok(bytes) => parse(file, &bytes, surroundings),
         Err(error) => {
             Err(ConfigErrors::whole_file(file, ErrorKind::Unreadable { reason: error.to_string() }))
         }
     }
+}
+
+/// At most as many bytes of a file as a config may have, and one more.
+fn bytes_of(file: &Path) -> io::Result<Vec<u8>> {
+    // Who opens a pipe to read waits for somebody who writes.
+    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
+    if !opened.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    opened.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Checks the content of a config file; `file` is its name in errors.

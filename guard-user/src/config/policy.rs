@@ -283,6 +283,8 @@ pub struct Failsafe {
     pub peers: Vec<IpNetwork>,
     /// Whether packets of pins may pass by it to any destination.
     pub anywhere: bool,
+    /// Where its peers are, by the databases and sites that are judged by; `None`: anywhere, or that is not known.
+    pub places: Option<JurisdictionSet>,
     /// Bytes on the wire of packets of pins that it lets pass in a minute, from 1 to
     /// [`MAX_BUDGET`](guard_common::abi::MAX_BUDGET); `None`: any number.
     pub bytes_per_minute: Option<u64>,

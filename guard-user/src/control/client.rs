@@ -44,7 +44,9 @@ pub enum ClientError {
     /// The daemon gave no answer in time.
     #[error(
         "the daemon on {socket} gave no answer within {seconds} seconds: what was asked may still be done. What is in the \
-         kernel is enforced meanwhile",
+         kernel is enforced meanwhile. Ask `borderguard status` again; where that has no answer either, see what it waits for \
+         (`journalctl -u borderguard`, a disk in `dmesg`), and start it anew: `systemctl restart borderguard`. The kernel \
+         guards on throughout",
         socket = socket.display()
     )]
     TimedOut {
@@ -280,6 +282,23 @@ mod tests {
         let answer = ask(&socket, &Request::Reload {});
         server.join().unwrap();
         answer
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_answer_is_told_with_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("control.sock");
+        let _nobody_accepts = UnixListener::bind(&socket).unwrap();
+        let mut exchange = Exchange::begin(&socket, &Request::Status {}).unwrap();
+        let short = Duration::from_millis(50);
+        exchange.stream.get_ref().set_read_timeout(Some(short)).unwrap();
+        let error = exchange.response().unwrap_err();
+        assert_eq!((error.kind(), error.exit()), ("timed-out", Exit::Failed));
+        let text = error.to_string();
+        for word in ["within 10 seconds", "borderguard status", "journalctl", "systemctl restart borderguard"]
+        {
+            assert!(text.contains(word), "{text}");
+        }
     }
 
     #[test]

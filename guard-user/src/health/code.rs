@@ -108,8 +108,8 @@ codes! {
         "The config that is live, or one before it, was held against none: the one in force could not be read at a start, neither from `policy.last` in `state.directory` nor from the audit trail. So whether it opens anything without the signatures that [approval.policy] asks for is not known. It is told until the config is signed, over restarts and reloads too.",
         "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Have it signed (`borderguard policy sign`), put the signatures beside it, and reload.";
     ConfigUnkept = "config-unkept",
-        "The config that is live could not be kept as the one that the next is held against (`policy.last` in `state.directory`): a later one is held against the one before it, which may let more pass.",
-        "Make room, or mend the folder, and reload.";
+        "The config that is live is not kept yet as the one that the next is held against (`policy.last` in `state.directory`): the disk refused it, or has not answered. The daemon goes by it all the same; one that starts meanwhile holds its config against the one before and the audit trail's, which may let more pass.",
+        "Make room, or mend the folder or its disk. It is tried again every few seconds.";
     ConfigUnrecorded = "config-unrecorded",
         "While the store could not be opened, another config or geo database was live than the one in force before and the one after it, or it is not known which one was: the audit trail could have no record of it then, and has one now (`unrecorded`). It is told over restarts, until somebody reloads.",
         "Compare it with the one in force: `borderguard audit config SHA256` writes it. What left meanwhile was judged by that one, see `borderguard report`. Find who kept the store from being opened. Then `borderguard reload`, which the audit trail has with who asked for it.";

@@ -144,6 +144,22 @@ pub enum KernelError {
         /// As this version makes it.
         wanted: u32,
     },
+    /// An entry in bpffs is another map's.
+    #[error(
+        "the entry maps/{entry} at {path} is the map {found}: somebody has exchanged the names of entries in bpffs. The maps \
+         have what they had, and still guard: give each entry its own map's name back with `mv`, and start the daemon again. \
+         Where you can't, run `borderguard detach` (nothing is guarded from then on) and start the daemon again; \
+         docs/problems.md, `entries-missing`",
+        path = path.display()
+    )]
+    MapExchanged {
+        /// The pin path.
+        path: PathBuf,
+        /// The entry's name.
+        entry: String,
+        /// The name by which the kernel knows the map, of 15 bytes at most.
+        found: String,
+    },
     /// Pins are gone that cannot be made anew without losing what they held.
     #[error(
         "the maps {missing} are gone from {path}, and the rest is in use: something else removed them. Run \

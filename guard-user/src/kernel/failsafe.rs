@@ -1,8 +1,9 @@
-//! Whose what failsafe rules have let pass in this minute is: a rule keeps it from one generation to the next, whatever number it
-//! has in either.
+//! Whose what failsafe rules have let pass in this minute is: a rule keeps it from one generation to the next, whatever name,
+//! number and budget it has in either.
 //!
-//! A reload must not make a budget whole again. So a rule is known by its name, and one that is new, or was given another name,
-//! begins with the most that any rule which is gone has spent in this minute.
+//! A reload must not make a budget whole again. So a rule is known by what it matches, and one that matches something else begins with
+//! the most that any rule which is gone has spent in this minute. It may count on in the very element of one that is gone, so that what
+//! it has spent stands for that one's too: as long as the minute lasts, others that are new begin with at least that.
 
 use std::mem::offset_of;
 
@@ -12,59 +13,85 @@ use guard_common::abi::{FailsafeUse, MAX_FAILSAFES, PolicyTable};
 use super::plain::{bytes_of, read};
 use super::{KernelError, LinuxKernel, View, clock};
 
-/// The rules of a generation: what each is known by, and its element.
+/// The rules of a generation: what each is known by, its element, and the minute in which it took the place of rules that went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Rules {
-    names: Vec<u64>,
+    matches: Vec<u64>,
     elements: Vec<u32>,
+    since: Vec<u32>,
 }
 
 impl Rules {
     /// Those of a policy's table, as its bytes are; `None` where there are too few.
     fn of(policy: &[u8]) -> Option<Self> {
-        let of_names = policy.get(offset_of!(PolicyTable, failsafe_names)..)?;
-        let of_elements = policy.get(offset_of!(PolicyTable, failsafe_elements)..)?;
-        let names = of_names.chunks_exact(8).take(MAX_FAILSAFES).filter_map(read).collect();
-        let elements = of_elements.chunks_exact(4).take(MAX_FAILSAFES).filter_map(read).collect();
-        Some(Self { names, elements })
+        let numbers = |at: usize| {
+            let bytes = policy.get(at..)?;
+            Some(bytes.chunks_exact(4).take(MAX_FAILSAFES).filter_map(read).collect::<Vec<u32>>())
+        };
+        let matches = policy.get(offset_of!(PolicyTable, failsafe_matches)..)?;
+        let matches = matches.chunks_exact(8).take(MAX_FAILSAFES).filter_map(read).collect();
+        let elements = numbers(offset_of!(PolicyTable, failsafe_elements))?;
+        let since = numbers(offset_of!(PolicyTable, failsafe_since))?;
+        Some(Self { matches, elements, since })
     }
 
-    /// The element of the rule that is known by this.
-    fn element_of(&self, name: u64) -> Option<u32> {
-        let at = self.names.iter().position(|it| *it == name && name != 0)?;
-        self.elements.get(at).copied()
+    /// The element of the rule that is known by this, and its minute.
+    fn find(&self, matches: u64) -> Option<(u32, u32)> {
+        let at = self.matches.iter().position(|it| *it == matches && matches != 0)?;
+        Some((*self.elements.get(at)?, *self.since.get(at)?))
     }
 }
 
-/// The elements of the rules of a table to come, and what has to be in some of them before it is live.
-fn give(
-    names: &[u64],
-    live: Option<&Rules>,
-    uses: &[FailsafeUse],
-    minute: u64,
-) -> (Vec<u32>, Vec<(u32, FailsafeUse)>) {
-    let known: Vec<Option<u32>> = names.iter().map(|name| live?.element_of(*name)).collect();
+/// What the rules of a table to come are given.
+struct Given {
+    /// The element of each.
+    elements: Vec<u32>,
+    /// The minute in which each took the place of rules that went; 0 where it did not.
+    since: Vec<u32>,
+    /// What has to be in some elements before the table is live.
+    raised: Vec<(u32, FailsafeUse)>,
+}
+
+/// Gives the rules that match this what they count in, after those of the live table.
+fn give(matches: &[u64], live: Option<&Rules>, uses: &[FailsafeUse], minute: u64) -> Given {
+    let known: Vec<Option<(u32, u32)>> = matches.iter().map(|it| live?.find(*it)).collect();
+    let is_known = |element: u32| known.iter().flatten().any(|(its, _)| *its == element);
+    let is_live = |element: u32| {
+        let mut rules = live.iter().flat_map(|live| live.matches.iter().zip(&live.elements));
+        rules.any(|(matches, its)| *matches != 0 && *its == element)
+    };
     let spent = |used: &FailsafeUse| match minute_of(used.spent) >= minute {
         true => spent_bytes(used.spent),
         false => 0,
     };
     let mut free: Vec<(u32, &FailsafeUse)> =
-        (0..).zip(uses).filter(|(element, _)| !known.contains(&Some(*element))).collect();
-    // A rule that has another name takes over the very element, which goes on being counted in until the table is live.
-    free.sort_by_key(|(_, used)| std::cmp::Reverse(spent(used)));
-    let most = free.first().map_or(0, |(_, used)| spent(used));
-    let (mut free, mut raised) = (free.into_iter(), Vec::new());
-    let elements = names.iter().zip(known).map(|(name, known)| {
-        known.unwrap_or_else(|| {
-            let Some((element, used)) = free.next().filter(|_| *name != 0) else { return 0 };
-            if spent(used) < most {
-                raised.push((element, FailsafeUse { spent: begun(minute) + most, ..*used }));
-            }
-            element
-        })
+        (0..).zip(uses).filter(|(element, _)| !is_known(*element)).collect();
+    // One that came shortly before this minute may have been given an element in which one that went has spent in it.
+    let is_new = |since: u32| u64::from(since) + 1 >= minute;
+    let came = known.iter().flatten().filter(|(_, since)| is_new(*since));
+    let came = came.filter_map(|(element, _)| uses.get(*element as usize));
+    let most = came.chain(free.iter().map(|(_, used)| *used)).map(spent).max().unwrap_or_default();
+    // First the elements of rules that go, where nothing has to be written to them: those are counted in until the table is live.
+    // What has to be written is written where nobody counts, as long as there is such an element.
+    free.sort_by_key(|(element, used)| {
+        let is_raised = spent(used) < most;
+        (is_raised, is_raised == is_live(*element), std::cmp::Reverse(spent(used)))
     });
-    let elements = elements.collect();
-    (elements, raised)
+    let (mut free, this_minute) = (free.into_iter(), u32::try_from(minute).unwrap_or(u32::MAX));
+    let mut given = Given { elements: Vec::new(), since: Vec::new(), raised: Vec::new() };
+    for (matches, known) in matches.iter().zip(known) {
+        let (element, since) = known.unwrap_or_else(|| {
+            let Some((element, used)) = free.next().filter(|_| *matches != 0) else { return (0, 0) };
+            if spent(used) < most {
+                given.raised.push((element, FailsafeUse { spent: begun(minute) + most, ..*used }));
+            }
+            // What it begins with stands for rules that are gone, where there are any.
+            (element, if most > 0 || is_live(element) { this_minute } else { 0 })
+        });
+        given.elements.push(element);
+        given.since.push(since);
+    }
+    given
 }
 
 impl View {
@@ -94,78 +121,35 @@ impl View {
         let uses = self.failsafe_elements()?;
         let Some(rules) = self.live_failsafes()? else { return Ok(uses) };
         let of = |element: &u32| uses.get(*element as usize).copied().unwrap_or_default();
-        let named = rules.names.iter().zip(&rules.elements);
-        Ok(named
-            .map(|(name, element)| if *name == 0 { FailsafeUse::default() } else { of(element) })
+        let rules = rules.matches.iter().zip(&rules.elements);
+        Ok(rules
+            .map(|(matches, element)| if *matches == 0 { FailsafeUse::default() } else { of(element) })
             .collect())
     }
 }
 
 impl LinuxKernel {
-    /// The bytes of a policy's table, in which each failsafe rule has its element.
+    /// The bytes of a policy's table, in which each failsafe rule has its element and its minute.
     pub(super) fn with_failsafe_elements(&self, policy: &PolicyTable) -> Result<Vec<u8>, KernelError> {
         let mut bytes = bytes_of(policy).to_vec();
         let live = self.view.live_failsafes()?;
         let uses = self.view.failsafe_elements()?;
         let minute = minute_at(clock::boot_ns());
-        let (elements, raised) = give(&policy.failsafe_names, live.as_ref(), &uses, minute);
+        let Given { elements, since, raised } = give(&policy.failsafe_matches, live.as_ref(), &uses, minute);
         for (element, used) in raised {
             let written = self.view.maps.failsafe_use.update(&element.to_ne_bytes(), bytes_of(&used));
             written.map_err(|source| KernelError::Map { what: "write", map: "FAILSAFE_USE", source })?;
         }
-        let to = bytes.get_mut(offset_of!(PolicyTable, failsafe_elements)..).unwrap_or_default();
-        for (to, element) in to.chunks_exact_mut(4).zip(elements) {
-            to.copy_from_slice(&element.to_ne_bytes());
+        let of_elements = (offset_of!(PolicyTable, failsafe_elements), elements);
+        for (at, numbers) in [of_elements, (offset_of!(PolicyTable, failsafe_since), since)] {
+            let to = bytes.get_mut(at..).unwrap_or_default();
+            for (to, number) in to.chunks_exact_mut(4).zip(numbers) {
+                to.copy_from_slice(&number.to_ne_bytes());
+            }
         }
         Ok(bytes)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MINUTE: u64 = 7;
-
-    /// The elements of rules with these names after those, each of which has spent so much in this minute, and the bytes that
-    /// each rule begins with.
-    fn after(before: &[(u64, u64)], names: &[u64]) -> Vec<u64> {
-        let mut uses = vec![FailsafeUse::default(); MAX_FAILSAFES];
-        for (used, (_, spent)) in uses.iter_mut().zip(before) {
-            used.spent = begun(MINUTE) + spent;
-        }
-        let live = Rules {
-            names: before.iter().map(|(name, _)| *name).collect(),
-            elements: (0..).take(before.len()).collect(),
-        };
-        let (elements, raised) = give(names, Some(&live), &uses, MINUTE);
-        for (element, used) in raised {
-            uses[element as usize] = used;
-        }
-        let mut distinct = elements.clone();
-        distinct.sort_unstable();
-        distinct.dedup();
-        assert_eq!(distinct.len(), names.len(), "each has one of its own");
-        elements.iter().map(|element| spent_bytes(uses[*element as usize].spent)).collect()
-    }
-
-    #[test]
-    fn a_reload_makes_no_budget_whole() {
-        assert_eq!(after(&[(1, 10), (2, 20)], &[2, 1]), [20, 10], "moved");
-        assert_eq!(after(&[(1, 10), (2, 20)], &[3, 1, 2]), [0, 10, 20], "one more before them");
-        assert_eq!(after(&[(1, 10), (2, 20)], &[2]), [20], "one less");
-        assert_eq!(after(&[(1, 10), (2, 20)], &[1, 3]), [10, 20], "renamed");
-        assert_eq!(after(&[(1, 10), (2, 20)], &[4, 3]), [20, 20], "which of the two is not known");
-        // What went with one reload does not come back whole by the next.
-        assert_eq!(after(&[(0, 30), (2, 20)], &[2, 1]), [20, 30]);
-    }
-
-    #[test]
-    fn a_minute_that_is_over_counts_for_nobody_and_the_first_rules_have_the_first_elements() {
-        let uses = vec![FailsafeUse { spent: begun(MINUTE - 1) + 50, refused_ns: 0 }; MAX_FAILSAFES];
-        let mut names = [0; MAX_FAILSAFES];
-        names[..2].copy_from_slice(&[5, 6]);
-        let (elements, raised) = give(&names, None, &uses, MINUTE);
-        assert_eq!((&elements[..2], raised), (&[0, 1][..], Vec::new()));
-    }
-}
+mod tests;

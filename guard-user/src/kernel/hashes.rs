@@ -13,8 +13,8 @@ pub fn program_sha256() -> String {
     hexadecimal(Sha256::digest(OBJECT))
 }
 
-/// Of the table of policy and exemptions as it is compiled. In the kernel's map `failsafe_elements` is another: whose what failsafe
-/// rules have spent is.
+/// Of the table of policy and exemptions as it is compiled. In the kernel's map `failsafe_elements` and `failsafe_since` are others:
+/// whose what failsafe rules have spent is.
 #[must_use]
 pub fn policy_sha256(policy: &PolicyTable) -> String {
     hexadecimal(Sha256::digest(bytes_of(policy)))

@@ -230,8 +230,9 @@ pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
     for (name, wanted) in &declared {
         let map = Map::open(&pinned.join(name))
             .map_err(|error| KernelError::folder("open the map", pinned.join(name), error))?;
-        hold_against(pin_path, name, map.shape(), *wanted)?;
+        // First: maps that were exchanged may be of other shapes, and were made by this version all the same.
         hold_name_against(pin_path, name, &map)?;
+        hold_against(pin_path, name, map.shape(), *wanted)?;
     }
     Ok(Found::All)
 }
@@ -257,14 +258,15 @@ fn no_links(pin_path: &Path, missing: Vec<String>) -> Result<(), KernelError> {
 }
 
 /// Maps can be exchanged by nothing but the names of their entries, and those of one shape without any other sign.
-fn hold_name_against(pin_path: &Path, name: &str, map: &Map) -> Result<(), KernelError> {
-    if map.was_made_as(name) {
-        return Ok(());
+pub(super) fn hold_name_against(pin_path: &Path, name: &str, map: &Map) -> Result<(), KernelError> {
+    match map.was_made_as(name) {
+        true => Ok(()),
+        false => Err(KernelError::MapExchanged {
+            path: pin_path.to_path_buf(),
+            entry: name.to_owned(),
+            found: map.made_as(),
+        }),
     }
-    let why = "another map has this entry in bpffs, for somebody has given it that name: a daemon that runs gives each its own \
-               name back";
-    let path = folder::maps(pin_path).join(name);
-    Err(KernelError::folder("open the map", path, io::Error::new(io::ErrorKind::InvalidData, why)))
 }
 
 fn hold_against(pin_path: &Path, name: &str, found: Shape, wanted: Shape) -> Result<(), KernelError> {

@@ -320,9 +320,17 @@ impl Map {
 
     /// Whether it was made under this name, of which the kernel keeps 15 bytes (`BPF_OBJ_NAME_LEN`).
     pub(super) fn was_made_as(&self, name: &str) -> bool {
+        self.made().is_some_and(|made| made == name.as_bytes().get(..15).unwrap_or(name.as_bytes()))
+    }
+
+    /// The name that the kernel has of it, of 15 bytes at most.
+    pub(super) fn made_as(&self) -> String {
+        self.made().map(|made| String::from_utf8_lossy(made).into_owned()).unwrap_or_default()
+    }
+
+    fn made(&self) -> Option<&[u8]> {
         let made = self.name.as_flattened();
-        let end = made.iter().position(|byte| *byte == 0).unwrap_or(made.len());
-        made.get(..end).is_some_and(|made| made == name.as_bytes().get(..15).unwrap_or(name.as_bytes()))
+        made.get(..made.iter().position(|byte| *byte == 0).unwrap_or(made.len()))
     }
 
     /// What it is.

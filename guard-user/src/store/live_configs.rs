@@ -56,10 +56,11 @@ impl Store {
         let (mut known, mut first_other) = (vec![Judges::of(&in_force)], None);
         let mut records = Vec::new();
         for (note, sequence) in notes.iter().zip(before + 1..) {
-            // A reload was held against one that may have been another one itself.
-            let is_other = match note.is_start {
-                true => !note.is_known || !known.contains(&note.judges()),
-                false => first_other.is_some(),
+            // A reload was held against one that may have been another one itself, or by nobody.
+            let is_another = || !note.is_known || !known.contains(&note.judges());
+            let is_other = match (note.is_start, note.is_judged()) {
+                (true, _) => is_another(),
+                (false, is_judged) => first_other.is_some() || (!is_judged && is_another()),
             };
             if is_other {
                 first_other = first_other.or(Some(sequence));

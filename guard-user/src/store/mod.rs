@@ -90,4 +90,4 @@ pub use place::Misplaced;
 pub use progress::Progress;
 pub use read::{NamedEntry, OpenDocument, Reader, Stored};
 pub use spent::{Known as KnownSpent, Spent};
-pub use unrecorded::{Noted, what_was_live};
+pub use unrecorded::{JUDGED, Noted, what_was_live};

@@ -179,6 +179,12 @@ impl Kept {
         beside.map(|(key, _)| key.clone()).collect()
     }
 
+    /// What was ever loaded that has a recipient of this name.
+    pub fn documents_to<'k>(&'k self, recipient: &'k str) -> impl Iterator<Item = &'k Document> {
+        let documents = self.entries().filter_map(|(_, entry)| entry.document.as_deref());
+        documents.filter(move |it| it.recipients.iter().any(|it| it.name == recipient))
+    }
+
     /// The ids of stayed exemptions by which data of the same pins may go to recipients of this one.
     #[must_use]
     pub fn stayed_beside(&self, document: &Document) -> Vec<String> {

@@ -13,6 +13,9 @@ use sha2::{Digest as _, Sha256};
 use crate::audit::{self, Kind};
 use crate::digest::{from_hexadecimal, hexadecimal};
 
+/// The field of a reload's record that says whether the config before it asked for signatures of what it opens.
+pub const JUDGED: &str = "judged";
+
 /// A config that was live.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +50,11 @@ impl Unrecorded {
         let config = first.map(|it| ("config_sha256".to_owned(), hexadecimal(it.config).into()));
         let detail = config.into_iter().collect();
         Self { since, is_known: false, is_start: true, detail, text: String::new() }
+    }
+
+    /// Whether the config before it asked for signatures of what it opens.
+    pub(super) fn is_judged(&self) -> bool {
+        self.detail.get(JUDGED).and_then(Value::as_bool).unwrap_or_default()
     }
 
     /// What of it packets are judged by.

@@ -260,6 +260,7 @@ fn failsafe() -> impl Strategy<Value = Failsafe> {
             remote_ports,
             peers,
             anywhere: true,
+            places: None,
             bytes_per_minute,
             line: 1,
         })

@@ -224,6 +224,12 @@ fn a_file_that_cannot_be_read_or_is_too_long_is_one_error() {
     };
     assert!(matches!(kind("missing.toml"), ErrorKind::Unreadable { .. }));
     assert!(matches!(kind("."), ErrorKind::Unreadable { .. }));
+    // Nobody writes to it: whoever opens it to read would wait.
+    let pipe = folder.path().join("pipe.toml");
+    let mode = rustix::fs::Mode::RWXU;
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let reason = "it is not a regular file".to_owned();
+    assert_eq!(kind("pipe.toml"), ErrorKind::Unreadable { reason });
     std::fs::write(folder.path().join("long.toml"), vec![b'#'; limits::FILE_BYTES + 1]).unwrap();
     assert_eq!(kind("long.toml"), ErrorKind::FileTooLong);
     std::fs::write(folder.path().join("good.toml"), GOOD).unwrap();

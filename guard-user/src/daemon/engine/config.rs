@@ -24,6 +24,8 @@ pub(super) struct Config {
     pub(super) first: Arc<Policy>,
     /// Which one is live.
     pub(super) serial: u64,
+    /// Whether the one before it asked for signatures of what it opens.
+    pub(super) is_judged: bool,
     /// How many were taken up so far.
     pub(super) taken_up: u64,
     pub(super) database: Info,
@@ -35,8 +37,6 @@ pub(super) struct Config {
     pub(super) refused: Option<String>,
     /// Why it was held against none: see [`Held`](super::input::Held).
     pub(super) unheld: Option<String>,
-    /// Why the one that is live could not be kept as the one that the next is held against.
-    pub(super) unkept: Option<String>,
     /// What was read and opens, which is not taken before the disk has who signed it.
     pub(super) approving: Option<Box<Prepared>>,
     /// Who signed what the start opened, which the disk has not yet: a host is guarded before it is recorded by whose word.
@@ -91,13 +91,13 @@ impl Config {
             first: Arc::clone(&policy),
             policy,
             serial: 0,
+            is_judged: false,
             taken_up: 0,
             database: Info::default(),
             cgroups: HostFacts::default(),
             candidate: None,
             refused: None,
             unheld: None,
-            unkept: None,
             approving: None,
             unrecorded: Vec::new(),
             unrecorded_why: None,
@@ -148,6 +148,11 @@ impl Config {
             waiting.push(("sockets.refuse", told.to_owned()));
         }
         waiting
+    }
+
+    /// Whether the live one asks for signatures of what opens, of the next config or of geo databases.
+    pub(super) fn asks(&self) -> bool {
+        self.policy.approval.as_ref().is_some_and(|approvals| !approvals.policy.is_empty())
     }
 
     /// Whether the programs that were loaded at the start can refuse calls.

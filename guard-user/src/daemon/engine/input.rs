@@ -356,8 +356,6 @@ pub struct Held {
     /// Why the config, or one before it that it was held against, was held against none itself, and nobody has signed it
     /// since.
     pub unheld: Option<String>,
-    /// Why it could not be kept as the one that the next is held against.
-    pub unkept: Option<String>,
     /// Why the one that a start was given is refused, where this one is the one in force.
     pub refused: Option<String>,
     /// Whether no config in force was kept beside the store.
@@ -469,6 +467,8 @@ pub enum Surroundings {
     Carriers(Option<String>),
     /// The daemon's loop: how long it was held up within the last minute.
     Loop(Option<String>),
+    /// The config that the next one is held against: why it is not kept.
+    ConfigNotKept(Option<String>),
     /// The geo database: why it could not be kept for a start that can't read it.
     DatabaseNotKept(Option<String>),
     /// The geo database: why the last one that was good is in use.

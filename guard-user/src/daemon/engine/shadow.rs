@@ -6,7 +6,7 @@ use guard_common::abi::MAX_EXEMPTIONS;
 
 use super::basis::Basis;
 use super::input::{LoadFailure, ShadowPrepared};
-use crate::compile::{HostFacts, KernelExemption};
+use crate::compile::{HostFacts, KernelExemption, failsafe_matches};
 use crate::config::policy::{Pin, Policy};
 use crate::control::protocol::{ErrorKind, ShadowWanted};
 use crate::control::shadow::{MOST_SHADOW_SECONDS, ShadowAdded};
@@ -158,17 +158,15 @@ pub(super) fn added(documents: &[Document], kept: &Kept) -> Vec<ShadowAdded> {
     added.collect()
 }
 
-/// Failsafe rules that are the same on both sides: the live number, and the candidate's.
+/// Failsafe rules that match the same on both sides, by which a reload knows them too: the live number, and the candidate's.
 pub(super) fn same_failsafes(live: &Policy, then: &Policy) -> Vec<(u32, u32)> {
     let number = |at: usize| u32::try_from(at).ok();
-    let pairs = then.failsafe.iter().enumerate().filter_map(|(at, rule)| {
-        let same = live.failsafe.iter().position(|it| {
-            let line = rule.line;
-            crate::config::policy::Failsafe { line, ..it.clone() } == *rule
-        });
-        Some((number(same?)?, number(at)?))
-    });
-    pairs.collect()
+    let before = failsafe_matches(&live.failsafe);
+    let then = failsafe_matches(&then.failsafe).into_iter().enumerate();
+    then.filter_map(|(at, matches)| {
+        Some((number(before.iter().position(|it| *it == matches)?)?, number(at)?))
+    })
+    .collect()
 }
 
 /// What the candidate's pins ask for that nobody notes, because no pin in force does.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::info;
 
-use super::patience::within;
+use super::kept_config::{ConfigKeeper, NotRead};
 use crate::approval::{self, beside};
 use crate::config::policy::{Approvals, Policy};
 use crate::config::{self, Checked, Surroundings, limits};
@@ -70,28 +70,11 @@ impl Candidate {
         unheld.filter(|_| missing.is_some()).map(str::to_owned)
     }
 
-    /// Keeps it as the one that the next is held against, where it asks for signatures of that, with why it was held against
-    /// none itself, and the users that it names.
-    ///
-    /// # Errors
-    /// Where the disk refuses.
-    pub(super) fn keep(
-        &self,
-        state: &Path,
-        unheld: Option<String>,
-        users: NamedUsers,
-    ) -> Result<(), LoadFailure> {
-        let kept = match asks(&self.checked.policy) {
-            Some(_) => {
-                let (bytes, observe) = (self.bytes.clone(), self.observe);
-                last_policy::write(state, &LastPolicy { bytes, observe, unheld, users })
-            }
-            None => last_policy::forget(state),
-        };
-        kept.map_err(|error| LoadFailure {
-            kind: ErrorKind::Failed,
-            message: format!("what the next config is held against can't be kept: {}: {error}", path(state)),
-        })
+    /// It as the one that the next is held against, where it asks for signatures of that, with why it was held against none itself,
+    /// and the users that it names.
+    pub(super) fn to_keep(&self, unheld: Option<String>, users: NamedUsers) -> Option<LastPolicy> {
+        let (bytes, observe) = (self.bytes.clone(), self.observe);
+        asks(&self.checked.policy).map(|_| LastPolicy { bytes, observe, unheld, users })
     }
 }
 
@@ -99,18 +82,23 @@ impl Candidate {
 pub(super) struct InForce {
     last: LastPolicy,
     policy: Policy,
-    approvals: Approvals,
 }
 
 impl InForce {
-    /// Of this state directory; `None` where none is kept, or it asks for no signatures.
+    /// Of what is kept; `None` where none is, or it asks for no signatures.
     ///
     /// # Errors
-    /// Where it can't be read: nobody knows then what opens.
-    pub(super) fn read(state: &Path) -> Result<Option<Self>, LoadFailure> {
+    /// Where it can't be used: nobody knows then what opens. Why the disk has not answered is `Ok(Err(_))`.
+    pub(super) fn kept(
+        kept: Result<Option<LastPolicy>, NotRead>,
+        state: &Path,
+    ) -> Result<Result<Option<Self>, String>, LoadFailure> {
         let at = path(state);
-        let last = last_policy::read(state).map_err(|error| unusable(&at, &error.to_string()))?;
-        last.map_or(Ok(None), |last| Self::of(last, &at))
+        match kept {
+            Ok(last) => last.map_or(Ok(None), |last| Self::of(last, &at)).map(Ok),
+            Err(NotRead::Late(why)) => Ok(Err(format!("{at}: {why}"))),
+            Err(NotRead::Unusable(why)) => Err(unusable(&at, &why)),
+        }
     }
 
     /// Of a config that was in force last; `None` where it asks for no signatures. `at` is where it comes from.
@@ -118,14 +106,21 @@ impl InForce {
     /// # Errors
     /// Where it can't be used any more.
     pub(super) fn of(last: LastPolicy, at: &str) -> Result<Option<Self>, LoadFailure> {
+        Self::any(last, at).map(|it| asks(&it.policy).is_some().then_some(it))
+    }
+
+    /// Likewise, whether it asks for any or not.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub(super) fn any(last: LastPolicy, at: &str) -> Result<Self, LoadFailure> {
         let parsed = config::parse(Path::new(last_policy::FILE), &last.bytes, &Surroundings::new(None));
         let mut policy = parsed.map_err(|errors| unusable(at, &errors.to_string()))?.policy;
         policy.host.observe |= last.observe;
         policy.name_users(&last.users);
         // What an earlier version has kept has no numbers; users that are gone meanwhile are compared by their names then.
         let _unknown = inputs::look_up_users(&mut policy);
-        let approvals = asks(&policy).cloned();
-        Ok(approvals.map(|approvals| Self { last, policy, approvals }))
+        Ok(Self { last, policy })
     }
 
     /// Whether it is this one.
@@ -133,6 +128,16 @@ impl InForce {
         self.last.bytes == other.bytes
             && self.last.observe == other.observe
             && self.policy.named_users() == other.users
+    }
+
+    /// It as it was kept.
+    pub(super) const fn last(&self) -> &LastPolicy {
+        &self.last
+    }
+
+    /// Whether it asks for signatures of what the next one opens.
+    pub(super) fn asks(&self) -> bool {
+        asks(&self.policy).is_some()
     }
 
     /// It as it was kept, and what it says.
@@ -159,8 +164,33 @@ impl InForce {
         database: &GeoDb,
         before: Option<&GeoDb>,
     ) -> Result<Option<SignedFile>, LoadFailure> {
-        let is_same_text = candidate.bytes == self.last.bytes && candidate.observe == self.last.observe;
-        if is_same_text && policy.named_users() == self.policy.named_users() {
+        let Some(found) = self.opened_by((candidate, policy), database, before)? else { return Ok(None) };
+        let is_same_text = self.is_same_text(candidate);
+        let approvals = asks(&self.policy).ok_or_else(|| "it asks for none".to_owned());
+        let sha256 = sha256(&candidate.bytes);
+        let by = approvals.and_then(|it| signed(file, (&candidate.bytes, approval::POLICY), it, spent));
+        let is_new = || if is_same_text { Err(self.other_users(policy)) } else { not_spent(&sha256, spent) };
+        match by.and_then(|by| is_new().map(|()| by)) {
+            Ok(by) => {
+                let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
+                info!("the config opens, signed by {}: {found}", names.join(" and "));
+                Ok(Some(SignedFile { file: file.to_owned(), sha256, opens: found.to_string(), by }))
+            }
+            Err(why) => Err(self.refusal(file, &found, &why)),
+        }
+    }
+
+    /// What a config opens that takes its place, by the databases that [`admit`](Self::admit) has; `None` where that is nothing.
+    ///
+    /// # Errors
+    /// Where that can't be computed.
+    pub(super) fn opened_by(
+        &self,
+        (candidate, policy): (&Candidate, &Policy),
+        database: &GeoDb,
+        before: Option<&GeoDb>,
+    ) -> Result<Option<Openings>, LoadFailure> {
+        if self.is_same_text(candidate) && policy.named_users() == self.policy.named_users() {
             return Ok(None);
         }
         let in_force = before.unwrap_or(database);
@@ -172,20 +202,11 @@ impl InForce {
         if before.is_none() {
             found.changes.push(databases_before_are_gone(policy, &self.policy));
         }
-        if found.is_empty() {
-            return Ok(None);
-        }
-        let sha256 = sha256(&candidate.bytes);
-        let by = signed(file, (&candidate.bytes, approval::POLICY), &self.approvals, spent);
-        let is_new = || if is_same_text { Err(self.other_users(policy)) } else { not_spent(&sha256, spent) };
-        match by.and_then(|by| is_new().map(|()| by)) {
-            Ok(by) => {
-                let names: Vec<&str> = by.iter().map(|it| it.identity.as_str()).collect();
-                info!("the config opens, signed by {}: {found}", names.join(" and "));
-                Ok(Some(SignedFile { file: file.to_owned(), sha256, opens: found.to_string(), by }))
-            }
-            Err(why) => Err(self.refusal(file, &found, &why)),
-        }
+        Ok((!found.is_empty()).then_some(found))
+    }
+
+    fn is_same_text(&self, candidate: &Candidate) -> bool {
+        candidate.bytes == self.last.bytes && candidate.observe == self.last.observe
     }
 
     /// That the text in force is the same, and its signatures are of a time when its names meant other users.
@@ -299,18 +320,17 @@ pub(super) enum AtStart {
 /// # Errors
 /// Where the config can't be read any more.
 pub(super) fn at_start(
-    (state, patience): (&Path, Duration),
+    (configs, patience): (&ConfigKeeper, Duration),
     (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
     ((file, observe), spent): ((&Path, bool), &KnownSpent),
     policy: &Policy,
     (database, before): (impl FnOnce() -> Option<GeoDb>, Option<&GeoDb>),
 ) -> Result<AtStart, LoadFailure> {
-    let folder = state.to_owned();
-    let kept = match within(patience, "last-policy", move || InForce::read(&folder)) {
-        Ok(Ok(in_force)) => Ok(in_force),
+    let state = configs.state();
+    let kept = match InForce::kept(configs.read(patience), state) {
+        Ok(kept) => kept,
         // Whoever makes it unreadable could as well remove it.
-        Ok(Err(failure)) => Err(failure.message),
-        Err(why) => Err(format!("{}: {why}", path(state))),
+        Err(failure) => Err(failure.message),
     };
     let none_kept = matches!(kept, Ok(None));
     let (in_force, unheld) = match kept {
@@ -348,16 +368,8 @@ pub(super) fn at_start(
         }
     }
     held.unheld = candidate.still_unheld((file, spent), held.unheld.as_deref());
-    let (folder, why, users) = (state.to_owned(), held.unheld.clone(), policy.named_users());
-    let kept = within(patience, "last-policy", move || candidate.keep(&folder, why, users));
-    // What opens later is held against the one before it then, which opened no more than this one does.
-    held.unkept = match kept {
-        Ok(Ok(())) => None,
-        Ok(Err(failure)) => Some(failure.message),
-        Err(why) => {
-            Some(format!("what the next config is held against can't be kept: {}: {why}", path(state)))
-        }
-    };
+    // Where it can't be kept, what opens later is held against the one before it, which opened no more than this one does.
+    configs.keep(candidate.to_keep(held.unheld.clone(), policy.named_users()), patience);
     Ok(AtStart::Given(held))
 }
 

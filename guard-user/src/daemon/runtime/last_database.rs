@@ -1,9 +1,9 @@
 //! The geo database that was good last: kept for a start that can't read the config's.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
@@ -15,8 +15,6 @@ use crate::store::last_database::{self, LastDatabaseError};
 
 /// How long after a failure the disk is tried again.
 const RETRY: Duration = Duration::from_secs(5);
-/// How often who asks for the one that is being written looks whether it is.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// Writes the newest database that it is given, one at a time and beside all else: nobody waits for the disk.
 #[derive(Clone)]
@@ -30,8 +28,10 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
-    /// The newest one that is not written yet.
-    database: Option<GeoDb>,
+    /// The newest one that is not being written yet.
+    database: Option<Arc<GeoDb>>,
+    /// The one that is being written.
+    written: Option<Arc<GeoDb>>,
     /// By what the one is known that was kept last: another one in its file is none.
     expected: Option<String>,
     /// When the newest of each type was built that was in force.
@@ -48,11 +48,6 @@ impl Keeper {
         Self(Arc::new(Shared { state, inputs, waiting: Mutex::default() }))
     }
 
-    /// The state directory.
-    pub(super) fn state(&self) -> &Path {
-        &self.0.state
-    }
-
     /// The one that is kept, or is about to be; `None` where there is none. Waits no longer for the disk than this: a
     /// thread that it holds up ends by itself.
     ///
@@ -62,7 +57,7 @@ impl Keeper {
         let (sender, read) = sync_channel(1);
         let keeper = self.clone();
         let work = move || {
-            let _nobody_waits_any_more = sender.send(keeper.last_now(patience));
+            let _nobody_waits_any_more = sender.send(keeper.last_now());
         };
         std::thread::Builder::new()
             .name("read-database".to_owned())
@@ -74,19 +69,13 @@ impl Keeper {
         }
     }
 
-    fn last_now(&self, patience: Duration) -> Result<Option<GeoDb>, LastDatabaseError> {
-        let end = Instant::now() + patience;
-        loop {
-            let waiting = self.0.waiting();
-            if let Some(database) = &waiting.database {
-                return Ok(Some(database.clone()));
-            }
-            if !waiting.is_written || Instant::now() > end {
-                break;
-            }
-            drop(waiting);
-            std::thread::sleep(LOOK);
+    fn last_now(&self) -> Result<Option<GeoDb>, LastDatabaseError> {
+        // What the disk has not taken yet is what will be there.
+        let waiting = self.0.waiting();
+        if let Some(database) = waiting.database.as_ref().or(waiting.written.as_ref()) {
+            return Ok(Some(GeoDb::clone(database)));
         }
+        drop(waiting);
         let expected = self.0.waiting().expected.clone();
         let read = last_database::read(&self.0.state)?;
         let is_it = |it: &GeoDb| expected.is_none() || it.info.digest == expected;
@@ -114,7 +103,7 @@ impl Keeper {
         let mut waiting = self.0.waiting();
         waiting.expected.clone_from(&database.info.digest);
         waiting.built.clone_from(&database.info.built);
-        waiting.database = Some(database);
+        waiting.database = Some(Arc::new(database));
         if std::mem::replace(&mut waiting.is_written, true) {
             return;
         }
@@ -177,10 +166,11 @@ impl Shared {
     }
 
     /// The one to write next; `None` where there is none, and this thread ends.
-    fn next(&self) -> Option<GeoDb> {
+    fn next(&self) -> Option<Arc<GeoDb>> {
         let mut waiting = self.waiting();
         let next = waiting.database.take();
         waiting.is_written = next.is_some();
+        waiting.written.clone_from(&next);
         next
     }
 

@@ -9,6 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::chosen::{Before, Chosen, choose};
 use super::databases::{Databases, identities};
 use super::gate::{Candidate, InForce, asks};
+use super::kept_config::{CLOSES, ConfigKeeper, OPENS};
 use super::last_database::Keeper;
 use super::{facts, memory};
 use crate::compile;
@@ -20,8 +21,9 @@ use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
+use crate::openings::Openings;
 use crate::store::KnownSpent;
-use crate::store::last_policy::{self, LastPolicy};
+use crate::store::last_policy::LastPolicy;
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -37,6 +39,8 @@ pub struct Options {
 pub(super) struct Reading {
     /// Who has the last good ones.
     pub(super) keeper: Keeper,
+    /// Who has the config that the next is held against.
+    pub(super) configs: ConfigKeeper,
     /// Who watches their files.
     pub(super) databases: Databases,
 }
@@ -108,25 +112,42 @@ fn read(
     let before = Before::of(&reading.keeper, PATIENCE);
     let known = before.known().cloned();
     let chosen = choose(&policy, read, before, (false, spent));
-    let state = reading.keeper.state();
     let mut held = chosen.held();
     // One that is gone from the disk while the daemon runs, or was not kept there, is in force all the same.
-    let kept = InForce::read(state)?.filter(|it| !it.is(&live));
-    for in_force in kept.into_iter().chain(InForce::of(live, "the live config")?) {
-        let admitted =
-            in_force.admit((file, spent), (&candidate, &policy), &chosen.database, known.as_ref())?;
+    let kept = |patience| InForce::kept(reading.configs.read(patience), reading.configs.state());
+    let live = InForce::any(live, "the live config")?;
+    let kept = match kept(CLOSES)? {
+        // What closes does not wait for the disk. What opens does.
+        Err(_) => match live.opened_by((&candidate, &policy), &chosen.database, known.as_ref())? {
+            Some(found) => Some(kept(OPENS)?.map_err(|why| not_known(file, &found, &why))?),
+            None => None,
+        },
+        Ok(kept) => Some(kept),
+    };
+    let opens_nothing = kept.is_none();
+    let kept = kept.flatten().filter(|it| !it.is(live.last()));
+    let live_to_keep = live.asks().then(|| live.last().clone());
+    for in_force in kept.into_iter().chain(live.asks().then_some(live)) {
+        let admitted = match opens_nothing {
+            true => None,
+            false => {
+                in_force.admit((file, spent), (&candidate, &policy), &chosen.database, known.as_ref())?
+            }
+        };
         let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
         held.signed.extend(admitted.filter(is_new));
         held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, spent), in_force.unheld()));
     }
-    let users = policy.named_users();
+    let to_keep = candidate.to_keep(held.unheld.clone(), policy.named_users());
     let prepared = tables(policy, &chosen)?;
-    if let Err(failure) = candidate.keep(state, held.unheld.clone(), users) {
-        if !held.signed.is_empty() {
-            return Err(failure);
-        }
-        // What closes does not wait for the disk.
-        held.unkept = Some(failure.message);
+    if held.signed.is_empty() {
+        reading.configs.keep(to_keep, CLOSES);
+    } else if let Err(why) = reading.configs.keep_first(to_keep, live_to_keep, OPENS) {
+        let message = format!(
+            "what opens is not taken, for it can't be kept as what the next config is held against: {why}. Reload again when \
+             the disk takes it"
+        );
+        return Err(LoadFailure { kind: ErrorKind::Failed, message });
     }
     if prepared.geo.is_some() {
         chosen.keep(&reading.keeper);
@@ -150,7 +171,6 @@ fn hold(
         let read = read.or_else(|failure| reading.keeper.last(PATIENCE).ok().flatten().ok_or(failure))?;
         Ok(choose(policy, read, Before::of(&reading.keeper, PATIENCE), (false, spent)))
     };
-    let state = reading.keeper.state();
     let mut chosen = choose(&policy)?;
     let in_force = InForce::of(last, "the audit trail")?;
     // By no database: the one that is kept now was taken while nobody knew which was in force.
@@ -169,10 +189,9 @@ fn hold(
                 chosen.database.info.unheld.get_or_insert(why.to_owned());
             }
             let mut prepared = tables(policy, &chosen)?;
-            let kept = last_policy::write(state, &last);
             prepared.held.refused = Some(failure.message);
-            prepared.held.unheld = last.unheld;
-            prepared.held.unkept = kept.err().map(|error| error.to_string());
+            prepared.held.unheld.clone_from(&last.unheld);
+            reading.configs.keep(Some(last), CLOSES);
             prepared
         }
         (admitted, in_force) => {
@@ -181,8 +200,7 @@ fn hold(
             prepared.held.signed.extend(admitted?);
             let unheld = in_force.as_ref().and_then(InForce::unheld);
             prepared.held.unheld = candidate.still_unheld((file, spent), unheld);
-            let kept = candidate.keep(state, prepared.held.unheld.clone(), users);
-            prepared.held.unkept = kept.err().map(|failure| failure.message);
+            reading.configs.keep(candidate.to_keep(prepared.held.unheld.clone(), users), CLOSES);
             prepared
         }
     };
@@ -190,6 +208,16 @@ fn hold(
         chosen.keep(&reading.keeper);
     }
     Ok(prepared)
+}
+
+/// That a config opens, and what it is to be held against is not known.
+fn not_known(file: &Path, found: &Openings, why: &str) -> LoadFailure {
+    let message = format!(
+        "{} newly lets pass: {found}. What opens waits for the disk, which has the config that it is held against: {why}. Reload \
+         again when the disk answers; what closes is taken meanwhile",
+        file.display()
+    );
+    LoadFailure { kind: ErrorKind::Failed, message }
 }
 
 fn read_databases(
@@ -290,7 +318,8 @@ fn failure(error: InputError) -> LoadFailure {
 ///
 /// # Errors
 /// Where they do not fit.
-pub(super) fn prepare(policy: Policy, database: &GeoDb) -> Result<Prepared, LoadFailure> {
+pub(super) fn prepare(mut policy: Policy, database: &GeoDb) -> Result<Prepared, LoadFailure> {
+    compile::place_failsafes(&mut policy, database);
     let image = compile::geo_image(database, &policy.sites).map_err(|error| LoadFailure {
         kind: ErrorKind::BadInput,
         message: format!("the geo tables do not fit: {error}"),

@@ -20,6 +20,7 @@ mod flow_records;
 mod gaps;
 mod gate;
 mod history;
+mod kept_config;
 pub(in crate::daemon) mod kernel;
 mod last_database;
 mod lifts;

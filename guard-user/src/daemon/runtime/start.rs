@@ -14,6 +14,7 @@ use super::databases::Databases;
 use super::dropped::Dropped;
 use super::first_tables;
 use super::gate::{self, AtStart};
+use super::kept_config::ConfigKeeper;
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
 use super::naming::Naming;
@@ -145,7 +146,8 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let keeper = Keeper::new(state.clone(), inputs.clone());
     let databases =
         Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
-    let reading = Reading { keeper: keeper.clone(), databases };
+    let configs = ConfigKeeper::new(state.clone(), inputs.clone());
+    let reading = Reading { keeper: keeper.clone(), configs, databases };
     let last = || reading.keeper.last(DISK).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
     let given = (options.config.as_path(), options.observe);
@@ -166,7 +168,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
     let spent = store.kept().spent_signatures();
     let (policy, held_config) = match gate::at_start(
-        (&state, DISK),
+        (&reading.configs, DISK),
         (recorded, is_first),
         (given, &spent),
         &policy,

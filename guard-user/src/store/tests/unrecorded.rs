@@ -2,36 +2,52 @@
 
 use std::fs;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::high_water::Host;
 use super::{now, trail, who};
 use crate::audit::{Kind, Record, Who};
 use crate::digest::sha256;
-use crate::store::{FILE, Store, StoreError};
+use crate::store::{FILE, JUDGED, Store, StoreError};
 
 const MARK: &str = "mark/high-water.json";
 
-/// The record of a config that is live.
+/// The record of a config that is live; a reload's that was judged.
 fn record(kind: Kind, text: &str) -> Record {
-    let detail =
-        json!({"config": "policy.toml", "config_sha256": sha256(text.as_bytes()), "geo_sha256": "geo"});
+    let detail = json!({
+        "config": "policy.toml", "config_sha256": sha256(text.as_bytes()), "geo_sha256": "geo", JUDGED: kind == Kind::Reload,
+    });
     let detail = detail.as_object().cloned().unwrap();
     // Of no daemon.
     let who = Who { pid: Some(1), ..who() };
     Record { time: now(), kind, who, subject: String::new(), why: String::new(), detail }
 }
 
-/// A daemon whose store can't be opened takes these configs, and is killed.
+/// Likewise with this field of its detail.
+fn record_with(kind: Kind, text: &str, (name, value): (&str, Value)) -> Record {
+    let mut record = record(kind, text);
+    record.detail.insert(name.to_owned(), value);
+    record
+}
+
+/// A daemon whose store can't be opened takes the configs of these records, each with its text, and is killed.
+fn noted_without_store(host: &Host, records: Vec<(Record, &str)>) {
+    let held = StoreError::Held { path: host.at("state").join(FILE) };
+    let mut store = Store::closed(&host.at("state"), &held).noting_in(host.marks());
+    for (record, text) in records {
+        store.audit_config(record, text.as_bytes()).unwrap_err();
+        store.keep_marks();
+    }
+}
+
+/// Each time a daemon whose store can't be opened takes these configs, and is killed.
 fn live_without_store(host: &Host, starts: &[&[&str]]) {
     for texts in starts {
-        let held = StoreError::Held { path: host.at("state").join(FILE) };
-        let mut store = Store::closed(&host.at("state"), &held).noting_in(host.marks());
-        for (text, kind) in texts.iter().zip([Kind::Start].into_iter().chain(std::iter::repeat(Kind::Reload)))
-        {
-            store.audit_config(record(kind, text), text.as_bytes()).unwrap_err();
-            store.keep_marks();
-        }
+        let kinds = [Kind::Start].into_iter().chain(std::iter::repeat(Kind::Reload));
+        noted_without_store(
+            host,
+            texts.iter().zip(kinds).map(|(text, kind)| (record(kind, text), *text)).collect(),
+        );
     }
 }
 
@@ -95,6 +111,61 @@ fn the_config_in_force_and_what_was_held_against_it_are_recorded_alone() {
     live_without_store(&host, &[&["honest", "narrower"], &["narrower"]]);
     let known = vec![(of("honest"), false), (of("narrower"), false), (of("narrower"), false)];
     assert_eq!(told(&host), (known, false));
+}
+
+/// Where the config in force asks nobody, it judges none that comes after it.
+#[test]
+fn a_reload_that_nobody_judged_is_another_config_unless_it_is_the_one_in_force() {
+    let of_nobody = |text| record_with(Kind::Reload, text, (JUDGED, false.into()));
+    let host = honest();
+    let (start, wide) = ((record(Kind::Start, "honest"), "honest"), (of_nobody("wide"), "wide"));
+    noted_without_store(&host, vec![start.clone(), wide.clone(), (of_nobody("honest"), "honest")]);
+    let known = vec![(of("honest"), false), (of("wide"), true), (of("honest"), true)];
+    assert_eq!(told(&host), (known, true));
+    // What an earlier version has noted does not say who judged it.
+    let host = honest();
+    let mut earlier = record(Kind::Reload, "wide");
+    earlier.detail.remove(JUDGED);
+    noted_without_store(&host, vec![start.clone(), (earlier, "wide")]);
+    assert!(told(&host).1);
+    let host = honest();
+    noted_without_store(
+        &host,
+        vec![start.clone(), (record(Kind::Reload, "narrower"), "narrower"), wide.clone()],
+    );
+    assert_eq!(told(&host).0.last(), Some(&(of("wide"), true)), "the judged one asks nobody");
+    let host = honest();
+    noted_without_store(
+        &host,
+        vec![start, (record(Kind::Reload, "narrower"), "narrower"), (of_nobody("honest"), "honest")],
+    );
+    assert!(!told(&host).1);
+}
+
+/// The same text is another config where its names mean other users.
+#[test]
+fn a_config_whose_users_were_others_is_another_config() {
+    let of_user = |kind, uid: u32| record_with(kind, "honest", ("users", json!({"storage": uid})));
+    for (kind, uid, is_other) in
+        [(Kind::Start, 107, false), (Kind::Start, 108, true), (Kind::Reload, 108, true)]
+    {
+        let host = Host::new();
+        let mut store = host.newest();
+        store.audit_config(of_user(Kind::Start, 107), b"honest").unwrap();
+        store.keep_marks();
+        drop(store);
+        let mut live = of_user(kind, uid);
+        live.detail.insert(JUDGED.to_owned(), false.into());
+        let first = (of_user(Kind::Start, 107), "honest");
+        let notes = if kind == Kind::Reload { vec![first, (live, "honest")] } else { vec![(live, "honest")] };
+        noted_without_store(&host, notes);
+        let (found, is_told) = told(&host);
+        assert_eq!((found.last(), is_told), (Some(&(of("honest"), is_other)), is_other), "{kind:?} {uid}");
+    }
+    // One that names none is another than one that does.
+    let host = honest();
+    noted_without_store(&host, vec![(of_user(Kind::Start, 107), "honest")]);
+    assert!(told(&host).1);
 }
 
 #[test]

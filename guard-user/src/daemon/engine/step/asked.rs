@@ -1,10 +1,12 @@
 //! What a request asks to be changed, and its words.
 
+use std::collections::BTreeSet;
+
 use crate::control::protocol::Request;
 use crate::daemon::engine::changes::Pending;
 use crate::daemon::engine::state::Engine;
 use crate::exemption::Document;
-use crate::exemption::needless::{Needless, needless, words};
+use crate::exemption::needless::{Needless, failsafe_words, needless, words};
 use crate::store::{Change, Kept, Key, Target};
 
 /// A change that is asked for.
@@ -117,18 +119,33 @@ impl Engine {
                 message =
                     format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
             }
-            message = self.passes_by_policy(&it.keys) + &message;
+            message = self.passes_by_policy(&it.target, &it.keys) + &message;
         }
         message
     }
 
-    /// That data which these exemptions are for passes by the policy itself, to be written before what closes them; empty where
-    /// it does not.
-    pub(super) fn passes_by_policy(&self, keys: &[Key]) -> String {
-        let documents = keys.iter().filter_map(|key| self.kept.document_of(key));
-        let pins = &self.config.policy.pins;
-        let passing: Vec<Needless<'_>> = documents.flat_map(|document| needless(document, pins)).collect();
-        match words(&passing) {
+    /// That data which these exemptions are for, or which an order on this covers, passes by the policy itself, to be written before
+    /// what closes them; empty where it does not.
+    pub(super) fn passes_by_policy(&self, target: &Target, keys: &[Key]) -> String {
+        let policy = &self.config.policy;
+        let mut documents: Vec<&Document> =
+            keys.iter().filter_map(|key| self.kept.document_of(key)).collect();
+        if let (true, Target::Recipient(name)) = (documents.is_empty(), target) {
+            documents = self.kept.documents_to(name).collect();
+        }
+        let passing: Vec<Needless<'_>> =
+            documents.iter().flat_map(|document| needless(document, &policy.pins)).collect();
+        let by_failsafe = match target {
+            Target::All => failsafe_words(policy, None, &self.config.pins()),
+            Target::Pin(name) => failsafe_words(policy, None, std::slice::from_ref(name)),
+            _ => {
+                let of = |document: &&Document| failsafe_words(policy, Some(document), &document.pins);
+                documents.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
+            }
+        };
+        let by_rules = Some(words(&passing)).filter(|words| !words.is_empty());
+        let all: Vec<String> = by_rules.into_iter().chain(by_failsafe).collect();
+        match all.join(", ") {
             none if none.is_empty() => none,
             why => format!("data STILL PASSES by the policy itself, whatever exemptions there are: {why}; "),
         }

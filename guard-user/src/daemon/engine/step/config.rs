@@ -16,6 +16,7 @@ use crate::exemption::Clocks;
 use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
 use crate::hostname::hostname;
+use crate::store::JUDGED;
 use crate::store::last_policy::LastPolicy;
 
 /// How long after the live config could not be held against the one before the start that is tried again.
@@ -203,6 +204,7 @@ impl Engine {
             refused,
         } = candidate;
         self.actions.push(Action::EventLog(policy.log.clone()));
+        self.config.is_judged = !is_first && self.config.asks();
         self.config.policy = policy;
         self.config.serial = serial;
         self.config.cgroups = cgroups;
@@ -324,9 +326,9 @@ impl Engine {
         self.config_refused(LoadFailure { kind, message });
     }
 
-    /// Records who signed what opens, and keeps for `status` what could not be kept or held.
+    /// Records who signed what opens, and keeps for `status` what could not be held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, unkept, refused, none_kept: _ } = held;
+        let Held { signed, unheld, refused, none_kept: _ } = held;
         let records = self.approvals_of(&signed);
         self.config.unrecorded.extend(records);
         self.keep_approvals();
@@ -334,7 +336,7 @@ impl Engine {
             let file = self.config.file.display().to_string();
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
-        (self.config.unheld, self.config.unkept) = (unheld, unkept);
+        self.config.unheld = unheld;
     }
 
     /// The records of who signed what opens.
@@ -424,6 +426,9 @@ impl Engine {
         let mut facts = self.config_facts();
         if let (Kind::Start, Some(until)) = (kind, self.kept.counted_before()) {
             facts["counted_until"] = json!(until);
+        }
+        if kind == Kind::Reload {
+            facts[JUDGED] = self.config.is_judged.into();
         }
         let record = records::record_of(self.now.wall, (kind, by), "", "", facts);
         let text = Arc::clone(&self.config.wanted().text);

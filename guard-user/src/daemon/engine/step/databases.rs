@@ -7,9 +7,10 @@ use serde_json::json;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::input::{LoadFailure, Prepared, Waits};
-use crate::daemon::engine::state::Engine;
-use crate::daemon::engine::{Action, Level, Ticket, records};
+use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::{Action, Level, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
+use crate::store::JUDGED;
 
 impl Engine {
     /// Begins to read the databases of the policy that is to be live; with a yes also what waits for one.
@@ -71,12 +72,18 @@ impl Engine {
         let mut facts = self.config_facts();
         if let Some(facts) = facts.as_object_mut() {
             facts.insert("databases_alone".to_owned(), json!(true));
+            facts.insert(JUDGED.to_owned(), self.config.is_judged.into());
             facts.insert("accepted".to_owned(), json!(!accepting.is_empty()));
             if let Some(waits) = &waits {
                 facts.insert("waits".to_owned(), waits.why().into());
             }
         }
-        self.record(records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts));
+        let record = records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts);
+        if !self.kept.is_usable() {
+            let text = Arc::clone(&self.config.policy.text);
+            self.ask_store(Purpose::NoteConfig, StoreJob::NoteConfig { record: record.clone(), text });
+        }
+        self.record(record);
         for (ticket, _) in accepting {
             let response = match (&settled, &waits) {
                 (Ok(()), None) => {

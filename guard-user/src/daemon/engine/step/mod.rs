@@ -298,6 +298,7 @@ impl Engine {
             Surroundings::Store(why) => ("store", why.is_none()),
             Surroundings::Carriers(why) => ("carriers", why.is_none()),
             Surroundings::Loop(why) => ("loop", why.is_none()),
+            Surroundings::ConfigNotKept(why) => ("config-not-kept", why.is_none()),
             Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
             Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
             Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),

@@ -118,8 +118,6 @@ impl Engine {
         }
         let unheld = self.config.unheld.iter();
         problems.extend(unheld.map(|why| Problem::new(ProblemCode::ConfigUnheld, why)));
-        let unkept = self.config.unkept.iter();
-        problems.extend(unkept.map(|why| Problem::new(ProblemCode::ConfigUnkept, why)));
         let databases = &self.config.databases;
         let refused = databases.refused.iter().map(|why| (ProblemCode::DatabaseRefused, why));
         let unheld = self.config.database.unheld.iter().map(|why| (ProblemCode::DatabaseUnheld, why));
@@ -464,6 +462,9 @@ impl Engine {
                 Surroundings::DatabaseWritten(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::DatabaseRefused, why));
                 }
+                Surroundings::ConfigNotKept(Some(why)) => {
+                    problems.push(Problem::new(ProblemCode::ConfigUnkept, why));
+                }
                 Surroundings::DatabaseNotKept(Some(why)) => {
                     problems.push(Problem::new(ProblemCode::StoreUnwritable, why));
                 }
@@ -480,6 +481,7 @@ impl Engine {
                 | Surroundings::Trail(None)
                 | Surroundings::Pins(None)
                 | Surroundings::Store(None)
+                | Surroundings::ConfigNotKept(None)
                 | Surroundings::DatabaseNotKept(None)
                 | Surroundings::DatabaseWritten(None)
                 | Surroundings::LastDatabase(None) => {}

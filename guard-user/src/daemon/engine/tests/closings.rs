@@ -342,3 +342,68 @@ fn what_passes_by_the_policy_itself_is_told_with_each_closing_and_with_the_load(
     let Response::Done { message, .. } = world.answer(stayed) else { panic!("{:?}", world.answers) };
     assert_eq!(message, "stayed: a");
 }
+
+/// [`CONFIG`](super::inputs::CONFIG) with a failsafe rule to where the exemption's recipient is.
+const RESCUE: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[failsafe]]\nname = \"rescue\"\n\
+     peers = [\"203.0.113.0/24\"]\nbytes_per_minute = 1000\n[[failsafe]]\nname = \"other\"\npeers = [\"192.0.2.0/24\"]\n\
+     [[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+
+/// No order reaches what a failsafe rule lets pass: each says so, whatever it is on.
+#[test]
+fn what_passes_by_a_failsafe_rule_is_told_with_each_closing() {
+    let stay = |target: Target, dry_run| Request::ExemptionStay {
+        target,
+        order: "High Court 1".to_owned(),
+        not_loaded: false,
+        dry_run,
+    };
+    let recipient = || Target::Recipient("Requesting authority".to_owned());
+    let by_rescue = "the failsafe rule rescue lets packets of the pin mail pass to";
+    let of_recipient = format!("{by_rescue} US, 1000 bytes a minute at most; ");
+    let of_pin = format!(
+        "the failsafe rule other lets packets of the pin mail pass to its peers, {by_rescue} its peers, 1000 "
+    );
+    let why = || "withdrawn".to_owned();
+    let instrument = "US-Ireland MLAT 2001".to_owned();
+    let closings = [
+        (stay(Target::Id("a".to_owned()), true), &of_recipient),
+        (stay(Target::Id("a".to_owned()), false), &of_recipient),
+        (stay(recipient(), false), &of_recipient),
+        (stay(Target::Instrument(instrument.clone()), false), &of_recipient),
+        (stay(Target::Pin("mail".to_owned()), true), &of_pin),
+        (stay(Target::Pin("mail".to_owned()), false), &of_pin),
+        (stay(Target::All, false), &of_pin),
+        (Request::ExemptionRevoke { id: "a".to_owned(), why: why(), dry_run: false }, &of_recipient),
+        (
+            Request::InstrumentInvalidate { name: instrument, why: why(), not_loaded: false, dry_run: false },
+            &of_recipient,
+        ),
+    ];
+    for (request, passes) in closings {
+        let mut world = World::new(RESCUE, &["eth0"]);
+        world.settle();
+        world.load("a", 1);
+        world.rest();
+        let asked = world.ask(request.clone());
+        world.rest();
+        let (Response::Done { message, .. } | Response::Planned { message, .. }) = world.answer(asked) else {
+            panic!("{:?}", world.answers)
+        };
+        let still =
+            format!("data STILL PASSES by the policy itself, whatever exemptions there are: {passes}");
+        assert!(message.starts_with(&still), "{request:?}: {message}");
+    }
+    // Also where nothing is open any more that the order covers.
+    let mut world = World::new(RESCUE, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.rest();
+    world.revoke("a");
+    world.rest();
+    for (target, passes) in [(recipient(), &of_recipient), (Target::Pin("mail".to_owned()), &of_pin)] {
+        let asked = world.ask(stay(target, false));
+        world.rest();
+        let Response::Done { message, .. } = world.answer(asked) else { panic!("{:?}", world.answers) };
+        assert!(message.contains(passes.as_str()) && message.contains("the order is kept"), "{message}");
+    }
+}

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::super::shadow::same_failsafes;
 use super::super::{Action, Asker, Input, LoadFailure, ShadowEnd, ShadowLoad, ShadowPrepared, Ticket};
 use super::inputs::{CONFIG, document, geo, policy};
 use super::world::{Part, World};
@@ -302,4 +303,21 @@ fn the_daemon_ends_with_the_ordinary_programs() {
     world.rest();
     assert!(world.has_ended);
     assert_eq!(world.kernel.shadow(|it| it.steps), 0);
+}
+
+/// As after a reload: the name and the budget of a rule are no matter, nor where it stands and where its peers are placed.
+#[test]
+fn a_failsafe_rule_goes_on_by_what_the_rule_that_matches_the_same_has_spent() {
+    let of = |rules: &str| {
+        let text =
+            rules.split(' ').map(|rule| rule.split_once('=').unwrap()).fold(CONFIG.to_owned(), |text, (name, peer)| {
+                text + &format!(
+                    "[[failsafe]]\nname = \"{name}\"\npeers = [\"192.0.2.{peer}/32\"]\nbytes_per_minute = 1{peer}\n"
+                )
+            });
+        policy(&text).unwrap()
+    };
+    let mut live = of("a=1 b=2 c=3");
+    live.failsafe[0].places = Some("US".parse().into_iter().collect());
+    assert_eq!(same_failsafes(&live, &of("b=3 a=9 c=1")), [(2, 0), (0, 2)]);
 }

@@ -71,13 +71,22 @@ impl Bed {
             let candidate = Candidate::read(&file, observe)?;
             let mut policy = candidate.checked.policy.clone();
             policy.name_users(names);
-            if let Some(in_force) = InForce::read(state)? {
+            let configs = configs(state);
+            if let Some(in_force) = InForce::kept(configs.read(PATIENCE), state)?.unwrap() {
                 in_force.admit((&file, &self.1), (&candidate, &policy), read, before.as_ref())?;
             }
-            candidate.keep(state, None, policy.named_users())
+            configs.keep(candidate.to_keep(None, policy.named_users()), PATIENCE);
+            Ok(())
         };
         taken().map_err(|failure: LoadFailure| failure.message)
     }
+}
+
+/// Longer than any disk takes here.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn configs(state: &Path) -> ConfigKeeper {
+    ConfigKeeper::new(state.to_owned(), tokio::sync::mpsc::unbounded_channel().0)
 }
 
 const ASKED: &str = "[approval.policy]\nrequired = [{ role = \"dpo\", count = 1 }]\n";
@@ -242,9 +251,14 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         let before = small();
         let databases = (|| Some(small()), Some(&before));
         let base = (|| Ok(recorded.borrow().clone()), is_anew.get());
-        let started =
-            at_start((state, patience), base, ((&*file, false), &Ok(Spent::default())), &policy, databases)
-                .unwrap();
+        let started = at_start(
+            (&configs(state), patience),
+            base,
+            ((&*file, false), &Ok(Spent::default())),
+            &policy,
+            databases,
+        )
+        .unwrap();
         match started {
             AtStart::Given(Held { unheld: Some(why), .. }) => format!("unheld: {why}"),
             AtStart::Given(_) => "given".to_owned(),
