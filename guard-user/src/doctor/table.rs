@@ -31,6 +31,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     TablesBehind,
     ConfigRefused,
     ConfigUnheld,
+    RollBackFailed,
     ConfigUnrecorded,
     ConfigUnkept,
     RestartNeeded,

@@ -89,6 +89,7 @@ pub(super) fn prepared(text: &str) -> Result<Prepared, String> {
         cgroups,
         held: Held::default(),
         law: None,
+        before: None,
     })
 }
 

@@ -274,7 +274,7 @@ impl World {
                     put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
                 }
                 Action::Sample(_) => self.samples += 1,
-                Action::Load { .. } => self.loads.push_back(Load::Config),
+                Action::Load { of, .. } => self.loads.push_back(Load::Config(of)),
                 Action::LoadDatabases { policy, accepted, .. } => {
                     self.loads.push_back(Load::Databases(policy, accepted));
                 }

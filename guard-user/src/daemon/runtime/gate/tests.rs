@@ -72,7 +72,7 @@ impl Bed {
             let mut policy = candidate.checked.policy.clone();
             policy.name_users(names);
             if let Some(in_force) = InForce::read(state)? {
-                in_force.admit((&file, &self.1), (&candidate, &policy), read, before.as_ref())?;
+                in_force.admit((file.as_path(), &self.1), (&candidate, &policy), read, before.as_ref())?;
             }
             candidate.keep(state, None, policy.named_users())
         };
