@@ -131,9 +131,13 @@ impl Engine {
         let Some(it) = self.config.unconfirmed.as_mut() else { return };
         match (&it.step, result) {
             (Step::Applied(_), Ok(mut prepared)) => {
+                let Some(before) = prepared.before.take() else {
+                    let why = "there are no tables of the config before it".to_owned();
+                    return self.candidate_not_live(ErrorKind::Failed, why);
+                };
                 let waits = self.config.databases.waits.clone();
                 let held = (self.config.unheld.clone(), self.config.unkept.clone());
-                it.before = prepared.before.take().map(|before| Before::of(*before, waits, held));
+                it.before = Some(Before::of(*before, waits, held));
                 self.take_up(*prepared, true);
             }
             (Step::Confirmed(..), Ok(mut prepared)) => {

@@ -29,8 +29,11 @@ pub(super) enum OnDisk {
 
 impl Load {
     /// What the loader answers.
-    pub(super) fn done(self, config: &str, (on_disk, signed): (OnDisk, &[SignedFile])) -> Input {
+    pub(super) fn done(self, config: &mut &'static str, (on_disk, signed): (OnDisk, &[SignedFile])) -> Input {
         let fault = |message| LoadFailure { kind: ErrorKind::BadInput, message };
+        if let (Self::Config(LoadOf::Confirmed(it, _)), OnDisk::Good | OnDisk::Waiting) = (&self, on_disk) {
+            *config = String::from_utf8(it.bytes.clone()).unwrap().leak();
+        }
         if let Self::Config(LoadOf::Plan(ticket)) = self {
             return Input::Planned(ticket, prepared(config).map(Box::new).map_err(fault));
         }

@@ -4,20 +4,22 @@ use super::inputs::{BAD, CONFIG, ONE, TWO};
 use super::world::World;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ApplyWanted, ErrorKind, Request, Response};
-use crate::daemon::engine::{Asker, Input, Ticket};
+use crate::daemon::engine::{Asker, Input, SignedFile, Ticket};
 use crate::digest::sha256;
+use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 
 const SECOND: u64 = 1_000_000_000;
 
 fn apply(text: &str) -> Request {
-    let wanted = ApplyWanted {
-        name: "/root/new.toml".into(),
-        config: text.to_owned(),
-        signatures: Vec::new(),
-        seconds: 300,
-    };
+    apply_for(text, 300)
+}
+
+/// Asks for a candidate that waits for so many seconds.
+pub(super) fn apply_for(text: &str, seconds: u64) -> Request {
+    let (name, config) = ("/root/new.toml".into(), text.to_owned());
+    let wanted = ApplyWanted { name, config, signatures: Vec::new(), seconds };
     Request::Apply { wanted: Box::new(wanted) }
 }
 
@@ -105,8 +107,7 @@ fn it_stays_when_it_is_confirmed() {
     assert_eq!(world.kernel.guarded(), ["eth0"]);
     assert_eq!((recorded(&world, Kind::RollBack).0, recorded(&world, Kind::Confirm).0), (0, 1));
     assert!(is_spent(&world, CONFIG) && !is_spent(&world, ONE), "the mark has moved");
-    // What the file has now.
-    world.config = ONE;
+    assert_eq!(world.config, ONE, "what the file has now");
     world.restart();
     world.settle();
     assert_eq!((world.kernel.guarded(), recorded(&world, Kind::RollBack).0), (vec!["eth0".to_owned()], 0));
@@ -221,6 +222,25 @@ fn a_plan_changes_nothing() {
     assert!(kind == ErrorKind::BadInput && message.contains("would stay live"), "{message}");
     assert_eq!((world.status().generation, world.problems()), (before, vec![]));
     assert_eq!((recorded(&world, Kind::Reload).0, recorded(&world, Kind::Refusal).0), (0, 0));
+}
+
+/// What opens is on the disk before it is live, as of a reload; what is confirmed is recorded as signed once.
+#[test]
+fn who_signed_it_is_recorded_first() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    let by = ApprovedBy { identity: "anne".to_owned(), role: None, fingerprint: "SHA256:x".to_owned() };
+    let (digest, opens) = (sha256(ONE.as_bytes()), "the pin mail".to_owned());
+    world.signed = vec![SignedFile { file: "new.toml".into(), sha256: digest, opens, by: vec![by] }];
+    world.disk.fail_during(0, 1000);
+    let (_, message) = refused(&mut world, apply(ONE));
+    assert!(message.contains("can't have who signed it"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    world.disk.heal();
+    world.rest();
+    done(&mut world, apply(ONE));
+    done(&mut world, Request::Confirm { roll_back: false });
+    assert_eq!((world.kernel.guarded(), recorded(&world, Kind::Approval).0), (vec!["eth0".to_owned()], 1));
 }
 
 #[test]
