@@ -284,6 +284,16 @@ impl Engine {
         }
     }
 
+    /// The daemon ends: until the next start the kernel goes on by the candidate.
+    pub(super) fn warn_of_unconfirmed(&mut self) {
+        let Some(it) = &self.config.unconfirmed else { return };
+        let line = format!(
+            "{} was not confirmed: the kernel goes on by it until the daemon is started anew, by the config before it",
+            it.applied.name.display()
+        );
+        self.log(Level::Warn, line);
+    }
+
     /// An earlier daemon had a candidate that nobody confirmed, and this start went by the config before it.
     pub(super) fn started_before_confirmed(&mut self) {
         let Some((name, digest)) = self.config.left_unconfirmed.take() else { return };

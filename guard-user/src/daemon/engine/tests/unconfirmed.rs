@@ -125,6 +125,10 @@ fn it_goes_at_once_where_that_is_asked_for() {
 #[test]
 fn a_start_goes_by_the_config_before_it() {
     let mut world = with_candidate();
+    world.step(Input::Stop { with_host: false });
+    world.settle();
+    assert!(world.has_ended && world.log.iter().any(|line| line.contains("the kernel goes on by it")));
+    world.has_ended = false;
     world.restart();
     world.settle();
     assert_eq!(
