@@ -11,9 +11,9 @@ use guard_user::cli::form::form_of;
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
-    self, CliError, approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain,
-    generate, geo, groups, instrument, page, policy, refused, reload, run, shadow, simulate, status, suggest,
-    told, top, trace,
+    self, CliError, apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events,
+    exemption, explain, generate, geo, groups, instrument, page, policy, refused, reload, run, shadow,
+    simulate, status, suggest, told, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -100,6 +100,8 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Groups(args) => groups::run(args, &mut out)?,
         Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
+        Command::Apply(args) => apply::run(args, &mut out)?,
+        Command::Confirm(args) => confirm::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
         Command::Generate(args) => generate::run(args, &Cli::command(), &mut out)?,
     };

@@ -16,9 +16,13 @@ use serde_json::{Value, json};
 
 /// What `check` says of the bed's config, and its exit code.
 fn check(bed: &Bed) -> (Option<i32>, Value) {
+    check_by(bed, &["--json"])
+}
+
+fn check_by(bed: &Bed, words: &[&str]) -> (Option<i32>, Value) {
     let program = program::borderguard().unwrap();
     let mut command = bed.host(STORE).unwrap().command(&program.to_string_lossy()).unwrap();
-    command.arg("check").arg("--json").arg(bed.config());
+    command.arg("check").args(words).arg(bed.config());
     let (status, out, complaint) = run_to_end("borderguard", command, PATIENCE).unwrap();
     (status.code(), serde_json::from_str(&out).unwrap_or_else(|error| panic!("{error}: {out}{complaint}")))
 }
@@ -118,6 +122,11 @@ fn a_file_system_that_takes_no_file_is_a_warning() {
     edit(&bed, &format!("directory = {:?}", bed.file("state")), &format!("directory = {state:?}"));
     let (exit, said) = check(&bed);
     assert_eq!((exit, codes(&said["warnings"])), (Some(0), BTreeSet::from(["state-unusable"])), "{said}");
+    assert_eq!(
+        check_by(&bed, &["--json", "--strict"]),
+        (Some(2), said.clone()),
+        "a warning is an error then"
+    );
     let message = said["warnings"][0]["message"].as_str().unwrap();
     assert!(message.contains("can't be made in") && message.contains("Read-only file system"), "{message}");
     let _daemon = bed.start(&[]).unwrap();
@@ -151,6 +160,7 @@ fn of_a_config_without_a_warning_a_daemon_has_no_problem() {
     let clean = |bed: &Bed| {
         let (exit, said) = check(bed);
         assert_eq!((exit, codes(&said["warnings"])), (Some(0), BTreeSet::new()), "{said}");
+        assert_eq!(check_by(bed, &["--json", "--strict"]).0, Some(0));
         assert_eq!(said["not_looked_at"], serde_json::json!([]));
     };
     clean(&bed);

@@ -46,6 +46,12 @@ kinds! {
     Approval = "approval";
     /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
     Signers = "signers";
+    /// A candidate was applied and is live until it is confirmed, or its time is over; the subject is its file, and the detail is as that of `start`, with the SHA-256 of the config before it (`before_sha256`) and until when it waits (`until`).
+    Apply = "apply";
+    /// A candidate that was applied was confirmed and is the daemon's config from now on; a `reload` follows. The detail has its `config_sha256`.
+    Confirm = "confirm";
+    /// A candidate that was applied is not live any more, and the config before it is; `why` says whether its time was over, somebody asked for it, or the daemon was started anew. The detail has its `config_sha256`.
+    RollBack = "roll-back";
     /// An exemption was stayed by an order; its live flows are cut. Where the order is on more than this exemption, the detail has on what: `pin`, `recipient`, `instrument` or `all`. Where it covers nothing that is open, the detail has what it `covers` in the place of a version. Where it stands again because a key that had approved its lift is revoked, the detail has the key (`revoked_key`).
     Stay = "stay";
     /// An order was lifted, of the reference in the detail (`order`); likewise where nothing passes again by that, and of each exemption that another order still holds (`still_held`). Where it was lifted by a signed document, the detail has its `document_sha256` and `approved_by`, each with role and key.

@@ -30,6 +30,9 @@ pub struct Args {
     /// Look at the text alone, not at this host: for a config of another host
     #[arg(long)]
     pub text_only: bool,
+    /// Warnings are errors: the exit code is 2 where there is any
+    #[arg(long)]
+    pub strict: bool,
     /// One JSON object
     #[arg(long)]
     pub json: bool,
@@ -40,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// Where `out` can't be written.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
-    let Args { file, text_only, json } = args;
+    let Args { file, text_only, strict, json } = args;
     let checked = match text_only {
         true => {
             let database = embedded::load();
@@ -60,7 +63,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         true => checked.write_json(out)?,
         false => checked.write_text(out)?,
     }
-    Ok(if checked.result.is_ok() { Exit::Ok } else { Exit::BadInput })
+    let is_usable = checked.result.as_ref().is_ok_and(|it| !strict || it.warnings.is_empty());
+    Ok(if is_usable { Exit::Ok } else { Exit::BadInput })
 }
 
 /// What a check found.
@@ -179,11 +183,15 @@ mod tests {
 
     /// Runs the command on a file of this content; its output names the file `policy.toml`.
     fn check(content: &str, json: bool) -> (u8, String) {
+        check_by(content, json, false)
+    }
+
+    fn check_by(content: &str, json: bool, strict: bool) -> (u8, String) {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
         std::fs::write(&file, content).unwrap();
         let mut out = Vec::new();
-        let exit = run(&Args { file: file.clone(), text_only: true, json }, &mut out).unwrap();
+        let exit = run(&Args { file: file.clone(), text_only: true, strict, json }, &mut out).unwrap();
         (exit.code(), String::from_utf8(out).unwrap().replace(file.to_str().unwrap(), "policy.toml"))
     }
 
@@ -211,7 +219,9 @@ policy.toml: 2 errors; warnings are looked for once there are no errors
 policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
 "#;
         assert_eq!((code, shown.as_str()), (0, expected));
-        let (code, shown) = check(PIN, false);
+        let strict = check_by(&PIN.replace("action =", "permit = [\"unknown\"]\naction ="), false, true);
+        assert_eq!(strict, (2, shown), "it says the same, with another code");
+        let (code, shown) = check_by(PIN, false, true);
         let expected = "policy.toml: no errors, no warnings; 1 pin, 0 sites, 0 failsafe rules\n";
         assert_eq!((code, shown.as_str()), (0, expected));
     }
@@ -265,7 +275,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
     fn a_file_that_is_not_there_is_one_error_without_a_place() {
         let file = tempfile::tempdir().unwrap().path().join("policy.toml");
         let mut out = Vec::new();
-        let args = Args { file, text_only: false, json: true };
+        let args = Args { file, text_only: false, strict: false, json: true };
         assert_eq!(run(&args, &mut out).unwrap(), Exit::BadInput);
         let object: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(object["errors"][0]["code"], "unreadable");

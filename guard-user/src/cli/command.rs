@@ -3,8 +3,9 @@
 use clap::{Parser, Subcommand};
 
 use super::{
-    approval, audit, bundle, canary, check, detach, doctor, events, exemption, explain, generate, geo,
-    groups, instrument, page, policy, reload, report, run, shadow, simulate, status, suggest, top, trace,
+    apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events, exemption, explain,
+    generate, geo, groups, instrument, page, policy, reload, report, run, shadow, simulate, status, suggest,
+    top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -78,6 +79,10 @@ pub enum Command {
     Canary(canary::Args),
     /// Have the daemon read config and geo databases again
     Reload(reload::Args),
+    /// Make another config live, which goes by itself unless it is confirmed
+    Apply(apply::Args),
+    /// Keep the config that was applied, or go back at once
+    Confirm(confirm::Args),
     /// Remove everything from the kernel: nothing is guarded any more
     Detach(detach::Args),
     /// Write manual pages and shell completions into a folder, for packages

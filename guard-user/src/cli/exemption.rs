@@ -11,7 +11,7 @@ pub mod receipt;
 pub mod renew;
 pub mod show;
 pub mod sign;
-mod signatures;
+pub(in crate::cli) mod signatures;
 #[cfg(test)]
 mod tests;
 pub mod verify;

@@ -4,12 +4,14 @@
 //! is given and says how it ended as an [`Exit`](crate::exit::Exit). An error that has no exit code of its own
 //! ([`CliError`]) ends with [`Exit::Failed`](crate::exit::Exit::Failed).
 
+pub mod apply;
 pub mod approval;
 pub mod audit;
 pub mod bundle;
 pub mod canary;
 pub mod check;
 pub mod command;
+pub mod confirm;
 pub mod detach;
 mod differences;
 pub mod doctor;

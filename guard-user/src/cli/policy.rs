@@ -7,6 +7,9 @@ mod side;
 pub mod sign;
 pub mod verify;
 
+pub(super) use diff::Compared;
+pub(super) use side::Side;
+
 use std::io::Write;
 
 use anyhow::Result;

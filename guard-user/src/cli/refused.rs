@@ -20,6 +20,9 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Simulate(args) => args.json,
         Command::Shadow(args) => args.json,
         Command::Trace(args) => args.json,
+        Command::Reload(args) => args.json,
+        Command::Apply(args) => args.json,
+        Command::Confirm(args) => args.json,
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
             instrument::Command::List(list) => list.json,
@@ -65,7 +68,6 @@ pub fn wants_json(cli: &Cli) -> bool {
         | Command::Bundle(_)
         | Command::Top(_)
         | Command::Page(_)
-        | Command::Reload(_)
         | Command::Canary(_)
         | Command::Detach(_)
         | Command::Generate(_) => false,
@@ -111,6 +113,9 @@ mod tests {
         &["simulate"],
         &["shadow"],
         &["trace"],
+        &["reload", "--dry-run"],
+        &["apply", "f"],
+        &["confirm"],
         &["geo", "diff"],
         &["policy", "diff", "o", "n"],
         &["policy", "verify", "n"],

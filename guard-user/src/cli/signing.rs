@@ -243,26 +243,30 @@ pub(in crate::cli) mod terminal {
     /// More than a word is no answer.
     const LONGEST: u64 = 256;
 
-    /// The line that is typed to this question.
+    /// The line that is typed to this question, before something is signed.
     pub(in crate::cli) fn answer(question: &str) -> Result<String> {
+        ask(question, "signed", "give --yes SHA256 with the SHA-256 of what was shown")
+    }
+
+    /// The line that is typed to this question. `done` is what was to be done, and `instead` what a script does.
+    pub(in crate::cli) fn ask(question: &str, done: &str, instead: &str) -> Result<String> {
         if !std::io::stdout().is_terminal() {
-            return Err(CliError::bad_input(
-                "standard output is no terminal, so that nobody sees what is to be signed, and nothing was signed: have it \
-                 shown, or give --yes SHA256 with the SHA-256 of what was shown",
-            )
+            return Err(CliError::bad_input(format!(
+                "standard output is no terminal, so that nobody sees what is to be {done}, and nothing was {done}: have it \
+                 shown, or {instead}"
+            ))
             .into());
         }
         let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty").map_err(|_| {
-            CliError::bad_input(
-                "there is no terminal to ask whether this is to be signed, and nothing was signed: type yes there, or give \
-                 --yes SHA256 with the SHA-256 of what was shown",
-            )
+            CliError::bad_input(format!(
+                "there is no terminal to ask whether this is to be {done}, and nothing was {done}: type yes there, or {instead}"
+            ))
         })?;
-        let unread = "cannot ask on the terminal, and nothing was signed";
-        (&terminal).write_all(question.as_bytes()).context(unread)?;
+        let unread = || format!("cannot ask on the terminal, and nothing was {done}");
+        (&terminal).write_all(question.as_bytes()).with_context(unread)?;
         let mut line = Vec::new();
         let mut input = BufReader::new(std::io::Read::take(&terminal, LONGEST));
-        input.read_until(b'\n', &mut line).context(unread)?;
+        input.read_until(b'\n', &mut line).with_context(unread)?;
         Ok(String::from_utf8_lossy(&line).into_owned())
     }
 }

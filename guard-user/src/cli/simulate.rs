@@ -4,16 +4,19 @@ mod read;
 mod sides;
 mod told;
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use jiff::Timestamp;
+use serde_json::Value;
 
-use self::sides::{Both, Wanted};
+pub(in crate::cli) use self::sides::policy_in_force;
+use self::sides::{About, Both, Wanted};
 use super::CliError;
 use super::target::Target;
+use crate::config::policy::Policy;
 use crate::exit::Exit;
 use crate::history::moment::{self, End};
 use crate::simulate::{Needs, Sums, Unrecorded};
@@ -63,33 +66,90 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         without: &args.without,
     };
     let socket = args.target.socket()?;
-    // What the user gave is looked at before the daemon is asked for very much.
-    let candidate = sides::candidate(&wanted)?;
-    let seen = read::all(&socket, since)?;
-    let Both { now, then, about } = sides::both(&socket, candidate, &wanted, &seen)?;
-    let (in_force, candidate) = (&about.policies.0, &about.policies.1);
-    let own = about.addresses.iter().copied().map(IpAddr::from);
-    let needs = Needs::of(in_force, candidate, &about.interfaces).with_addresses(in_force, candidate, own);
-    let unrecorded = Unrecorded::of(in_force, candidate, &seen.permitted);
-    let compared = crate::simulate::Sides {
-        now: &now,
-        then: &then,
-        policy: Some(&about.now.sha256),
-        generation: Some(seen.live.generation),
-        same_places: about.same_places,
-        boot_ns: about.boot_ns,
-    };
-    let mut sums = Sums::default();
-    let read::Seen { traffic, live, missed, .. } = seen;
-    let window = told::Window { since, live, missed, ..told::Window::of(&traffic) };
-    for flow in traffic.flows() {
-        let found = compared.compare(&flow, &needs);
-        sums.add(&flow, found);
-    }
-    let told = told::Told { about: &about, window: &window, sums: &sums, unrecorded: &unrecorded };
+    let simulated = Simulated::of(&socket, &wanted, since)?;
     match args.json {
-        true => writeln!(out, "{}", told.json())?,
-        false => told.write(out)?,
+        true => writeln!(out, "{}", simulated.json())?,
+        false => simulated.write(out)?,
     }
-    Ok(if told.may_differ() { Exit::Failed } else { Exit::Ok })
+    Ok(if simulated.told().may_differ() { Exit::Failed } else { Exit::Ok })
+}
+
+/// What a candidate would make of the flows that were seen.
+pub(in crate::cli) struct Simulated {
+    about: About,
+    window: told::Window,
+    sums: Sums,
+    unrecorded: Unrecorded,
+}
+
+impl Simulated {
+    /// Of this config, with its own databases and the exemptions that are open.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(in crate::cli) fn of_config(socket: &Path, new: &Path) -> Result<Self> {
+        let wanted = Wanted { new: new.to_owned(), geo: &[], exemptions: &[], without: &[] };
+        Self::of(socket, &wanted, None)
+    }
+
+    fn of(socket: &Path, wanted: &Wanted<'_>, since: Option<Timestamp>) -> Result<Self> {
+        // What the user gave is looked at before the daemon is asked for very much.
+        let candidate = sides::candidate(wanted)?;
+        let seen = read::all(socket, since)?;
+        let Both { now, then, about } = sides::both(socket, candidate, wanted, &seen)?;
+        let (in_force, candidate) = (&about.policies.0, &about.policies.1);
+        let own = about.addresses.iter().copied().map(IpAddr::from);
+        let needs =
+            Needs::of(in_force, candidate, &about.interfaces).with_addresses(in_force, candidate, own);
+        let unrecorded = Unrecorded::of(in_force, candidate, &seen.permitted);
+        let compared = crate::simulate::Sides {
+            now: &now,
+            then: &then,
+            policy: Some(&about.now.sha256),
+            generation: Some(seen.live.generation),
+            same_places: about.same_places,
+            boot_ns: about.boot_ns,
+        };
+        let mut sums = Sums::default();
+        let read::Seen { traffic, live, missed, .. } = seen;
+        let window = told::Window { since, live, missed, ..told::Window::of(&traffic) };
+        for flow in traffic.flows() {
+            let found = compared.compare(&flow, &needs);
+            sums.add(&flow, found);
+        }
+        Ok(Self { about, window, sums, unrecorded })
+    }
+
+    fn told(&self) -> told::Told<'_> {
+        let Self { about, window, sums, unrecorded } = self;
+        told::Told { about, window, sums, unrecorded }
+    }
+
+    /// All of it as one object.
+    pub(in crate::cli) fn json(&self) -> Value {
+        self.told().json()
+    }
+
+    /// Writes it for people.
+    ///
+    /// # Errors
+    /// Where `out` can't be written.
+    pub(in crate::cli) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        self.told().write(out)
+    }
+
+    /// The policy in force, and the candidate.
+    pub(in crate::cli) const fn policies(&self) -> (&Policy, &Policy) {
+        (&self.about.policies.0, &self.about.policies.1)
+    }
+
+    /// What came of the flows one by one.
+    pub(in crate::cli) const fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// Whether the kernel counted as permitted what the candidate forbids, without a record of the flows.
+    pub(in crate::cli) const fn drops_without_records(&self) -> bool {
+        !self.unrecorded.forbidden.is_empty()
+    }
 }

@@ -9,7 +9,8 @@ use super::target::Target;
 use crate::approval;
 use crate::control::client;
 use crate::control::status::{
-    BypassStatus, CarriersStatus, ProcessStatus, SocketsStatus, Status, UnplacedStatus, UntaggedStatus,
+    BypassStatus, CarriersStatus, ProcessStatus, SocketsStatus, Status, UnconfirmedStatus, UnplacedStatus,
+    UntaggedStatus,
 };
 use crate::exit::Exit;
 use crate::health::Problem;
@@ -119,6 +120,15 @@ fn write_head(status: &Status, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "borderguard {version}, process {pid}, Linux {}", plain(kernel))?;
     let live = format!("generation {generation} since {since}, config {}", plain(config));
     write_wrapped("", INDENT, &live, out)?;
+    if let Some(it) = &status.unconfirmed {
+        let UnconfirmedStatus { config, by, until, seconds_left, .. } = it;
+        let line = format!(
+            "UNCONFIRMED: {}, applied by {}, goes at {until} (in {seconds_left} s) unless `borderguard confirm` comes",
+            plain(config),
+            plain(by)
+        );
+        write_wrapped("", INDENT, &line, out)?;
+    }
     if status.observe {
         writeln!(out, "OBSERVING: nothing is dropped, everything is counted")?;
     }

@@ -29,9 +29,11 @@
 //! needed and who has it, and goes to the daemon to be recorded.
 
 pub mod access;
+pub mod apply;
 pub mod client;
 mod connection;
 mod error_kind;
+mod event_format;
 pub mod line;
 mod message;
 pub mod peer;
@@ -42,6 +44,7 @@ pub mod right;
 pub mod server;
 pub mod shadow;
 mod shared;
+mod signed;
 pub mod socket;
 pub mod status;
 mod streams;

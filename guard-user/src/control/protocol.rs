@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use super::apply::{ApplyWanted, MOST_UNCONFIRMED_SECONDS};
 pub use super::error_kind::ErrorKind;
+pub use super::event_format::EventFormat;
 pub use super::shadow::{ShadowReport, ShadowWanted};
+pub use super::signed::{SignatureText, SignedText};
 use super::status::Status;
 pub use super::trace::{TraceWanted, TracedRecords};
-use crate::config::policy::LogFormat;
 use crate::exemption::Summary;
 use crate::exemption::Target;
 use crate::exemption::record::ApprovedBy;
@@ -43,6 +45,19 @@ pub enum Request {
     Flows {},
     /// Read config and databases again and publish a new generation.
     Reload {},
+    /// What a reload would do now; nothing is changed.
+    ReloadPlan {},
+    /// Make a candidate live, for a time, unless it is confirmed.
+    Apply {
+        /// The candidate.
+        wanted: Box<ApplyWanted>,
+    },
+    /// Keep the candidate that is live.
+    Confirm {
+        /// Go back to the config before it instead, at once.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        roll_back: bool,
+    },
     /// Take the geo databases as they are now, however much they change.
     GeoAccept {},
     /// A canary that was in the event log is handed back by what collects it.
@@ -237,27 +252,6 @@ pub enum Request {
     },
 }
 
-/// A detached signature.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignatureText {
-    /// The file's name as the client has it, for messages.
-    pub name: String,
-    /// What `ssh-keygen -Y sign` wrote.
-    pub text: String,
-}
-
-/// A document with the signatures over it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SignedText {
-    /// Its text.
-    pub document: String,
-    /// The detached signatures over it.
-    #[serde(default)]
-    pub signatures: Vec<SignatureText>,
-}
-
 /// An exemption that is open, as the kernel judges by it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OpenExemption {
@@ -267,32 +261,6 @@ pub struct OpenExemption {
     pub slots: Vec<u16>,
     /// Bytes that it may let through in these places by the time it was asked; null for no bound.
     pub left: Option<u64>,
-}
-
-/// How an event looks in an answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum EventFormat {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object, with keys of our own.
-    Json,
-    /// One JSON object, as OCSF has it.
-    Ocsf,
-    /// One JSON object, as ECS has it.
-    Ecs,
-}
-
-impl From<EventFormat> for LogFormat {
-    fn from(format: EventFormat) -> Self {
-        match format {
-            EventFormat::Text => Self::Text,
-            EventFormat::Json => Self::Json,
-            EventFormat::Ocsf => Self::Ocsf,
-            EventFormat::Ecs => Self::Ecs,
-        }
-    }
 }
 
 /// What the daemon answers.

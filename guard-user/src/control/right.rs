@@ -91,7 +91,10 @@ pub const fn needed(request: &Request) -> (&'static str, Right) {
         Request::InstrumentInvalidate { .. } => ("instrument-invalidate", Right::Exemptions),
         Request::ApprovalRevoke { .. } => ("approval-revoke", Right::Exemptions),
         Request::Reload {} => ("reload", Right::Policy),
+        Request::ReloadPlan {} => ("reload-plan", Right::Policy),
+        Request::Confirm { .. } => ("confirm", Right::Policy),
         Request::GeoAccept {} => ("geo-accept", Right::Policy),
+        Request::Apply { .. } => ("apply", Right::Everything),
         Request::CanaryConfirm { .. } => ("canary-confirm", Right::Canaries),
     }
 }
@@ -144,6 +147,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
+    use crate::control::protocol::ApplyWanted;
     use crate::exemption::Target;
 
     /// One request of each kind.
@@ -217,7 +221,17 @@ mod tests {
                 dry_run: false,
             },
             Request::Reload {},
+            Request::ReloadPlan {},
+            Request::Confirm { roll_back: false },
             Request::GeoAccept {},
+            Request::Apply {
+                wanted: Box::new(ApplyWanted {
+                    name: "new.toml".into(),
+                    config: String::new(),
+                    signatures: Vec::new(),
+                    seconds: 1,
+                }),
+            },
             Request::CanaryConfirm { canary: String::new() },
         ]
     }
@@ -262,13 +276,13 @@ mod tests {
             "instrument-invalidate",
             "approval-revoke",
         ];
-        const POLICY: &[&str] = &["reload", "geo-accept"];
+        const POLICY: &[&str] = &["reload", "reload-plan", "confirm", "geo-accept"];
         const CANARIES: &[&str] = &["canary-confirm"];
         let may = |right| match right {
             Right::View => VIEW.to_vec(),
             Right::Exemptions => [VIEW, EXEMPTIONS].concat(),
             Right::Policy => [VIEW, POLICY].concat(),
-            Right::Everything => [VIEW, EXEMPTIONS, POLICY, CANARIES].concat(),
+            Right::Everything => [VIEW, EXEMPTIONS, POLICY, CANARIES, &["apply"]].concat(),
             Right::People => VIEW.to_vec(),
             Right::Canaries => CANARIES.to_vec(),
         };
@@ -312,7 +326,7 @@ mod tests {
                 let beside = match right {
                     Right::View | Right::Canaries => "",
                     Right::Exemptions | Right::Policy => "as `view`, and ",
-                    Right::Everything => "every request",
+                    Right::Everything => "every request; for root and the daemon's own user alone: ",
                     Right::People => {
                         "as `view`, with users, commands, processes and cgroups, and `events` of a process"
                     }

@@ -31,6 +31,9 @@ pub struct Status {
     pub approval_required: bool,
     /// What is not as the config and the store want it, the worst first; empty when all is well.
     pub problems: Vec<Problem>,
+    /// The config that was applied and waits for its confirmation; null where none does.
+    #[serde(default)]
+    pub unconfirmed: Option<UnconfirmedStatus>,
     /// The guarded interfaces, and those that should be.
     pub interfaces: Vec<InterfaceStatus>,
     /// Names of this host's other interfaces by which a route leads: what leaves by them is judged only where it goes
@@ -98,6 +101,21 @@ impl Status {
         }
         self
     }
+}
+
+/// A config that was applied and waits for its confirmation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnconfirmedStatus {
+    /// Its file, as who applied it named it.
+    pub config: String,
+    /// The SHA-256 of its text.
+    pub sha256: String,
+    /// Who applied it: the user's name, or number where it has none.
+    pub by: String,
+    /// When the config before it comes back, RFC 3339.
+    pub until: String,
+    /// In how many seconds that is, whatever becomes of the wall clock.
+    pub seconds_left: u64,
 }
 
 /// One interface.

@@ -32,6 +32,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     TablesBehind,
     ConfigRefused,
     ConfigUnheld,
+    RollBackFailed,
     ConfigUnrecorded,
     ConfigUnkept,
     RestartNeeded,

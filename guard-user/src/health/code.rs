@@ -104,6 +104,9 @@ codes! {
     ConfigRefused = "config-refused",
         "The config on the disk can't be used. The generation before it stays live.",
         "Run `borderguard check` on the file, correct what it names, and reload. Where it waits for signatures, have it signed (docs/policy.md) or put the one in force back.";
+    RollBackFailed = "roll-back-failed",
+        "A config that was applied was to go, for nobody confirmed it in time or somebody asked for that, and the one before it could not be made live again: the candidate is still live.",
+        "See the message. It is tried again every few seconds; a restart of the daemon goes by the one before it, which is still in the config file.";
     ConfigUnheld = "config-unheld",
         "The config that is live, or one before it, was held against none: the one in force could not be read at a start, neither from `policy.last` in `state.directory` nor from the audit trail. So whether it opens anything without the signatures that [approval.policy] asks for is not known. It is told until the config is signed, over restarts and reloads too.",
         "Compare it with the one that was in force: `borderguard policy diff OLD NEW`. Have it signed (`borderguard policy sign`), put the signatures beside it, and reload.";

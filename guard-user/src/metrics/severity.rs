@@ -22,6 +22,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::CanaryMissing
         | P::PinsPrivate
         | P::TablesBehind
+        | P::RollBackFailed
         | P::ConfigUnrecorded
         | P::CarriersFull
         | P::CarriersUnseen

@@ -13,8 +13,8 @@ use super::last_policy::LastPolicy;
 use super::lifted_order::{self, LiftedOrders};
 use super::standing::{self, Orders, Standing};
 use super::tables::{
-    AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LIFTED_ORDERS, LOST, LOST_CONFIGS, META, NOW,
-    ORDERS, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
+    APPLIED, AUDIT, CONFIGS, COUNTS_BY_DAY, CURSORS, DOCUMENTS, FLOWS, LIFTED_ORDERS, LOST, LOST_CONFIGS,
+    META, NOW, ORDERS, PIN_COUNTS, RECORDS, SIGNATURES, USE_BY_DAY, USE_BY_RECIPIENT,
 };
 use super::{Cursor, DayCount, DayUse, Judged, Key, Problem, StoreError, slots};
 use serde_json::{Map, Value};
@@ -232,14 +232,19 @@ impl Reader {
         Ok(lines)
     }
 
-    /// The text of a config that was in force, by its SHA-256; `None` where none of this hash was.
+    /// The text of a config that was in force or applied, by its SHA-256; `None` where none of this hash was.
     ///
     /// # Errors
     /// [`StoreError`] where it can't be read, or is not what the hash says.
     pub fn config_text(&self, hash: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(table) = self.table(CONFIGS)? else { return Ok(None) };
-        let found = table.get(hash).map_err(|error| self.unreadable(error))?;
-        let Some(text) = found.map(|text| text.value().to_vec()) else { return Ok(None) };
+        let mut found = None;
+        for table in [CONFIGS, APPLIED] {
+            if let (None, Some(table)) = (&found, self.table(table)?) {
+                let text = table.get(hash).map_err(|error| self.unreadable(error))?;
+                found = text.map(|text| text.value().to_vec());
+            }
+        }
+        let Some(text) = found else { return Ok(None) };
         match sha256(&text) == hash {
             true => Ok(Some(text)),
             false => {
@@ -297,6 +302,28 @@ impl Reader {
         let built = built.map_err(|error| self.damaged(format!("its trail's database_built: {error}")))?;
         let digest = facts.get("database_sha256").and_then(Value::as_str);
         Ok(digest.map(|digest| (digest.to_owned(), built.unwrap_or_default())))
+    }
+
+    /// The candidate that an earlier daemon had applied and that was neither confirmed nor taken back: its file, and its
+    /// SHA-256. `None` where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] where it can't be read.
+    pub fn unconfirmed(&self) -> Result<Option<(String, String)>, StoreError> {
+        let Some(table) = self.table(AUDIT)? else { return Ok(None) };
+        for row in table.iter().map_err(|error| self.unreadable(error))?.rev() {
+            let (_, line) = row.map_err(|error| self.unreadable(error))?;
+            let Ok(record) = serde_json::from_str::<audit::Stored>(line.value()) else { continue };
+            let is = |kind: Kind| record.kind == kind.name();
+            if is(Kind::Apply) {
+                let sha256 = record.detail.get("config_sha256").and_then(Value::as_str);
+                return Ok(sha256.map(|sha256| (record.subject.clone(), sha256.to_owned())));
+            }
+            if is(Kind::Start) || is(Kind::Reload) || is(Kind::RollBack) {
+                break;
+            }
+        }
+        Ok(None)
     }
 
     /// The detail of the last record of what was live that has this fact.

@@ -24,6 +24,8 @@ pub(super) const LOST: TableDefinition<'_, &str, u32> = TableDefinition::new("lo
 pub(super) const AUDIT: TableDefinition<'_, u64, &str> = TableDefinition::new("audit");
 /// The texts of configs that were in force, byte for byte, by their SHA-256 as records of the trail have it.
 pub(super) const CONFIGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("configs");
+/// The texts of configs that were applied and may never have been confirmed, likewise: their signatures still count.
+pub(super) const APPLIED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("applied-configs");
 /// Configs that were in force and replaced by what an older store lacks, by their SHA-256; the value says nothing.
 pub(super) const LOST_CONFIGS: TableDefinition<'_, &str, u64> = TableDefinition::new("lost-configs");
 /// Bytes and packets that an exemption let through, by day, id and version.

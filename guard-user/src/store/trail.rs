@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::doubt::Doubt;
 use super::entry::Entry;
 use super::read::{Found, OpenDocument, Stored};
-use super::tables::{AUDIT, CONFIGS, ORDERS, RECORDS};
+use super::tables::{APPLIED, AUDIT, CONFIGS, ORDERS, RECORDS};
 use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
@@ -40,7 +40,8 @@ impl Store {
     }
 
     /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction. Where the store is not
-    /// open, that is noted beside it ([`keep_marks`](Self::keep_marks)).
+    /// open, that is noted beside it ([`keep_marks`](Self::keep_marks)). One that was applied is not in force before it is
+    /// confirmed: the one before it is what a start and a reload are held against.
     ///
     /// # Errors
     /// Where the disk refuses.
@@ -48,6 +49,12 @@ impl Store {
         self.note_config(&record, text);
         self.leave_doubt()?;
         let (sha256, ends_other) = (sha256(text), live_configs::ends_other(&record));
+        if record.kind == Kind::Apply {
+            return self.commit(&[], vec![record], |batch| {
+                batch.open_table(APPLIED)?.insert(sha256.as_str(), text)?;
+                Ok(())
+            });
+        }
         self.commit(&[], vec![record], |batch| {
             let mut table = batch.open_table(CONFIGS)?;
             let is_there = table.get(sha256.as_str())?.is_some();

@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{show, signatures};
-use crate::approval::{self, Signature};
+use crate::approval;
 use crate::cli::CliError;
 use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
-use crate::control::protocol::{self, REFUSED_BY_CLIENT, Request, Response, SignatureText};
+use crate::control::protocol::{self, REFUSED_BY_CLIENT, Request, Response};
 use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::{HIDDEN, OrderSummary};
 use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
@@ -72,11 +72,9 @@ pub(super) fn load(
         (_, Err(errors)) => return Err(errors.into()),
         (Err(error), Ok(_)) => return Err(error.into()),
     };
-    let signatures = signatures::collect(file, signatures)?;
-    let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
+    let signatures = signatures::texts(file, signatures)?;
     let name = file.to_string_lossy().into_owned();
-    let request =
-        Request::ExemptionLoad { document, name, signatures: texts?, dry_run: how.dry_run, refused: false };
+    let request = Request::ExemptionLoad { document, name, signatures, dry_run: how.dry_run, refused: false };
     let begins = if known.valid_from > now { "once it begins" } else { "from now on" };
     let done = format!("; the kernel lets through {begins}:");
     change(&socket, &request, how, (&done, "; loaded, the kernel would let through:"), now, out)
@@ -310,15 +308,6 @@ pub(super) fn show(
         None => writeln!(out, "\nthe document is confidential, and not shown to you")?,
     }
     Ok(Exit::Ok)
-}
-
-/// A signature as the daemon takes it; what is no text is no signature either.
-pub(super) fn text(signature: Signature) -> Result<SignatureText> {
-    let Signature { name, bytes } = signature;
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(SignatureText { name, text }),
-        Err(_) => Err(CliError::bad_input(format!("{name} is no SSH signature: it is no text")).into()),
-    }
 }
 
 fn refused(errors: Errors<ErrorKind>) -> CliError {

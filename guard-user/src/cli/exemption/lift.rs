@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
-use super::ask::{self, How, PASSES, change, text};
+use super::ask::{self, How, PASSES, change};
 use super::{file, show, signatures};
 use crate::approval::{self, NotApproved, ORDER, Quorum, Requirement, Rule, Signature};
 use crate::cli::signing::Signable;
@@ -18,7 +18,7 @@ use crate::cli::{CliError, verified};
 use crate::config::Errors;
 use crate::config::policy::Approvals;
 use crate::control::client::{ask, unexpected};
-use crate::control::protocol::{Request, Response, SignatureText, SignedText};
+use crate::control::protocol::{Request, Response, SignedText};
 use crate::exemption::summary::OrderSummary;
 use crate::exemption::{self, Document, ErrorKind, Lift, Opens, Surroundings, Target};
 use crate::exit::Exit;
@@ -113,14 +113,13 @@ pub(in crate::cli) fn resume(
 pub(super) fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
     let bytes = exemption::read(&args.file).map_err(|errors| CliError::errors(&errors))?;
     let lift = parsed(&args.file, &bytes)?;
-    let signatures = signatures::collect(&args.file, &args.signatures)?;
-    let texts: Result<Vec<SignatureText>> = signatures.into_iter().map(text).collect();
+    let signatures = signatures::texts(&args.file, &args.signatures)?;
     let document = String::from_utf8(bytes).context("the document is no text")?;
     let request = Request::ExemptionResume {
         target: lift.covers,
         order: Some(lift.order),
         why: lift.why,
-        lift: Some(SignedText { document, signatures: texts? }),
+        lift: Some(SignedText { document, signatures }),
         dry_run: args.how.dry_run,
     };
     change(&args.how.target.socket()?, &request, &args.how, PASSES, now, out)

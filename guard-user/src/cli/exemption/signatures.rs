@@ -11,6 +11,7 @@ use crate::approval::Signature;
 use crate::approval::beside::{self, SIGNATURES};
 use crate::approval::signature::SIGNATURE_BYTES;
 use crate::cli::CliError;
+use crate::control::protocol::SignatureText;
 
 /// The signatures that are named, or, where none is, those beside the document, by name.
 pub(super) fn collect(document: &Path, named: &[PathBuf]) -> Result<Vec<Signature>> {
@@ -24,6 +25,23 @@ pub(super) fn collect(document: &Path, named: &[PathBuf]) -> Result<Vec<Signatur
         return Err(CliError::bad_input(message).into());
     }
     files.iter().map(|file| read(file)).collect()
+}
+
+/// The signatures that are named, or, where none is, those beside the file, as they go over the control socket.
+///
+/// # Errors
+/// Where one can't be read, or is none that `ssh-keygen` wrote.
+pub(in crate::cli) fn texts(file: &Path, named: &[PathBuf]) -> Result<Vec<SignatureText>> {
+    collect(file, named)?.into_iter().map(text).collect()
+}
+
+/// A signature as the daemon takes it; what is no text is no signature either.
+fn text(signature: Signature) -> Result<SignatureText> {
+    let Signature { name, bytes } = signature;
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SignatureText { name, text }),
+        Err(_) => Err(CliError::bad_input(format!("{name} is no SSH signature: it is no text")).into()),
+    }
 }
 
 fn read(file: &Path) -> Result<Signature> {

@@ -173,11 +173,11 @@ impl Trail {
         Ok(Self(records?))
     }
 
-    /// The start or reload by which was judged then: of those with the event's config the last one before it, else the first
+    /// The start, reload or candidate that was applied by which was judged then: of those with the event's config the last one before it, else the first
     /// after it, for a record is made once its generation is live.
     fn basis(&self, event: &Value, time: Timestamp) -> Option<&Stored> {
         let is_of = |record: &&Stored| {
-            [Kind::Start.name(), Kind::Reload.name()].contains(&record.kind.as_str())
+            [Kind::Start, Kind::Reload, Kind::Apply].iter().any(|kind| kind.name() == record.kind)
                 && record.detail.get("config_sha256") == Some(&event["policy"])
         };
         let before = self.0.iter().rev().find(|record| record.time <= time && is_of(record));

@@ -53,7 +53,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
 }
 
 /// What two configs differ in.
-pub(super) struct Compared<'a> {
+pub(in crate::cli) struct Compared<'a> {
     sides: [&'a Side; 2],
     opens: Openings,
     closes: Openings,
@@ -64,18 +64,18 @@ impl<'a> Compared<'a> {
     ///
     /// # Errors
     /// Where a database lacks too much to be compared.
-    pub(super) fn of(old: &'a Side, new: &'a Side) -> Result<Self> {
+    pub(in crate::cli) fn of(old: &'a Side, new: &'a Side) -> Result<Self> {
         let compare = |old: &Side, new: &Side| {
             openings(&old.world(), &new.world()).map_err(|error| CliError::bad_input(error.to_string()))
         };
         Ok(Self { sides: [old, new], opens: compare(old, new)?, closes: reversed(compare(new, old)?) })
     }
 
-    pub(super) fn json(&self) -> serde_json::Value {
+    pub(in crate::cli) fn json(&self) -> serde_json::Value {
         super::json::compared(self.sides, &self.opens, &self.closes)
     }
 
-    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    pub(in crate::cli) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         write(&self.opens, &self.closes, out)
     }
 }

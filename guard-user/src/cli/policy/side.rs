@@ -12,10 +12,10 @@ use crate::inputs;
 use crate::openings::World;
 
 /// A config with its database.
-pub(super) struct Side {
-    pub(super) file: PathBuf,
-    pub(super) policy: Policy,
-    pub(super) geo: GeoDb,
+pub(in crate::cli) struct Side {
+    pub(in crate::cli) file: PathBuf,
+    pub(in crate::cli) policy: Policy,
+    pub(in crate::cli) geo: GeoDb,
 }
 
 impl Side {
@@ -23,7 +23,7 @@ impl Side {
     ///
     /// # Errors
     /// Where either can't be used.
-    pub(super) fn read(file: &Path, databases: &[PathBuf]) -> Result<Self> {
+    pub(in crate::cli) fn read(file: &Path, databases: &[PathBuf]) -> Result<Self> {
         let checked = config::load(file, &Surroundings::new(None));
         Self::of(file, checked.map_err(|errors| CliError::errors(&errors))?.policy, databases)
     }
@@ -32,7 +32,7 @@ impl Side {
     ///
     /// # Errors
     /// Where a database can't be used.
-    pub(super) fn of(file: &Path, mut policy: Policy, databases: &[PathBuf]) -> Result<Self> {
+    pub(in crate::cli) fn of(file: &Path, mut policy: Policy, databases: &[PathBuf]) -> Result<Self> {
         // A name that this host does not have is compared as it is.
         let _unknown = inputs::look_up_users(&mut policy);
         let files = if databases.is_empty() { &policy.geo.files } else { databases };
@@ -42,7 +42,7 @@ impl Side {
     }
 
     /// What is compared of it.
-    pub(super) const fn world(&self) -> World<'_> {
+    pub(in crate::cli) const fn world(&self) -> World<'_> {
         World { policy: &self.policy, geo: &self.geo, exemptions: &[], may_exempt: true }
     }
 }

@@ -12,7 +12,7 @@ use crate::cli::CliError;
 use crate::compile::{InterfaceFact, NeedsInterfaces};
 use crate::config::policy::{Geo, Pin, Policy};
 use crate::config::{self, Surroundings};
-use crate::control::client::{ask, unexpected};
+use crate::control::client::{Exchange, ask, unexpected};
 use crate::control::protocol::{OpenExemption, Request, Response};
 use crate::digest::sha256;
 use crate::exemption::{self, Clocks, Document, division};
@@ -172,15 +172,30 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
     Ok(Both { now, then, about })
 }
 
-/// The config in force, as the audit trail has it.
+/// The config in force, as the audit trail has it, without its flows.
+///
+/// # Errors
+/// Where no daemon answers, or this user may not ask it.
+pub(in crate::cli) fn policy_in_force(socket: &Path, config: &str) -> Result<Policy> {
+    let mut exchange = Exchange::begin(socket, &Request::Flows {})?;
+    match exchange.response()? {
+        Some(Response::Flows { policy, .. }) => policy_of(socket, policy.as_deref(), config),
+        _ => Err(exchange.unexpected().into()),
+    }
+}
+
 fn in_force(socket: &Path, seen: &Seen) -> Result<Policy> {
-    let Some(sha256) = &seen.live.policy else {
+    policy_of(socket, seen.live.policy.as_deref(), &seen.status.config)
+}
+
+fn policy_of(socket: &Path, sha256: Option<&str>, config: &str) -> Result<Policy> {
+    let Some(sha256) = sha256 else {
         return Err(CliError::bad_input("the daemon does not know which config is in force yet").into());
     };
-    let Response::Config { text } = ask(socket, &Request::AuditConfig { sha256: sha256.clone() })? else {
+    let Response::Config { text } = ask(socket, &Request::AuditConfig { sha256: sha256.to_owned() })? else {
         return Err(unexpected(socket).into());
     };
-    let file = Path::new(&seen.status.config);
+    let file = Path::new(config);
     let checked = config::parse(file, text.as_bytes(), &Surroundings::new(None));
     let mut policy = checked
         .map_err(|error| {

@@ -4,8 +4,8 @@ use super::super::table::WIDTH;
 use super::*;
 use crate::control::status::{
     BypassAllowStatus, BypassCount, CarrierCgroupStatus, CarrierStatus, DatabaseStatus, HookStatus,
-    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, RelayStatus, TotalStatus, UnpinnedSocketStatus,
-    UnpinnedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
+    InterfaceStatus, LossStatus, PinStatus, PlaceStatus, RelayStatus, TotalStatus, UnconfirmedStatus,
+    UnpinnedSocketStatus, UnpinnedStatus, UntaggedFlowStatus, UntaggedStatus, VerdictStatus, VolumeStatus,
 };
 use crate::exemption::summary::{
     AssessmentSummary, ExporterSummary, InstrumentSummary, OrderSummary, RecipientSummary, RequiredSummary,
@@ -102,6 +102,13 @@ fn status() -> Status {
         since: "2026-11-23T12:00:00Z".into(),
         observe: false,
         problems: problems(),
+        unconfirmed: Some(UnconfirmedStatus {
+            config: "/root/new.toml".into(),
+            sha256: "07".repeat(32),
+            by: "root".into(),
+            until: "2026-11-23T12:05:00Z".into(),
+            seconds_left: 241,
+        }),
         interfaces: vec![
             InterfaceStatus {
                 name: "eth0".into(),
@@ -229,6 +236,8 @@ degraded: 3 problems
     To do: Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.
 borderguard 0.1.0, process 42, Linux 6.12.1
 generation 3 since 2026-11-23T12:00:00Z, config /etc/borderguard/policy.toml
+UNCONFIRMED: /root/new.toml, applied by root, goes at 2026-11-23T12:05:00Z (in
+    241 s) unless `borderguard confirm` comes
 
 interfaces
   name   egress  ingress     state

@@ -30,6 +30,20 @@ fn requests_look_as_documented() {
         ),
         (json!({"request": "flows"}), Request::Flows {}),
         (json!({"request": "reload"}), Request::Reload {}),
+        (json!({"request": "reload-plan"}), Request::ReloadPlan {}),
+        (json!({"request": "confirm"}), Request::Confirm { roll_back: false }),
+        (json!({"request": "confirm", "roll_back": true}), Request::Confirm { roll_back: true }),
+        (
+            json!({"request": "apply", "wanted": {"name": "new.toml", "config": "x", "seconds": 300}}),
+            Request::Apply {
+                wanted: Box::new(ApplyWanted {
+                    name: "new.toml".into(),
+                    config: "x".to_owned(),
+                    signatures: Vec::new(),
+                    seconds: 300,
+                }),
+            },
+        ),
         (json!({"request": "geo-accept"}), Request::GeoAccept {}),
         (
             json!({"request": "exemption-load", "document": "a", "name": "b"}),

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
 use super::notices::Notice;
+use super::unconfirmed::LoadOf;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::canary::Guarded;
@@ -55,6 +56,8 @@ pub enum Action {
         /// Where the live one was not held against the one before it: that one, as the audit trail has it. Then the live one
         /// is held against it, and not the file.
         of_trail: Option<LastPolicy>,
+        /// Which.
+        of: LoadOf,
     },
     /// Read the databases of this policy again, and not the config.
     LoadDatabases {

@@ -8,6 +8,7 @@ use super::Ticket;
 use super::basis::Geo;
 use super::databases::Databases;
 use super::input::{Prepared, Waits};
+use super::unconfirmed::Unconfirmed;
 use crate::audit::{Record, Who};
 use crate::compile::HostFacts;
 use crate::config::policy::{NamedPack, Policy};
@@ -62,6 +63,10 @@ pub(super) struct Config {
     pub(super) late: Vec<(Ticket, Who)>,
     pub(super) again: bool,
     pub(super) databases: Databases,
+    /// What was applied and is not confirmed.
+    pub(super) unconfirmed: Option<Unconfirmed>,
+    /// As [`Begin::left_unconfirmed`](super::state::Begin::left_unconfirmed), until that is recorded.
+    pub(super) left_unconfirmed: Option<(String, String)>,
     /// The law packs of the live policy and of the one on its way, or why they can't be used.
     pub(super) packs: BTreeMap<NamedPack, Result<Arc<LawPack>, String>>,
 }
@@ -111,6 +116,8 @@ impl Config {
             late: Vec::new(),
             again: false,
             databases: Databases::default(),
+            unconfirmed: None,
+            left_unconfirmed: None,
             packs: BTreeMap::new(),
         }
     }
@@ -120,9 +127,9 @@ impl Config {
         self.refused.is_none() && self.candidate.as_ref().is_some_and(|candidate| candidate.is_first)
     }
 
-    /// Keys of the live policy that count from the start alone and had another value then, each with what counts.
-    pub(super) fn waiting_for_restart(&self) -> Vec<(&'static str, String)> {
-        let (first, next) = (&self.first, &self.policy);
+    /// Keys of a policy that count from the start alone and had another value then, each with what counts.
+    pub(super) fn waiting_for_restart(&self, next: &Policy) -> Vec<(&'static str, String)> {
+        let first = &self.first;
         let paths = [
             ("control.socket", &first.control.socket, &next.control.socket),
             ("state.directory", &first.state.directory, &next.state.directory),

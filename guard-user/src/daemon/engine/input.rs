@@ -158,6 +158,8 @@ pub enum Input {
     },
     /// Config and databases were read, or can't be used.
     Loaded(Result<Box<Prepared>, LoadFailure>),
+    /// Likewise, to say what a reload would do.
+    Planned(Ticket, Result<Box<Prepared>, LoadFailure>),
     /// A state of the daemon's surroundings that is a problem, or is none any more.
     Surroundings(Surroundings),
     /// The store, which could not be opened at the start, is a new one and the kernel had no tables: that start was this host's
@@ -328,6 +330,8 @@ pub struct Prepared {
     pub held: Held,
     /// The law pack that it names, or why that can't be used; `None` where it names none.
     pub law: Option<Result<Arc<LawPack>, String>>,
+    /// Of a candidate: the live one, with tables of its own, for going back.
+    pub before: Option<Box<Prepared>>,
 }
 
 /// What of the databases on the disk is not in force, and why.

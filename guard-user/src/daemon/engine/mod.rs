@@ -40,6 +40,7 @@ mod step;
 mod tests;
 mod tracing;
 mod tries;
+mod unconfirmed;
 mod volumes;
 
 pub use action::{
@@ -59,3 +60,4 @@ pub use notices::{Notice, What};
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};
 pub use step::history_settings;
+pub use unconfirmed::{Applied, LoadOf};

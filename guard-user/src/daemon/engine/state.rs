@@ -60,6 +60,8 @@ pub struct Begin {
     pub named_before: Option<Vec<InterfacePattern>>,
     /// When the guard before this start was last known to be at work; `None` where nothing is known of it.
     pub guarded_until: Option<Timestamp>,
+    /// The candidate that an earlier daemon had applied and that nobody confirmed: its file, and its SHA-256.
+    pub left_unconfirmed: Option<(String, String)>,
 }
 
 /// The daemon's state.

@@ -208,7 +208,7 @@ fn signed(
         }
         let newer = built.newer_than(file);
         let namespace = if newer.is_some() { GEO_OLDER } else { GEO };
-        let by = gate::signed(path, (&bytes, namespace), approvals, spent).map_err(|why| match newer {
+        let by = gate::signed(path.as_path(), (&bytes, namespace), approvals, spent).map_err(|why| match newer {
             None => of_file(&why),
             Some(newer) => of_file(&format!(
                 "one that was built at {newer} was in force, so that this older one needs signatures of its own \

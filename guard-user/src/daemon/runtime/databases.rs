@@ -56,8 +56,11 @@ impl Identity {
     }
 }
 
+/// Which files they are, by path.
+pub(super) type Identities = BTreeMap<PathBuf, Identity>;
+
 /// What these files are now.
-pub(super) fn identities(files: &[PathBuf]) -> BTreeMap<PathBuf, Identity> {
+pub(super) fn identities(files: &[PathBuf]) -> Identities {
     files.iter().map(|path| (path.clone(), Identity::of(path))).collect()
 }
 

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use tracing::info;
 
 use super::kept_config::{ConfigKeeper, NotRead};
-use crate::approval::{self, beside};
+use crate::approval::{self, Signature, beside};
 use crate::config::policy::{Approvals, Policy};
 use crate::config::{self, Checked, Surroundings, limits};
 use crate::control::protocol::ErrorKind;
@@ -21,6 +21,21 @@ use crate::inputs;
 use crate::openings::{Change, Openings, World, openings};
 use crate::store::last_policy::{self, LastPolicy, NamedUsers};
 use crate::store::{KnownSpent, sha256};
+
+/// A file that is signed, and its signatures where they do not lie beside it.
+#[derive(Clone, Copy)]
+pub(super) struct OfFile<'a> {
+    /// The file, for messages where the signatures are here.
+    pub(super) file: &'a Path,
+    /// The signatures; `None` for those that lie beside it.
+    pub(super) signatures: Option<&'a [Signature]>,
+}
+
+impl<'a> From<&'a Path> for OfFile<'a> {
+    fn from(file: &'a Path) -> Self {
+        Self { file, signatures: None }
+    }
+}
 
 /// A config that was read.
 pub(super) struct Candidate {
@@ -60,9 +75,9 @@ impl Candidate {
 
     /// Why it was held against none, where nobody has signed it: whose signatures that takes is what it asks for of the next
     /// one.
-    pub(super) fn still_unheld(
+    pub(super) fn still_unheld<'a>(
         &self,
-        (file, spent): (&Path, &KnownSpent),
+        (file, spent): (impl Into<OfFile<'a>>, &KnownSpent),
         unheld: Option<&str>,
     ) -> Option<String> {
         let approvals = asks(&self.checked.policy)?;
@@ -157,18 +172,20 @@ impl InForce {
     ///
     /// # Errors
     /// What it newly lets pass, and whose signature is bad or missing.
-    pub(super) fn admit(
+    pub(super) fn admit<'a>(
         &self,
-        (file, spent): (&Path, &KnownSpent),
+        (of, spent): (impl Into<OfFile<'a>>, &KnownSpent),
         (candidate, policy): (&Candidate, &Policy),
         database: &GeoDb,
         before: Option<&GeoDb>,
     ) -> Result<Option<SignedFile>, LoadFailure> {
         let Some(found) = self.opened_by((candidate, policy), database, before)? else { return Ok(None) };
+        let of = of.into();
+        let file = of.file;
         let is_same_text = self.is_same_text(candidate);
         let approvals = asks(&self.policy).ok_or_else(|| "it asks for none".to_owned());
         let sha256 = sha256(&candidate.bytes);
-        let by = approvals.and_then(|it| signed(file, (&candidate.bytes, approval::POLICY), it, spent));
+        let by = approvals.and_then(|it| signed(of, (&candidate.bytes, approval::POLICY), it, spent));
         let is_new = || if is_same_text { Err(self.other_users(policy)) } else { not_spent(&sha256, spent) };
         match by.and_then(|by| is_new().map(|()| by)) {
             Ok(by) => {
@@ -271,12 +288,12 @@ fn unusable(at: &str, why: &str) -> LoadFailure {
     ))
 }
 
-/// Who signed a file, by the signatures that lie beside it, where they are what these approvals ask for of a config.
+/// Who signed a file, where the signatures are what these approvals ask for of a config.
 ///
 /// # Errors
 /// What is bad or missing.
-pub(super) fn signed(
-    file: &Path,
+pub(super) fn signed<'a>(
+    of: impl Into<OfFile<'a>>,
     content: (&[u8], &str),
     approvals: &Approvals,
     spent: &KnownSpent,
@@ -284,7 +301,11 @@ pub(super) fn signed(
     let spent = spent
         .as_ref()
         .map_err(|why| format!("which keys are revoked is not known, so that no signature counts: {why}"))?;
-    let signatures = beside::read(file).map_err(|error| error.to_string())?;
+    let OfFile { file, signatures } = of.into();
+    let signatures = match signatures {
+        Some(given) => given.to_vec(),
+        None => beside::read(file).map_err(|error| error.to_string())?,
+    };
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system());
     let allowed = allowed.map_err(|error| error.to_string())?;
     let of = (approvals.signers.as_slice(), approvals.policy.as_slice());

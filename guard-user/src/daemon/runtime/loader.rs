@@ -7,16 +7,16 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::chosen::{Before, Chosen, choose};
-use super::databases::{Databases, identities};
-use super::gate::{Candidate, InForce, asks};
+use super::databases::{Databases, Identities, identities};
+use super::gate::{Candidate, InForce, OfFile, asks};
 use super::kept_config::{CLOSES, ConfigKeeper, OPENS};
 use super::last_database::Keeper;
-use super::{facts, memory};
+use super::{facts, memory, own_file};
 use crate::compile;
 use crate::config::policy::{self, Policy};
 use crate::config::{self, Checked};
 use crate::control::protocol::ErrorKind;
-use crate::daemon::engine::{Geo, Held, Input, LoadFailure, Prepared, SignedFile, Waits};
+use crate::daemon::engine::{Geo, Held, Input, LoadFailure, LoadOf, Prepared, SignedFile, Ticket, Waits};
 use crate::exemption::LawPack;
 use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
@@ -53,6 +53,8 @@ pub(super) struct Against {
     pub(super) spent: KnownSpent,
     /// The one before it, where the live one is to be held against that.
     pub(super) of_trail: Option<LastPolicy>,
+    /// Which config is to be read.
+    pub(super) of: LoadOf,
 }
 
 /// How long a reload waits for the disk that has the last database.
@@ -65,9 +67,14 @@ const BETWEEN: Duration = Duration::from_millis(500);
 /// Reads both again in a thread of its own, and hands over what came of it.
 pub(super) fn load(options: &Options, reading: &Reading, against: Against, inputs: &UnboundedSender<Input>) {
     let (options, reading) = (options.clone(), reading.clone());
-    in_a_thread(inputs, move || match against.of_trail {
-        Some(last) => hold(&options.config, &reading, (against.live, last), &against.spent),
-        None => read((&options.config, options.observe), &reading, against.live, &against.spent),
+    let Against { live, spent, of_trail, of } = against;
+    let told = match of {
+        LoadOf::Plan(ticket) => Told::Planned(ticket),
+        _ => Told::Loaded,
+    };
+    in_a_thread(inputs, told, move || match (of_trail, of) {
+        (Some(last), LoadOf::File) => hold(&options.config, &reading, (live, last), &spent),
+        (_, of) => read((&options.config, options.observe), &reading, (live, &spent), &of),
     });
 }
 
@@ -79,36 +86,68 @@ pub(super) fn load_databases(
     inputs: &UnboundedSender<Input>,
 ) {
     let reading = reading.clone();
-    in_a_thread(inputs, move || read_databases((*policy).clone(), (yes.0, &yes.1), &reading));
+    in_a_thread(inputs, Told::Loaded, move || read_databases((*policy).clone(), (yes.0, &yes.1), &reading));
+}
+
+/// For what something is read.
+#[derive(Clone, Copy)]
+enum Told {
+    /// To be made live.
+    Loaded,
+    /// To say what a reload would do.
+    Planned(Ticket),
+}
+
+impl Told {
+    fn input(self, result: Result<Box<Prepared>, LoadFailure>) -> Input {
+        match self {
+            Self::Loaded => Input::Loaded(result),
+            Self::Planned(ticket) => Input::Planned(ticket, result),
+        }
+    }
 }
 
 fn in_a_thread(
     inputs: &UnboundedSender<Input>,
+    told: Told,
     work: impl FnOnce() -> Result<Prepared, LoadFailure> + Send + 'static,
 ) {
     let answer = inputs.clone();
     let started = std::thread::Builder::new().name("loader".to_owned()).spawn(move || {
         let result = work().map(Box::new);
         memory::trim();
-        let _nobody_is_left = answer.send(Input::Loaded(result));
+        let _nobody_is_left = answer.send(told.input(result));
     });
     if let Err(error) = started {
         let message = format!("no thread can be had to read the config in: {error}");
         let failure = LoadFailure { kind: ErrorKind::Failed, message };
-        let _nobody_is_left = inputs.send(Input::Loaded(Err(failure)));
+        let _nobody_is_left = inputs.send(told.input(Err(failure)));
     }
 }
 
 fn read(
     (file, observe): (&Path, bool),
     reading: &Reading,
-    live: LastPolicy,
-    spent: &KnownSpent,
+    (live, spent): (LastPolicy, &KnownSpent),
+    of: &LoadOf,
 ) -> Result<Prepared, LoadFailure> {
-    let candidate = Candidate::read(file, observe)?;
+    let (candidate, source) = match of {
+        LoadOf::File | LoadOf::Plan(_) => (Candidate::read(file, observe)?, OfFile::from(file)),
+        LoadOf::Candidate(it, _) | LoadOf::Confirmed(it, _) => {
+            let source = OfFile { file: &it.name, signatures: Some(&it.signatures) };
+            (Candidate::of(&it.name, it.bytes.clone(), observe)?, source)
+        }
+    };
+    if let LoadOf::Candidate(..) = of {
+        own_file::has(file, &live.bytes)?;
+    }
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;
-    let read = whole(&policy.geo, &reading.databases)?;
+    let read = match of {
+        LoadOf::File | LoadOf::Confirmed(..) => whole(&policy.geo, &reading.databases)?,
+        // Those on the disk are still to be taken where this is not live any more.
+        LoadOf::Plan(_) | LoadOf::Candidate(..) => unwatched(&policy.geo, &reading.databases)?.0,
+    };
     let before = Before::of(&reading.keeper, PATIENCE);
     let known = before.known().cloned();
     let chosen = choose(&policy, read, before, (false, spent));
@@ -119,7 +158,7 @@ fn read(
     let kept = match kept(CLOSES)? {
         // What closes does not wait for the disk. What opens does.
         Err(_) => match live.opened_by((&candidate, &policy), &chosen.database, known.as_ref())? {
-            Some(found) => Some(kept(OPENS)?.map_err(|why| not_known(file, &found, &why))?),
+            Some(found) => Some(kept(OPENS)?.map_err(|why| not_known(source.file, &found, &why))?),
             None => None,
         },
         Ok(kept) => Some(kept),
@@ -131,16 +170,26 @@ fn read(
         let admitted = match opens_nothing {
             true => None,
             false => {
-                in_force.admit((file, spent), (&candidate, &policy), &chosen.database, known.as_ref())?
+                in_force.admit((source, spent), (&candidate, &policy), &chosen.database, known.as_ref())?
             }
         };
         let is_new = |it: &SignedFile| !held.signed.iter().any(|other| other.sha256 == it.sha256);
         held.signed.extend(admitted.filter(is_new));
-        held.unheld = held.unheld.or_else(|| candidate.still_unheld((file, spent), in_force.unheld()));
+        held.unheld = held.unheld.or_else(|| candidate.still_unheld((source, spent), in_force.unheld()));
     }
     let to_keep = candidate.to_keep(held.unheld.clone(), policy.named_users());
-    let prepared = tables(policy, &chosen)?;
-    if held.signed.is_empty() {
+    let mut prepared = tables(policy, &chosen)?;
+    match of {
+        LoadOf::Plan(_) => return Ok(Prepared { warnings, held, ..prepared }),
+        LoadOf::Candidate(_, in_force) => {
+            prepared.before = Some(Box::new(before_it((**in_force).clone(), known.as_ref())?));
+            return Ok(Prepared { warnings, held, ..prepared });
+        }
+        LoadOf::Confirmed(it, in_force) => own_file::replace(file, &in_force.text, it)?,
+        LoadOf::File => {}
+    }
+    // What closes does not wait for the disk, and what is confirmed is in the file already.
+    if held.signed.is_empty() || !matches!(of, LoadOf::File) {
         reading.configs.keep(to_keep, CLOSES);
     } else if let Err(why) = reading.configs.keep_first(to_keep, live_to_keep, OPENS) {
         let message = format!(
@@ -153,6 +202,17 @@ fn read(
         chosen.keep(&reading.keeper);
     }
     Ok(Prepared { warnings, held, ..prepared })
+}
+
+/// The live policy with tables of the database in force, for going back from a candidate.
+fn before_it(policy: Policy, database: Option<&GeoDb>) -> Result<Prepared, LoadFailure> {
+    let database = database.ok_or_else(|| LoadFailure {
+        kind: ErrorKind::Failed,
+        message: "the geo database in force can't be read, so that there would be no way back: reload instead, once the \
+                  problem `last-database` or `database-not-kept` is mended"
+            .to_owned(),
+    })?;
+    prepare(policy, database)
 }
 
 /// Holds the live config against the one that was in force before the daemon's start, which could not be read then. Where it
@@ -261,18 +321,24 @@ fn uncompared(chosen: &Chosen) -> Option<Waits> {
 }
 
 /// Reads the databases of a config while nobody writes them: half of a file that is written in place may be of the one
-/// before, and nothing in it would tell.
+/// before, and nothing in it would tell. Those are the ones that were taken from then on.
 ///
 /// # Errors
 /// Where one can't be used, or somebody goes on writing it.
 pub(super) fn whole(geo: &policy::Geo, databases: &Databases) -> Result<GeoDb, LoadFailure> {
+    let (database, identities) = unwatched(geo, databases)?;
+    databases.were_read(identities);
+    Ok(database)
+}
+
+/// Likewise, with which files they are; another one is not known to be taken by that.
+fn unwatched(geo: &policy::Geo, databases: &Databases) -> Result<(GeoDb, Identities), LoadFailure> {
     for _ in 0..TRIES {
         let before = identities(&geo.files);
         if databases.being_written(&geo.files).is_none() {
             let database = inputs::load_database(geo);
             if identities(&geo.files) == before && databases.being_written(&geo.files).is_none() {
-                databases.were_read(before);
-                return database.map_err(failure);
+                return database.map(|it| (it, before)).map_err(failure);
             }
         }
         std::thread::sleep(BETWEEN);
@@ -342,5 +408,6 @@ pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared 
         cgroups,
         held: Held::default(),
         law,
+        before: None,
     }
 }

@@ -32,6 +32,7 @@ mod namespaces;
 mod naming;
 mod notices;
 mod notify;
+mod own_file;
 mod patience;
 mod period;
 mod queue;
@@ -385,9 +386,9 @@ impl Daemon {
                 Action::Kernel(job) => self.parts.kernel.put(job),
                 Action::Store(id, job) => self.parts.store.put(id, *job),
                 Action::Sample(purpose) => self.parts.sampler.sample(purpose),
-                Action::Load { live, spent, of_trail } => {
+                Action::Load { live, spent, of_trail, of } => {
                     let Parts { options, reading, inputs, .. } = &self.parts;
-                    loader::load(options, reading, loader::Against { live, spent, of_trail }, inputs);
+                    loader::load(options, reading, loader::Against { live, spent, of_trail, of }, inputs);
                 }
                 Action::LoadDatabases { policy, accepted, spent } => {
                     let Parts { reading, inputs, .. } = &self.parts;

@@ -5,18 +5,17 @@ use std::sync::Arc;
 use serde_json::json;
 
 use crate::audit::{Kind, Record, Who};
+use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Response};
 use crate::daemon::engine::config::Candidate;
 use crate::daemon::engine::input::{Held, LoadFailure, Prepared, SignedFile};
 use crate::daemon::engine::noting::wants_senders;
 use crate::daemon::engine::state::{Engine, Purpose};
+use crate::daemon::engine::unconfirmed::LoadOf;
 use crate::daemon::engine::{Action, KernelJob, Level, State, StoreJob, Surroundings, Ticket, records};
-use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::record::ApprovedBy;
 use crate::health::ProblemCode;
-use crate::hostname::hostname;
-use crate::store::JUDGED;
 use crate::store::last_policy::LastPolicy;
 
 /// How long after the live config could not be held against the one before the start that is tried again.
@@ -36,6 +35,12 @@ impl Engine {
 
     /// Begins to read the config again, for this request or for a signal.
     pub(super) fn load_config(&mut self, request: Option<(Ticket, Who)>) {
+        if let Some(why) = self.waits_for_confirmation() {
+            let message = format!("not reloaded: {why}");
+            self.log(Level::Warn, message.clone());
+            let answer = |(ticket, _)| Action::Answer(ticket, Response::error(ErrorKind::Busy, message));
+            return self.actions.extend(request.map(answer));
+        }
         if self.config.is_busy() {
             self.config.again = true;
             self.config.late.extend(request);
@@ -55,20 +60,27 @@ impl Engine {
         // It reads the databases too.
         self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
+        let (live, of_trail) = (self.live_config(), self.config.of_trail.clone());
+        let spent = self.kept.spent_signatures();
+        self.actions.push(Action::Load { live, spent, of_trail, of: LoadOf::File });
+    }
+
+    /// The live config, as the next one is held against it.
+    pub(super) fn live_config(&self) -> LastPolicy {
         let policy = &self.config.policy;
-        let live = LastPolicy {
+        LastPolicy {
             bytes: policy.text.to_vec(),
             observe: policy.host.observe,
             unheld: self.config.unheld.clone(),
             users: policy.named_users(),
-        };
-        let of_trail = self.config.of_trail.clone();
-        self.actions.push(Action::Load { live, spent: self.kept.spent_signatures(), of_trail });
+        }
     }
 
     /// Has the live config held against the one that was in force before the start: the store could not be opened then.
     pub(super) fn hold_against(&mut self, found: Result<Option<LastPolicy>, String>) {
         match found {
+            // The candidate was held against the live config, which had been held against that.
+            _ if self.config.unconfirmed.is_some() => {}
             Ok(found) => {
                 self.config.is_unsure = found.is_some();
                 self.config.of_trail = found;
@@ -85,7 +97,9 @@ impl Engine {
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         match result {
             // What opens is on the disk first. A start can't wait for that.
-            Ok(prepared) if self.config.serial != 0 && !prepared.held.signed.is_empty() => {
+            Ok(prepared)
+                if self.config.serial != 0 && !prepared.held.signed.is_empty() && !self.is_confirming() =>
+            {
                 let records = self.approvals_of(&prepared.held.signed);
                 self.config.approving = Some(prepared);
                 self.ask_store(Purpose::Approving, StoreJob::RecordAll(records));
@@ -132,6 +146,10 @@ impl Engine {
                 Err(_) => self.config.hold_again = Some(now.boot_ns.saturating_add(HOLD_AGAIN_NS)),
             }
         }
+        if self.config.unconfirmed.is_some() {
+            self.candidate_read(result);
+            return self.warn_of_age(now);
+        }
         if std::mem::take(&mut self.config.databases.are_read_alone) {
             self.databases_loaded(result);
             return self.warn_of_age(now);
@@ -158,8 +176,8 @@ impl Engine {
         }
     }
 
-    fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
-        let Prepared { policy, warnings, geo, cgroups, database_waits, held, law } = prepared;
+    pub(super) fn take_up(&mut self, prepared: Prepared, is_reload: bool) {
+        let Prepared { policy, warnings, geo, cgroups, database_waits, held, law, before: _ } = prepared;
         self.keep_law_pack(&policy, law);
         let file = self.config.file.display().to_string();
         for warning in &warnings {
@@ -229,10 +247,13 @@ impl Engine {
         if is_first {
             let by = self.daemon.clone();
             self.record_config(Kind::Start, &by);
+            self.started_before_confirmed();
             self.look_at_signers();
         }
         // A first one that is still being read again is answered by what comes of that.
-        if self.config.loading.is_none() {
+        if self.config.unconfirmed.is_some() {
+            self.unconfirmed_is_live(settled.clone());
+        } else if self.config.loading.is_none() {
             self.answer_reload(is_first, settled.clone());
         }
         match is_of_databases {
@@ -257,12 +278,7 @@ impl Engine {
         for (ticket, _) in waiting {
             let response = match &settled {
                 Ok(()) => {
-                    let (released, stays) = (self.words_of_release(), self.words_of_what_stays());
-                    let (waiting, unrecorded) =
-                        (self.words_of_waiting_databases(), self.words_of_no_record());
-                    let message = format!(
-                        "config and geo databases are reloaded{released}{stays}{waiting}{unrecorded}"
-                    );
+                    let message = format!("config and geo databases are reloaded{}", self.words_of_reload());
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 Err(why) => {
@@ -277,18 +293,24 @@ impl Engine {
         }
     }
 
+    /// What the answer to a reload says beside that it is done.
+    pub(super) fn words_of_reload(&self) -> String {
+        let (released, stays) = (self.words_of_release(&self.config.policy), self.words_of_what_stays());
+        released + &stays + &self.words_of_waiting_databases() + &self.words_of_no_record()
+    }
+
     /// What the answer to a reload says of keys that count from the start alone.
     fn words_of_what_stays(&self) -> String {
-        let waiting = self.config.waiting_for_restart();
+        let waiting = self.config.waiting_for_restart(&self.config.policy);
         waiting.iter().map(|(key, why)| format!("; `{key}` was changed: {why}")).collect()
     }
 
     /// What the answer to a reload says of interfaces that it releases.
-    fn words_of_release(&self) -> String {
-        if self.config.policy.pins.is_empty() {
+    pub(super) fn words_of_release(&self, policy: &Policy) -> String {
+        if policy.pins.is_empty() {
             return "; NOTHING is guarded now: the config has no pin".to_owned();
         }
-        let (named, released) = self.interfaces.by_name_in(&self.config.policy);
+        let (named, released) = self.interfaces.by_name_in(policy);
         match (named, released.is_empty()) {
             (false, _) => {
                 "; NOTHING is guarded now: no interface of this host matches `host.interfaces`".to_owned()
@@ -319,6 +341,9 @@ impl Engine {
             }
         } else {
             self.config.candidate = None;
+        }
+        if self.config.unconfirmed.is_some() {
+            return self.candidate_not_live(kind, message);
         }
         if is_of_databases {
             return self.databases_failed(LoadFailure { kind, message });
@@ -414,67 +439,6 @@ impl Engine {
         let (generation, file) = (self.publishing.generation(), self.config.file.display().to_string());
         self.log(Level::Info, format!("ready: generation {generation} of {file}"));
         self.actions.push(Action::Notify(State::Ready));
-    }
-
-    /// Records which config is live, and keeps its text with that.
-    fn record_config(&mut self, kind: Kind, by: &Who) {
-        let is_due = !self.config.is_unsure && std::mem::take(&mut self.config.start_is_due);
-        if is_due && kind != Kind::Start {
-            let daemon = self.daemon.clone();
-            self.record_config(Kind::Start, &daemon);
-        }
-        let mut facts = self.config_facts();
-        if let (Kind::Start, Some(until)) = (kind, self.kept.counted_before()) {
-            facts["counted_until"] = json!(until);
-        }
-        if kind == Kind::Reload {
-            facts[JUDGED] = self.config.is_judged.into();
-        }
-        let record = records::record_of(self.now.wall, (kind, by), "", "", facts);
-        let text = Arc::clone(&self.config.wanted().text);
-        let (purpose, job) = match self.config.is_unsure {
-            true => {
-                self.config.start_is_due |= kind == Kind::Start;
-                (Purpose::NoteConfig, StoreJob::NoteConfig { record, text })
-            }
-            false => (Purpose::Record, StoreJob::RecordConfig { record, text }),
-        };
-        self.ask_store(purpose, job);
-    }
-
-    /// The config that is live, for the audit trail.
-    pub(super) fn config_facts(&self) -> serde_json::Value {
-        let policy = self.config.wanted();
-        let mut facts = json!({
-            "host": hostname(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "config": self.config.file.to_string_lossy(),
-            "fingerprint": format!("{:016x}", policy.fingerprint),
-            "config_sha256": sha256(&policy.text),
-            "generation": self.publishing.generation(),
-            "policy_sha256": self.publishing.hashes.policy_sha256,
-            "geo_sha256": self.publishing.hashes.geo_sha256,
-            "database": self.config.database.source,
-            "observe": policy.host.observe,
-            "approvals_verified": policy.approval.is_some(),
-        });
-        let database = &self.config.database;
-        let more = [
-            ("unheld", &self.config.unheld),
-            ("database_unheld", &database.unheld),
-            ("database_sha256", &database.digest),
-        ];
-        for (name, value) in more.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
-            facts[name] = value.into();
-        }
-        if !database.built.is_empty() {
-            facts["database_built"] = json!(database.built);
-        }
-        let users = policy.named_users();
-        if !users.is_empty() {
-            facts["users"] = json!(users);
-        }
-        facts
     }
 
     /// Looks at the cgroups that the live policy names, and all else that may have changed.

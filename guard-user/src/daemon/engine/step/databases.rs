@@ -15,7 +15,12 @@ use crate::store::JUDGED;
 impl Engine {
     /// Begins to read the databases of the policy that is to be live; with a yes also what waits for one.
     pub(super) fn load_databases(&mut self, yes: Option<(Ticket, Who)>) {
-        if self.config.is_busy() {
+        if let (Some((ticket, _)), Some(why)) = (&yes, self.waits_for_confirmation()) {
+            return self
+                .answer(*ticket, Response::error(ErrorKind::Busy, format!("nothing was done: {why}")));
+        }
+        // What a candidate goes back to has the databases of its time.
+        if self.config.is_busy() || self.config.unconfirmed.is_some() {
             self.config.databases.again = true;
             self.config.databases.late.extend(yes);
             return;

@@ -17,6 +17,7 @@ impl Engine {
         }
         self.actions.push(Action::Notify(State::Stopping));
         self.end_tracing();
+        self.warn_of_unconfirmed();
         self.ending = Ending { step: Step::Counting, with_host };
         self.reads.book();
     }

@@ -8,6 +8,7 @@ mod cgroups;
 mod changes;
 mod closings;
 mod config;
+mod config_record;
 mod cut;
 mod databases;
 mod ending;
@@ -27,6 +28,7 @@ mod shadow;
 mod signers;
 mod status;
 mod tracing;
+mod unconfirmed;
 
 pub use history::history_settings;
 
@@ -79,9 +81,11 @@ impl Engine {
             daemon,
             named_before,
             guarded_until,
+            left_unconfirmed,
         } = begin;
+        let config = Config { left_unconfirmed, ..Config::new(config_file, prepared.policy.clone()) };
         let mut engine = Self {
-            config: Config::new(config_file, prepared.policy.clone()),
+            config,
             kept,
             counts_unread: counts.is_none().then(Vec::new),
             counts: counts.unwrap_or_default(),
@@ -167,6 +171,7 @@ impl Engine {
             Input::Stored { id, outcome, kept } => self.stored(id, outcome, kept, now),
             Input::Read { id, response } => self.read_beside(id, response),
             Input::Loaded(result) => self.config_loaded(result, now),
+            Input::Planned(ticket, result) => self.reload_planned(ticket, result),
             Input::Surroundings(found) => self.surroundings_are(found),
             Input::FirstStart => self.start_was_the_first(),
             Input::ConfigOfTrail(found) => self.hold_against(found),
@@ -192,7 +197,8 @@ impl Engine {
     pub fn next_tick(&self) -> u64 {
         let regular = self.due.second.min(self.due.watchdog).min(self.due.day);
         let of_requests = self.changes.next_deadline().into_iter().chain(self.reads.next_deadline()).min();
-        [self.quotas.next_look(&self.kept), of_requests].into_iter().flatten().fold(regular, u64::min)
+        let more = [self.quotas.next_look(&self.kept), of_requests, self.next_return()];
+        more.into_iter().flatten().fold(regular, u64::min)
     }
 
     fn request(&mut self, ticket: Ticket, request: Request, asker: Asker, now: Clocks) {
@@ -202,6 +208,9 @@ impl Engine {
         }
         match request {
             Request::Reload {} => self.load_config(Some((ticket, asker.who))),
+            Request::ReloadPlan {} => self.plan_reload(ticket),
+            Request::Apply { wanted } => self.apply(ticket, *wanted, asker.who),
+            Request::Confirm { roll_back } => self.confirm(ticket, roll_back, asker.who),
             Request::CanaryConfirm { canary } => self.confirm_canary(ticket, &canary),
             Request::Trace { id, begin } => self.trace(ticket, id, begin, asker.who, now),
             Request::Shadow { id, begin } => self.shadow(ticket, id, begin, &asker, now),
@@ -269,6 +278,7 @@ impl Engine {
         }
         self.changes_are_late(now);
         self.reads_are_late(now);
+        self.go_back_where_due(now);
     }
 
     /// That nothing was guarded before the start is told for a minute.

@@ -61,6 +61,7 @@ impl Engine {
         }));
         problems.extend(self.problem_of_law(now));
         problems.extend(self.problem_of_tracing());
+        problems.extend(self.problem_of_unconfirmed());
         self.problems_of_store(&mut problems, now);
         self.problems_of_workers(&mut problems, now);
         self.problems_of_surroundings(&mut problems);
@@ -126,7 +127,7 @@ impl Engine {
             Waits::All(why) => Problem::new(ProblemCode::DatabaseWaits, why),
             Waits::Openings(why) => Problem::new(ProblemCode::DatabaseUnsigned, why),
         }));
-        for (key, why) in self.config.waiting_for_restart() {
+        for (key, why) in self.config.waiting_for_restart(&self.config.policy) {
             problems.push(Problem::of(ProblemCode::RestartNeeded, key, why));
         }
         let slow =

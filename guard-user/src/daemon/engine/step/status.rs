@@ -58,6 +58,7 @@ impl Engine {
             approval_required: policy.approval.is_some(),
             health: Health::of(self.enforcement(), &problems),
             problems,
+            unconfirmed: self.unconfirmed_status(now),
             interfaces: self.interface_rows(),
             unguarded: self.unguarded(),
             bypass: self.bypass_status(counters),

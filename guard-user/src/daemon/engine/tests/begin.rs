@@ -46,6 +46,7 @@ pub(super) fn begin(
         daemon: daemon(None),
         named_before: None,
         guarded_until: None,
+        left_unconfirmed: store.reader().and_then(|reader| reader.unconfirmed()).ok().flatten(),
     };
     Engine::new(begin, now)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::super::{Input, LoadFailure, Prepared, SignedFile, Surroundings, Waits};
+use super::super::{Applied, Input, LoadFailure, LoadOf, Prepared, SignedFile, Surroundings, Waits};
 use super::inputs::{BAD, CONFIG, ONE, prepared};
 use super::world::{Part, World};
 use crate::config::policy::Policy;
@@ -13,7 +13,7 @@ use crate::kernel::memory::Operation;
 /// What the loader is asked for.
 pub(super) enum Load {
     /// Config and databases.
-    Config,
+    Config(LoadOf),
     /// The databases of this policy; with a yes, or without.
     Databases(Arc<Policy>, bool),
 }
@@ -29,12 +29,22 @@ pub(super) enum OnDisk {
 
 impl Load {
     /// What the loader answers.
-    pub(super) fn done(self, config: &str, (on_disk, signed): (OnDisk, &[SignedFile])) -> Input {
+    pub(super) fn done(self, config: &mut &'static str, (on_disk, signed): (OnDisk, &[SignedFile])) -> Input {
         let fault = |message| LoadFailure { kind: ErrorKind::BadInput, message };
+        if let (Self::Config(LoadOf::Confirmed(it, _)), OnDisk::Good | OnDisk::Waiting) = (&self, on_disk) {
+            *config = String::from_utf8(it.bytes.clone()).unwrap().leak();
+        }
+        if let Self::Config(LoadOf::Plan(ticket)) = self {
+            return Input::Planned(ticket, prepared(config).map(Box::new).map_err(fault));
+        }
         let result = match (self, on_disk) {
+            (Self::Config(LoadOf::Candidate(it, in_force)), _) => {
+                candidate(&it, Some(&in_force)).map_err(fault)
+            }
+            (Self::Config(LoadOf::Confirmed(it, _)), _) => candidate(&it, None).map_err(fault),
             (_, OnDisk::Bad) => Err(fault("the geo database is damaged".to_owned())),
-            (Self::Config, OnDisk::Waiting) => prepared(config).map(waiting).map_err(fault),
-            (Self::Config, OnDisk::Good) => prepared(config).map_err(fault),
+            (Self::Config(_), OnDisk::Waiting) => prepared(config).map(waiting).map_err(fault),
+            (Self::Config(_), OnDisk::Good) => prepared(config).map_err(fault),
             (Self::Databases(policy, accepted), on_disk) => prepared(CONFIG).map_err(fault).map(|it| {
                 let of_policy = Prepared { policy, ..it };
                 match on_disk == OnDisk::Waiting && !accepted {
@@ -49,6 +59,13 @@ impl Load {
         };
         Input::Loaded(result.map(by))
     }
+}
+
+/// A candidate, and what is live before it, where that is to be gone back to.
+fn candidate(it: &Applied, in_force: Option<&Arc<Policy>>) -> Result<Prepared, String> {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let before = in_force.map(|policy| prepared(&text(&policy.text)).map(Box::new)).transpose()?;
+    Ok(Prepared { before, ..prepared(&text(&it.bytes))? })
 }
 
 fn waiting(prepared: Prepared) -> Prepared {

@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use guard_common::interval::build::GeoImage;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{Geo, Prepared};
+use super::super::{Asker, Geo, Prepared};
+use crate::audit::Who;
 use crate::compile;
 use crate::config::policy::Policy;
 use crate::control::protocol::Response;
@@ -89,6 +90,7 @@ pub(super) fn prepared(text: &str) -> Result<Prepared, String> {
         cgroups,
         held: Held::default(),
         law: None,
+        before: None,
     })
 }
 
@@ -111,4 +113,9 @@ pub(super) fn document(id: &str, version: u32, now: Timestamp) -> String {
 /// Whether an answer to an order holds beyond the daemon that gave it.
 pub(super) fn is_promise(answer: &Response) -> bool {
     !matches!(answer, Response::Error { message, .. } if message.contains("Where the daemon ends before, give it again"))
+}
+
+/// Who asks.
+pub(super) fn asker() -> Asker {
+    Asker { who: Who { uid: 0, user: Some("root".to_owned()), pid: None }, sees_all: true, sees_people: true }
 }

@@ -19,4 +19,5 @@ mod shadow;
 mod stacked;
 mod store;
 mod tracing;
+mod unconfirmed;
 mod world;

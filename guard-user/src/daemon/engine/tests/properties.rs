@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::super::Input;
 use super::databases::OnDisk;
 use super::inputs::{BAD, CONFIG, ONE, OPEN};
+use super::unconfirmed::apply_for;
 use super::world::{Part, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
@@ -22,6 +23,8 @@ enum Event {
     Reload(u8),
     ReplaceDatabases(u8),
     AcceptDatabases,
+    Apply(u8, u8),
+    Confirm(bool),
     Work(u8, u8),
     Pass(u16),
     SetClock(i16),
@@ -53,6 +56,8 @@ fn event() -> impl Strategy<Value = Event> {
         2 => (0_u8..4).prop_map(Event::Reload),
         2 => (0_u8..3).prop_map(Event::ReplaceDatabases),
         1 => Just(Event::AcceptDatabases),
+        2 => (0_u8..4, 1_u8..10).prop_map(|(which, seconds)| Event::Apply(which, seconds)),
+        1 => any::<bool>().prop_map(Event::Confirm),
         12 => (0_u8..5, 1_u8..6).prop_map(|(part, times)| Event::Work(part, times)),
         3 => (0_u16..6000).prop_map(Event::Pass),
         1 => (-5000_i16..5000).prop_map(Event::SetClock),
@@ -101,6 +106,11 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
             world.step(Input::DatabasesReplaced);
         }
         Event::AcceptDatabases => drop(world.ask(Request::GeoAccept {})),
+        Event::Apply(which, seconds) => {
+            let text = [CONFIG, ONE, BAD, OPEN][usize::from(which)];
+            world.ask(apply_for(text, u64::from(seconds)));
+        }
+        Event::Confirm(roll_back) => drop(world.ask(Request::Confirm { roll_back })),
         Event::Work(part, times) => {
             let parts = [Part::Kernel, Part::Store, Part::Sockets, Part::Sampler, Part::Loader];
             for _ in 0..times {
@@ -165,6 +175,9 @@ proptest! {
         if world.config == BAD {
             world.config = CONFIG;
         }
+        // By then nothing waits for a confirmation.
+        world.rest();
+        world.rest();
         let reload = world.ask(Request::Reload {});
         world.rest();
         world.rest();

@@ -5,12 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use jiff::SignedDuration;
 
-use super::super::{Action, Asker, Engine, Input, KernelJob, Sample, SignedFile, StoreId, StoreJob, Ticket};
+use super::super::{Action, Engine, Input, KernelJob, Sample, SignedFile, StoreId, StoreJob, Ticket};
 use super::begin::{begin, closed, opened};
 use super::databases::{Load, OnDisk};
-use super::inputs::{CONFIG, document, is_promise, put};
+use super::inputs::{CONFIG, asker, document, is_promise, put};
 use super::shadow::Asked;
-use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::status::Status;
 use crate::daemon::runtime;
@@ -274,7 +273,7 @@ impl World {
                     put(&mut self.store_jobs, (id, *job), is_urgent, |(_, job)| job.is_urgent());
                 }
                 Action::Sample(_) => self.samples += 1,
-                Action::Load { .. } => self.loads.push_back(Load::Config),
+                Action::Load { of, .. } => self.loads.push_back(Load::Config(of)),
                 Action::LoadDatabases { policy, accepted, .. } => {
                     self.loads.push_back(Load::Databases(policy, accepted));
                 }
@@ -391,7 +390,8 @@ impl World {
             }
             Part::Loader => {
                 let Some(load) = self.loads.pop_front() else { return };
-                self.step(load.done(self.config, (self.on_disk, &self.signed)));
+                let input = load.done(&mut self.config, (self.on_disk, &self.signed));
+                self.step(input);
             }
         }
     }
@@ -483,10 +483,6 @@ impl World {
             .map(|slot| kept.by_slot(*slot).map_or_else(|| format!("#{slot}"), |it| it.id.clone()));
         ids.collect()
     }
-}
-
-fn asker() -> Asker {
-    Asker { who: Who { uid: 0, user: Some("root".to_owned()), pid: None }, sees_all: true, sees_people: true }
 }
 
 /// Whether the kernel has it, be it that its window has not begun by the kernel's own clock.

@@ -73,7 +73,7 @@ impl Bed {
             policy.name_users(names);
             let configs = configs(state);
             if let Some(in_force) = InForce::kept(configs.read(PATIENCE), state)?.unwrap() {
-                in_force.admit((&file, &self.1), (&candidate, &policy), read, before.as_ref())?;
+                in_force.admit((file.as_path(), &self.1), (&candidate, &policy), read, before.as_ref())?;
             }
             configs.keep(candidate.to_keep(None, policy.named_users()), PATIENCE);
             Ok(())
