@@ -1,6 +1,6 @@
 /* Stands in for parts of the C library in a daemon under test: syncs of files, writes into them, openings of the config
-   that is kept, and lookups of users and groups, wait as long as the file that SLOW_DISK, SLOW_CONFIG or SLOW_NAMES names
-   is there. */
+   that is kept and of all files below SLOW_STATE, and lookups of users and groups, wait as long as the file that SLOW_DISK,
+   SLOW_CONFIG, SLOW_FILES or SLOW_NAMES names is there. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -51,6 +51,9 @@ int open64(const char *path, int flags, ...) {
     }
     if (length >= sizeof kept && strcmp(path + length - (sizeof kept - 1), kept) == 0)
         wait_for("SLOW_CONFIG");
+    const char *state = getenv("SLOW_STATE");
+    if (state && strncmp(path, state, strlen(state)) == 0)
+        wait_for("SLOW_FILES");
     return next(path, flags, mode);
 }
 

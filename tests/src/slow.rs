@@ -21,6 +21,8 @@ pub enum Part {
     Disk,
     /// Opening the config that is kept as the one that the next is held against.
     Config,
+    /// Opening any file of the state directory.
+    Files,
     /// Lookups of users and groups.
     Names,
 }
@@ -30,6 +32,7 @@ impl Part {
         match self {
             Self::Disk => "slow-disk",
             Self::Config => "slow-config",
+            Self::Files => "slow-files",
             Self::Names => "slow-names",
         }
     }
@@ -46,6 +49,8 @@ pub fn start(bed: &Bed) -> Result<Process> {
     command.env("LD_PRELOAD", library);
     command.env("SLOW_DISK", bed.file(Part::Disk.file()));
     command.env("SLOW_CONFIG", bed.file(Part::Config.file()));
+    command.env("SLOW_STATE", bed.file("state"));
+    command.env("SLOW_FILES", bed.file(Part::Files.file()));
     command.env("SLOW_NAMES", bed.file(Part::Names.file()));
     let daemon = Process::spawn("borderguard", command)?;
     daemon.wait_for(PATIENCE, "the daemon to answer", || bed.status().ok().map(drop))?;

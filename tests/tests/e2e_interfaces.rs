@@ -301,8 +301,7 @@ fn events_have_the_name_that_an_interface_was_given_since() {
     .unwrap_or_else(|error| panic!("{error}: {:?}", names()));
 }
 
-/// A pin that knows its data by an interface knows nothing of it under another name: that is told, whether it was renamed or
-/// never there.
+/// Whether it is not there yet, has another name, or is gone.
 #[test]
 #[ignore = "needs root and BPF"]
 fn an_interface_that_a_pin_names_and_that_is_not_there_is_told() {
@@ -327,5 +326,7 @@ fn an_interface_that_a_pin_names_and_that_is_not_there_is_told() {
     let store = bed.host(STORE).unwrap();
     store.ip(&["link", "set", "new0", "down"]).unwrap();
     store.ip(&["link", "set", "new0", "name", "new9"]).unwrap();
+    told(&[(ProblemCode::InterfaceRenamed, "new9".to_owned())]);
+    store.ip(&["link", "delete", "new9"]).unwrap();
     told(&missing);
 }

@@ -64,6 +64,26 @@ fn a_disk_that_hangs_at_the_start_holds_up_no_guard() {
     assert!(bed.passes(US).unwrap());
 }
 
+/// As after a boot, when nothing is attached.
+#[test]
+#[ignore = "needs root and BPF"]
+fn files_that_can_t_be_opened_at_the_start_hold_up_no_guard() {
+    let bed = Bed::new("slow-files").unwrap();
+    bed.configure_for(&["eth0", "new*"], PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    daemon.kill(SOON).unwrap();
+    drop(daemon);
+    bed.tell(&["detach"]).unwrap();
+    assert!(bed.passes(US).unwrap(), "nothing guards");
+    slow::hang(&bed, Part::Files).unwrap();
+    let daemon = slow::start(&bed).unwrap();
+    retry_until(SOON, "what is forbidden to be dropped", || bed.passes(US).is_ok_and(|it| !it).then_some(()))
+        .unwrap();
+    guards_a_new_interface(&bed, "new0");
+    slow::go_on(&bed, Part::Files).unwrap();
+    daemon.kill(SOON).unwrap();
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn a_disk_that_hangs_keeps_no_order_from_the_kernel() {

@@ -7,6 +7,9 @@ mod support;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use aya::EbpfLoader;
+use aya::programs::SchedClassifier;
+use aya::programs::links::{FdLink, PinnedLink};
 use guard_common::abi::Hook;
 use guard_common::verdict::Reason;
 use guard_user::kernel::{Attachment, How, Interface, Kernel as _, KernelError, LinuxKernel, Observed, View};
@@ -370,7 +373,7 @@ fn entries_of_which_somebody_exchanges_the_names_are_seen_and_given_them_back() 
         exchange(&links.join(one), &links.join(other));
         exchange(&maps[0], &maps[1]);
         let Err(refused) = View::open(&pins.path()) else { panic!("maps under wrong names are read") };
-        assert!(refused.to_string().contains("another map has this entry"), "{refused}");
+        assert!(refused.to_string().contains("somebody has exchanged the names"), "{refused}");
         let mut missing = kernel.observe().unwrap().missing_entries;
         missing.sort();
         let links_of = [one, other].map(|name| format!("links/{name}"));
@@ -389,5 +392,49 @@ fn entries_of_which_somebody_exchanges_the_names_are_seen_and_given_them_back() 
         assert_eq!(kernel.observe().unwrap().missing_entries, [format!("links/{one}")]);
         kernel.restore_entries().unwrap();
         assert_eq!((names(), kernel.observe().unwrap().missing_entries), (before.0.clone(), Vec::new()));
+    });
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_link_that_was_given_another_program_was_no_guard_when_the_next_process_takes_it() {
+    let (pins, others) = (PinPlace::new("given"), PinPlace::new("givers"));
+    in_own_network(|| {
+        let mut kernel = guarded(&pins, "\"IE\"", false);
+        let attached = at(&kernel.observe().unwrap(), "bgk0");
+        if attached.iter().any(|it| it.how == How::Clsact) {
+            // Before Linux 6.6 egress has no link.
+            return;
+        }
+        let sent_before = |kernel: &mut LinuxKernel| {
+            let observed = kernel.observe().unwrap();
+            observed.interfaces.iter().find(|it| it.interface.name == "bgk0").unwrap().sent_before
+        };
+        for is_given in [false, true] {
+            drop(kernel);
+            if is_given {
+                fs::create_dir_all(others.path()).unwrap();
+                let mut other = EbpfLoader::new()
+                    .default_map_pin_directory(others.path())
+                    .load(guard_user::kernel::bench_object())
+                    .unwrap();
+                let program: &mut SchedClassifier =
+                    other.program_mut("bench_empty").unwrap().try_into().unwrap();
+                program.load().unwrap();
+                let entry = fs::read_dir(pins.path().join("links")).unwrap().next().unwrap().unwrap().path();
+                let link: FdLink = PinnedLink::from_pin(entry).unwrap().into();
+                program.attach_to_link(link.try_into().unwrap()).unwrap();
+            }
+            FrameSocket::on("bgk0").send(&frame(STORAGE));
+            kernel = pins.open();
+            assert_eq!(at(&kernel.observe().unwrap(), "bgk0").is_empty(), is_given);
+            kernel.attach(&Interface::by_name("bgk0").unwrap(), false).unwrap();
+            assert_eq!(
+                sent_before(&mut kernel).is_some(),
+                is_given,
+                "what it let pass meanwhile was not judged"
+            );
+            assert!(everything(&kernel.observe().unwrap()).into_iter().all(|(_, it)| is_well(it)));
+        }
     });
 }

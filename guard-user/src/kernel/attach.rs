@@ -86,11 +86,14 @@ impl LinuxKernel {
             }
             return Ok(());
         };
-        if self.renewed(interface, (hook, link), &links)? {
-            return Ok(());
+        let ran_ours = self.run_ours(&links);
+        if !self.renewed(interface, (hook, link), &links)? {
+            self.make(interface, hook, link)?;
+            self.memory.begun(interface.index);
+        } else if !ran_ours {
+            // Somebody has given our link another program: what it let pass was not judged.
+            self.memory.begun(interface.index);
         }
-        self.make(interface, hook, link)?;
-        self.memory.begun(interface.index);
         Ok(())
     }
 
@@ -200,6 +203,12 @@ impl LinuxKernel {
         };
         let links = chain.iter().filter(|tcx| tcx.link != 0 && is_ours(tcx.link, tcx.program));
         Ok(Some(links.map(|tcx| tcx.link).collect()))
+    }
+
+    /// Whether any of these links runs a program of ours, which was looked at before.
+    fn run_ours(&self, links: &[u32]) -> bool {
+        let program = |id: &u32| link::info_by_id(*id).ok().flatten().map(|info| info.program);
+        links.iter().filter_map(program).any(|program| self.memory.programs.is_ours(program))
     }
 
     /// Ids of our XDP links that may be the one on this interface, the likeliest first. Others are on an interface

@@ -358,7 +358,8 @@ impl StoreError {
                 }
                 _ => Self::Disk { path, step, source },
             },
-            redb::Error::PreviousIo => {
+            // Both come of a write that failed; neither says anything of what is on the disk.
+            redb::Error::PreviousIo | redb::Error::DatabaseClosed => {
                 let source = io::Error::other("an earlier write failed, and it can't be opened again");
                 Self::Disk { path, step, source }
             }

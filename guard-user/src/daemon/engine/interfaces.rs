@@ -215,6 +215,11 @@ impl Interfaces {
         }
     }
 
+    /// Whether any interface had this name before.
+    pub(super) fn was_called(&self, name: &str) -> bool {
+        self.known_as.values().any(|names| names.contains(name))
+    }
+
     /// Interfaces that a pin selects by names that they had before alone: index, name now, and the pins.
     pub(super) fn selected_by_earlier_names<'a>(
         &'a self,

@@ -7,7 +7,7 @@ use super::gate;
 use super::last_database::Keeper;
 use super::loader::{self, Reading};
 use super::memory;
-use super::patience::DISK;
+use super::patience::disk;
 use crate::config::policy::Policy;
 use crate::daemon::engine::{LoadFailure, Prepared};
 use crate::geo::{Built, GeoDb, Info};
@@ -31,7 +31,7 @@ pub(super) fn of_databases(store: &Store, keeper: &Keeper, (is_first, is_older):
         Ok(None) => {}
         Err(error) => return Before::Gone(error.to_string(), Built::default()),
     }
-    Before::of(keeper, DISK)
+    Before::of(keeper, disk())
 }
 
 /// The database that is kept, where nobody knows whether it is the one that was: that is told until it is signed.
@@ -66,7 +66,7 @@ pub(super) fn prepare(
     };
     error!("the geo database can't be used: {failed}");
     // By way of the keeper, who knows by the audit trail which it is: anyone can put another file there.
-    let why_not = match reading.keeper.last(DISK) {
+    let why_not = match reading.keeper.last(disk()) {
         Ok(Some(database)) => match unheld_as(&policy, database, unheld) {
             Err(error) => format!("the last one that was good can't be named: {error}"),
             Ok(database) => match loader::prepare(policy.clone(), &database) {

@@ -326,10 +326,13 @@ impl World {
             }
             Step::Invalidate(at) => {
                 let name = INSTRUMENTS[at];
+                // Two never fall in the same nanosecond: by that the document is of one of them.
+                self.given += 1;
+                let fell = now() + SignedDuration::from_nanos(i64::try_from(self.given).unwrap());
                 let (target, change) =
                     (Target::Instrument(name.into()), Change::Invalidate { why: "it fell".into() });
                 let job = StoreJob::Change { target: target.clone(), change, who: who() };
-                if let StoreOutcome::Changed(Ok(_)) = done(self.store(), job, now()) {
+                if let StoreOutcome::Changed(Ok(_)) = done(self.store(), job, fell) {
                     self.open.retain(|_, approved| approved.instrument != name);
                     self.orders.insert((target, "it fell".to_owned()));
                 }

@@ -11,6 +11,7 @@ use super::databases::{Databases, Identities, identities};
 use super::gate::{Candidate, InForce, OfFile, asks};
 use super::kept_config::{CLOSES, ConfigKeeper, OPENS};
 use super::last_database::Keeper;
+use super::patience::{disk, within};
 use super::{facts, memory, own_file};
 use crate::compile;
 use crate::config::policy::{self, Policy};
@@ -397,8 +398,10 @@ pub(super) fn prepare(mut policy: Policy, database: &GeoDb) -> Result<Prepared, 
 pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared {
     let paths: Vec<String> = policy.pins.iter().flat_map(|pin| pin.select.cgroups.clone()).collect();
     let cgroups = facts::cgroups(&paths);
-    let law = policy.law.as_ref().map(|named| {
-        LawPack::read(&named.pack, &named.sha256).map(Arc::new).map_err(|error| error.to_string())
+    let law = policy.law.clone().map(|named| {
+        let read = move || LawPack::read(&named.pack, &named.sha256).map_err(|error| error.to_string());
+        let read = within(disk(), "read-law-pack", read).map_err(|late| late.to_string());
+        read.and_then(|pack| pack.map(Arc::new))
     });
     Prepared {
         policy: Arc::new(policy),

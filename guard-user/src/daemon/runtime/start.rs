@@ -18,7 +18,7 @@ use super::kept_config::ConfigKeeper;
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
 use super::naming::Naming;
-use super::patience::{DISK, NoOutcome, within};
+use super::patience::{NoOutcome, disk, within};
 use super::sampler::Sources;
 use super::shadow::Shadows;
 use super::store::StoreAt;
@@ -148,7 +148,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
     let configs = ConfigKeeper::new(state.clone(), inputs.clone());
     let reading = Reading { keeper: keeper.clone(), configs, databases };
-    let last = || reading.keeper.last(DISK).ok().flatten();
+    let last = || reading.keeper.last(disk()).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
     let given = (options.config.as_path(), options.observe);
     // A store that can't be opened now may have a past.
@@ -168,7 +168,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let before = first_tables::of_databases(&store, &keeper, (is_first, older.is_some()));
     let spent = store.kept().spent_signatures();
     let (policy, held_config) = match gate::at_start(
-        (&reading.configs, DISK),
+        (&reading.configs, disk()),
         (recorded, is_first),
         (given, &spent),
         &policy,
@@ -229,7 +229,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let counters = counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?);
     // Nothing is attached yet: a disk that does not answer holds no guard up.
     let place = state.clone();
-    let past = within(DISK, "read-event-log", move || LogPast::read(&place, &counters));
+    let past = within(disk(), "read-event-log", move || LogPast::read(&place, &counters));
     let past = past.unwrap_or_else(|error| {
         warn!("what the event log has told so far is not known, so that a `difference` may tell it again: {error}");
         LogPast::unknown()
@@ -333,7 +333,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
 /// The interfaces that the config in force until now names, as far as the disk says so in time.
 fn named_before(state: &Path, store: &Store) -> Option<Vec<InterfacePattern>> {
     let place = state.to_owned();
-    let kept = within(DISK, "read-last-policy", move || last_policy::read(&place)).ok();
+    let kept = within(disk(), "read-last-policy", move || last_policy::read(&place)).ok();
     let recorded = || store.reader().and_then(|reader| reader.last_config()).ok().flatten();
     // None is kept of one that asks for no signatures.
     let kept = kept.and_then(Result::ok).flatten().or_else(recorded)?;
@@ -432,11 +432,11 @@ struct Opened {
     cursor: Option<Cursor>,
 }
 
-/// Opens the store, but waits no longer for the disk than [`DISK`]: nothing is guarded by this process before. A thread
+/// Opens the store, but waits no longer for the disk than [`disk`]: nothing is guarded by this process before. A thread
 /// that the disk holds up ends by itself.
 fn open_store(at: &StoreAt, adopted: bool) -> Opened {
     let (place, state) = (at.clone(), at.state.as_path());
-    let error = match within(DISK, "open-store", move || open_store_now(&place, adopted)) {
+    let error = match within(disk(), "open-store", move || open_store_now(&place, adopted)) {
         Ok(opened) => return opened,
         Err(NoOutcome::Broken) => return without_store(at, &store::broken(state)),
         Err(NoOutcome::NoThread(error)) => error,

@@ -10,7 +10,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::patience::{DISK, within};
+use super::patience::{disk, within};
 use crate::control::users::Names;
 use crate::events::names::SharedNames;
 use crate::events::untagged::Untagged;
@@ -48,7 +48,7 @@ impl Watch {
     ) -> Result<Arc<Self>, KernelError> {
         let view = View::open(pins)?;
         let (place, counters, flows) = (state.to_owned(), counters_of(&view), view.untagged_records()?);
-        let recorder = within(DISK, "read-untagged", move || Recorder::open(&place, &counters, &flows));
+        let recorder = within(disk(), "read-untagged", move || Recorder::open(&place, &counters, &flows));
         let recorder = match recorder {
             Ok(recorder) => recorder,
             Err(why) => {

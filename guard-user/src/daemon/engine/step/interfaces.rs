@@ -456,7 +456,8 @@ impl Engine {
         let mut lacking: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for pin in &self.config.policy.pins {
             let names = pin.select.interfaces.iter().filter(|it| !it.is_glob()).map(|it| it.as_str());
-            for name in names.filter(|name| !here.contains(name)) {
+            let is_known = |name: &str| here.contains(name) || self.interfaces.was_called(name);
+            for name in names.filter(|name| !is_known(name)) {
                 lacking.entry(name).or_default().push(&pin.name);
             }
         }
