@@ -17,7 +17,8 @@ use serde_json::json;
 use super::marks::{Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
-use super::{Kept, Key, Reader, Store, StoreError, slots, unrecorded};
+use super::unrecorded::{self, Unrecorded};
+use super::{Kept, Key, Reader, Store, StoreError, slots};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
@@ -120,7 +121,13 @@ impl Store {
         let mut kernel = of_kernel.head;
         let own = std::mem::take(&mut self.marks.unrecorded);
         let of_notes = file.as_mut().map(|it| std::mem::take(&mut it.unrecorded)).unwrap_or_default();
-        let unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
+        let mut unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
+        let untold = self.marks.untold(&of_kernel);
+        if let Some(untold) = untold
+            && !self.has_told(&untold)?
+        {
+            unrecorded.push(Unrecorded::untold(&untold));
+        }
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
         let with_unsaved = file.as_ref().and_then(|it| Some(it.kernels(it.head()?)));
         let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
@@ -156,6 +163,7 @@ impl Store {
         };
         self.give_again(&unsaved);
         self.record_unrecorded(&unrecorded, who, now)?;
+        self.marks.told = untold.map(|it| it.live).or(self.marks.told);
         self.keep_marks();
         Ok(older)
     }
@@ -180,6 +188,7 @@ impl Store {
             .written
             .as_ref()
             .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved))
+            && self.marks.told.is_none()
             && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);
@@ -189,7 +198,12 @@ impl Store {
 
     /// Has the orders that are given to this store, which can't be opened, kept in the file of these marks.
     #[must_use]
-    pub fn noting_in(mut self, marks: Marks) -> Self {
+    pub fn noting_in(mut self, mut marks: Marks) -> Self {
+        // What this daemon makes live comes after that.
+        if !marks.is_again() {
+            let kernel = marks.read_kernel();
+            self.to_note.extend(marks.untold(&kernel).as_ref().map(Unrecorded::untold));
+        }
         self.marks = marks;
         self
     }
@@ -211,8 +225,7 @@ impl Store {
             return;
         }
         let to_note = std::mem::take(&mut self.to_note);
-        let file = self.marks.read_file();
-        self.marks.write_unsaved(file, unsaved, to_note);
+        self.marks.write_unsaved(unsaved, to_note);
     }
 
     /// Why the mark of this store can't be kept.

@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use redb::ReadableTable as _;
 use serde_json::Value;
 
+use super::marks::Untold;
 use super::tables::{CONFIGS, META};
-use super::unrecorded::{Judges, Other, Unrecorded};
+use super::unrecorded::{Judges, Other, Unrecorded, live_by};
 use super::{Reader, Store, StoreError, sha256};
 use crate::audit::{self, Kind, Who};
 
@@ -40,6 +41,12 @@ impl Store {
             NOTED => self.to_note.push(Unrecorded::unknown(None)),
             _ => {}
         }
+    }
+
+    /// Whether the trail has what went live at the end of an earlier daemon, which was the only one.
+    pub(super) fn has_told(&self, untold: &Untold) -> Result<bool, StoreError> {
+        let in_force = self.reader()?.last_facts("config_sha256")?;
+        Ok(untold.count == 1 && in_force.is_some_and(|it| live_by(&it) == Some(untold.live)))
     }
 
     /// Has the trail say which configs were live that it has no record of. `who` is the daemon.
@@ -96,6 +103,12 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// What the config judges by that this record says is live.
+pub(super) fn told_by(record: &audit::Record) -> Option<[u8; 32]> {
+    let is_live = matches!(record.kind, Kind::Start | Kind::Reload);
+    live_by(&record.detail).filter(|_| is_live)
 }
 
 /// Whether by this record nobody is to be told of another config any more: somebody else than a daemon asked for a reload.

@@ -26,7 +26,7 @@ use crate::history;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, ShadowSeen, ShadowStep, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Change, Cursor, KnownSpent, PinCounts, Target};
+use crate::store::{Change, Cursor, GoesLive, KnownSpent, PinCounts, Target};
 
 /// For what the counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -251,6 +251,8 @@ pub struct Publish {
     pub geo: Option<Geo>,
     /// The names by which events of it are told.
     pub names: Names,
+    /// The config that goes live with it, where that is another one than before: the kernel has it before the flip.
+    pub goes_live: Option<GoesLive>,
     /// Whether numbers of pins go to other pins with it, so that the counters of this moment are wanted.
     pub counts_change_hands: bool,
 }

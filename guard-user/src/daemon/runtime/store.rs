@@ -178,7 +178,7 @@ fn work(
             None => {
                 let error = broken(state);
                 let before =
-                    std::mem::replace(&mut store, Store::closed(state, &error).noting_in(at.marks()));
+                    std::mem::replace(&mut store, Store::closed(state, &error).noting_in(at.marks().again()));
                 store.take_orders_of(&before.kept());
                 given_up.push(ManuallyDrop::new(before));
                 let fault = Surroundings::Store(Some((&error).into()));
