@@ -27,7 +27,7 @@ pub struct HighWater {
     pub untold_since: u64,
     /// How many went live since then, with it; 0: trail or notes have all of them.
     pub untold_count: u64,
-    /// The latest time that the daemon has judged by, seconds since 1970; 0: none is known.
+    /// The latest time that the daemon has judged by, nanoseconds since 1970; 0: none is known.
     pub time: u64,
     /// When that was, nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
@@ -58,6 +58,20 @@ impl HighWater {
         self.live = before.live;
         if self.untold_count == 0 {
             (self.untold, self.untold_since) = ([0; 32], 0);
+        }
+    }
+
+    /// Says that the daemon judges by this time now: nanoseconds since 1970, and of `CLOCK_BOOTTIME`.
+    pub const fn is_by(&mut self, time: u64, now_ns: u64) {
+        (self.time, self.time_ns) = (time, now_ns);
+    }
+
+    /// What that time is by now, in nanoseconds since 1970, by a clock that nobody can set; `None` where none is known.
+    #[must_use]
+    pub const fn latest(&self, now_ns: u64) -> Option<u64> {
+        match self.time {
+            0 => None,
+            time => Some(time.saturating_add(now_ns.saturating_sub(self.time_ns))),
         }
     }
 
@@ -93,6 +107,17 @@ mod tests {
         assert_eq!(mark.untold_count, 2, "another one is live by then");
         mark.is_told(of(1));
         assert_eq!((mark.untold, mark.untold_count), ([0; 32], 0));
+    }
+
+    #[test]
+    fn a_time_that_was_known_goes_on_by_the_clock_that_nobody_can_set() {
+        let mut mark = HighWater::default();
+        assert_eq!(mark.latest(50), None);
+        mark.is_by(1_000, 50);
+        assert_eq!(
+            (mark.latest(50), mark.latest(95), mark.latest(0)),
+            (Some(1_000), Some(1_045), Some(1_000))
+        );
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use guard_common::abi::HighWater;
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::plain::{bytes_of, read};
 use super::raw::Map;
@@ -41,6 +43,15 @@ impl KeptHead {
     pub fn change(&self, change: impl FnOnce(&mut HighWater)) -> Result<(), KernelError> {
         change_in(&self.0, change).map(drop)
     }
+}
+
+/// The latest time that this mark knows by now, by a clock that nobody can set; `None` where it knows none.
+#[must_use]
+pub fn latest_of(mark: &HighWater) -> Option<Timestamp> {
+    let boot = clock_gettime(ClockId::Boottime);
+    let [seconds, nanoseconds] = [boot.tv_sec, boot.tv_nsec].map(|it| u64::try_from(it).unwrap_or(0));
+    let now_ns = seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds);
+    Timestamp::from_nanosecond(mark.latest(now_ns)?.into()).ok()
 }
 
 impl View {

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::marks::{Mark, MarkFault, Marks};
+use super::marks::{KernelMark, Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
 use super::unrecorded::{self, Unrecorded};
@@ -119,6 +119,7 @@ impl Store {
         }
         let (mut file, of_kernel) = (self.marks.read_file(), self.marks.read_kernel());
         let mut kernel = of_kernel.head;
+        self.learn_latest(file.as_ref().and_then(|it| it.time), &of_kernel);
         let own = std::mem::take(&mut self.marks.unrecorded);
         let of_notes = file.as_mut().map(|it| std::mem::take(&mut it.unrecorded)).unwrap_or_default();
         let mut unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
@@ -168,6 +169,14 @@ impl Store {
         Ok(older)
     }
 
+    /// Takes up the latest time that is known: by the trail's last record, the file and the kernel. What the kernel has while this
+    /// daemon is at work is its own.
+    fn learn_latest(&mut self, of_file: Option<Timestamp>, of_kernel: &KernelMark) {
+        let last = self.last_line.as_deref().and_then(|line| audit::Stored::read(line.as_bytes()).ok());
+        let of_kernel = of_kernel.time.filter(|_| !self.marks.is_again());
+        self.kept.inner_mut().latest = last.map(|record| record.time).max(of_file).max(of_kernel);
+    }
+
     /// Keeps how far the store has come, where that has changed since, and the orders that it could not keep. What can't be
     /// kept is the marks' [`fault`](Marks::fault), and tried again.
     pub fn keep_marks(&mut self) {
@@ -202,6 +211,7 @@ impl Store {
         // What this daemon makes live comes after that.
         if !marks.is_again() {
             let kernel = marks.read_kernel();
+            self.kept.inner_mut().latest = kernel.time;
             self.to_note.extend(marks.untold(&kernel).as_ref().map(Unrecorded::untold));
         }
         self.marks = marks;

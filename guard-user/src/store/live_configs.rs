@@ -4,9 +4,8 @@ use jiff::Timestamp;
 use redb::ReadableTable as _;
 use serde_json::Value;
 
-use super::marks::Untold;
 use super::tables::{CONFIGS, META};
-use super::unrecorded::{Judges, Other, Unrecorded, live_by};
+use super::unrecorded::{Judges, Other, Unrecorded, Untold, live_by};
 use super::{Reader, Store, StoreError, sha256};
 use crate::audit::{self, Kind, Who};
 

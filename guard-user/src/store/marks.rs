@@ -10,9 +10,10 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::unrecorded::{self, Noted, Unrecorded};
+use super::unrecorded::{self, Noted, Unrecorded, Untold};
 use crate::audit;
 use crate::digest::from_hexadecimal;
 use crate::exemption::StandingOrder;
@@ -35,19 +36,8 @@ pub struct KernelMark {
     pub unrecorded: Option<Noted>,
     /// What went live and is neither in the trail nor in these notes; who publishes writes it, and this does not.
     pub untold: Option<Untold>,
-}
-
-/// Configs that went live of which neither trail nor notes have anything yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Untold {
-    /// SHA-256 of the first one's text.
-    pub config: [u8; 32],
-    /// Since when that was live, seconds since 1970.
-    pub since: u64,
-    /// How many there are.
-    pub count: u64,
-    /// SHA-256 of what the last one judges by.
-    pub live: [u8; 32],
+    /// The latest time that a daemon judged by, and what has passed since; who does writes it, and this does not.
+    pub time: Option<Timestamp>,
 }
 
 /// Where the mark is kept that is no file.
@@ -185,7 +175,9 @@ impl Marks {
     /// order, the next start closes everything.
     pub(super) fn write(&mut self, mut mark: Mark, head: audit::Head) {
         let mut fault = MarkFault::default();
-        mark.before = self.kernels_end();
+        let kernel = self.kernel.as_ref().and_then(|kernel| kernel.read().ok()).unwrap_or_default();
+        mark.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
+        mark.time = kernel.time;
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
             && let Err(why) = self.file_work.write(folder, &mark)
@@ -227,6 +219,7 @@ impl Marks {
                 let before = of_trail.map(|head| file.kernels(head));
                 file.unsaved.extend(new);
                 file.unrecorded.clone_from(&self.unrecorded);
+                file.time = file.time.max(kernel.time);
                 file.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
                 match self.file_work.write(folder, &file) {
                     // Where the one that is there was the kernel's.
@@ -266,12 +259,6 @@ impl Marks {
             None
         })
     }
-
-    /// What the kernel has now.
-    fn kernels_end(&self) -> Option<(u64, String)> {
-        let head = self.kernel.as_ref()?.read().ok()?.head?;
-        Some((head.sequence, head.hash_text()))
-    }
 }
 
 /// The content of the file.
@@ -300,6 +287,9 @@ pub(super) struct Mark {
     /// there only where it came next.
     #[serde(default)]
     pub(super) before: Option<(u64, String)>,
+    /// The latest time that the kernel's mark had when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<Timestamp>,
 }
 
 impl Mark {
@@ -321,6 +311,7 @@ impl Mark {
             unrecorded,
             replaced_configs,
             before: None,
+            time: None,
         }
     }
 
@@ -343,6 +334,19 @@ impl Mark {
             false => head.pending(&serde_json::to_vec(&self.unsaved).unwrap_or_default()),
         }
     }
+}
+
+/// Has the file of this folder know this time, where there is one.
+///
+/// # Errors
+/// Where it can't be read or written.
+pub fn keep_time(folder: &Path, time: Timestamp) -> Result<(), String> {
+    let at = |why: String| of_file(folder, &why);
+    let Some(mut mark) = read(&folder.join(FILE)).map_err(|why| at(format!("can't be read: {why}")))? else {
+        return Err(at("is not there".to_owned()));
+    };
+    mark.time = mark.time.max(Some(time));
+    write(folder, &mark).map_err(|why| at(format!("can't be written: {why}")))
 }
 
 /// What is wrong with the file of this folder.

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::marks::Untold;
 use crate::audit::{self, Kind};
 use crate::config::policy::Policy;
 use crate::digest::{from_hexadecimal, hexadecimal, sha256};
@@ -132,6 +131,19 @@ pub(super) fn live_by(detail: &Map<String, Value>) -> Option<[u8; 32]> {
 
 fn judged_by(config: &str, database: Option<&str>, observe: bool, users: Option<&Value>) -> [u8; 32] {
     Sha256::digest(json!([config, database, observe, users]).to_string()).into()
+}
+
+/// Configs that went live of which neither trail nor notes have anything yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// SHA-256 of the first one's text.
+    pub config: [u8; 32],
+    /// Since when that was live, seconds since 1970.
+    pub since: u64,
+    /// How many there are.
+    pub count: u64,
+    /// SHA-256 of what the last one judges by.
+    pub live: [u8; 32],
 }
 
 /// What the kernel has of these notes.

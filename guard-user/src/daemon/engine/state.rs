@@ -16,6 +16,7 @@ use super::ending::Ending;
 use super::ids::{StoreId, Ticket};
 use super::input::{Prepared, Surroundings};
 use super::interfaces::Interfaces;
+use super::latest::Latest;
 use super::loads::Loads;
 use super::notices::Notices;
 use super::noting::Noting;
@@ -60,6 +61,8 @@ pub struct Begin {
     pub named_before: Option<Vec<InterfacePattern>>,
     /// When the guard before this start was last known to be at work; `None` where nothing is known of it.
     pub guarded_until: Option<Timestamp>,
+    /// The latest time that audit trail and marks know; `None` where they know none.
+    pub latest: Option<Timestamp>,
 }
 
 /// The daemon's state.
@@ -79,6 +82,7 @@ pub struct Engine {
     pub(super) noting: Noting,
     pub(super) notices: Notices,
     pub(super) quotas: Quotas,
+    pub(super) latest: Latest,
     pub(super) changes: Changes,
     pub(super) loads: Loads,
     pub(super) signers: Signers,

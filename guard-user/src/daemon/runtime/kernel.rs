@@ -11,6 +11,7 @@ use super::queue::{Receiver, Urgency};
 use super::{facts, worker};
 use crate::daemon::engine::{Geo, Input, KernelJob, Publish, PublishOutcome, ShadowSight, Sight};
 use crate::events::names::SharedNames;
+use crate::exemption::Clocks;
 use crate::kernel::{Kernel, KernelError, Published, hashes};
 use crate::store::GoesLive;
 
@@ -100,6 +101,11 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             Input::Shadowed(sight)
         }
         KernelJob::PutBack => Input::PutBack(kernel.put_back().map_err(text)),
+        KernelJob::NoteTime(Clocks { wall, boot_ns }) => {
+            let time = u64::try_from(wall.as_nanosecond()).unwrap_or_default();
+            let noted = kernel.change_mark(&mut |mark| mark.is_by(time, boot_ns));
+            Input::TimeNoted(noted.map(drop).map_err(text))
+        }
         KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
         KernelJob::ResetUses(slots) => {
             let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());

@@ -221,6 +221,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         daemon: engine::daemon(users.name_of(uid, OWN_NAME).await),
         named_before,
         guarded_until,
+        latest: store.kept().latest(),
         prepared,
     };
     let control = begin.prepared.policy.control.clone();

@@ -60,7 +60,6 @@ impl Host {
         self.folder.path().join(name)
     }
 
-    /// What the kernel has of it.
     pub(super) fn kernel(&self) -> &Memory {
         self.kernel.as_ref().unwrap()
     }

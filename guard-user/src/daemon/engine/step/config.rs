@@ -63,7 +63,7 @@ impl Engine {
             users: policy.named_users(),
         };
         let of_trail = self.config.of_trail.clone();
-        self.actions.push(Action::Load { live, spent: self.kept.spent_signatures(), of_trail });
+        self.actions.push(Action::Load { live, spent: self.spent_signatures(), of_trail });
     }
 
     /// Has the live config held against the one that was in force before the start: the store could not be opened then.

@@ -46,6 +46,10 @@ pub(super) fn begin(
         daemon: daemon(None),
         named_before: None,
         guarded_until: None,
+        latest: {
+            let time = kernel.marks().0.latest(now.boot_ns);
+            time.map(|it| jiff::Timestamp::from_nanosecond(it.into()).unwrap())
+        },
     };
     Engine::new(begin, now)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use guard_common::abi::HighWater;
 
 use crate::audit::Head;
-use crate::kernel::KeptHead;
+use crate::kernel::{KeptHead, latest_of};
 use crate::store::{KernelMark, MarkKeeper, Noted, Untold};
 
 /// What keeps it in the maps that are pinned here.
@@ -34,6 +34,7 @@ impl MarkKeeper for InKernel {
             head,
             unrecorded: (noted.digest != [0; 32]).then_some(noted),
             untold: (untold.count > 0).then_some(untold),
+            time: latest_of(&kept),
         })
     }
 
