@@ -7,8 +7,9 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 
+use aya::EbpfLoader;
 use aya::maps::{Array, Map, MapData};
-use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss};
+use guard_common::abi::{ABI_VERSION, ExemptionUse, Hook, Loss, MAX_EXEMPTIONS};
 use guard_common::host::HostOrigin;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
@@ -351,11 +352,28 @@ fn a_map_of_another_size_is_refused() {
         matches!(&missing, KernelError::MapsMissing { missing, .. } if missing == &["EXEMPTION_USE"]),
         "{missing}"
     );
-    let other = Array::<MapData, u64>::create(256, 0).unwrap();
+    // By its own name, as an object of another build makes it.
+    let others = PinPlace::new("sized");
+    fs::create_dir_all(others.path()).unwrap();
+    let _object = EbpfLoader::new()
+        .map_max_entries("EXEMPTION_USE", 8)
+        .default_map_pin_directory(others.path())
+        .load(guard_user::kernel::bench_object())
+        .unwrap();
+    let other = MapData::from_pin(others.path().join("EXEMPTION_USE")).unwrap();
     other.pin(pins.map("EXEMPTION_USE")).unwrap();
     let refused = LinuxKernel::open(&pins.path()).unwrap_err();
     let KernelError::MapDiffers { map, what, found, wanted, .. } = &refused else { panic!("{refused}") };
-    assert_eq!((map.as_str(), *what, *found, *wanted), ("EXEMPTION_USE", "the value size", 8, 24));
+    assert_eq!(
+        (map.as_str(), *what, *found, *wanted),
+        ("EXEMPTION_USE", "room for", 8, MAX_EXEMPTIONS as u32)
+    );
+    // One of another name is told as what was put there.
+    fs::remove_file(pins.map("EXEMPTION_USE")).unwrap();
+    let strange = Array::<MapData, u64>::create(256, 0).unwrap();
+    strange.pin(pins.map("EXEMPTION_USE")).unwrap();
+    let refused = LinuxKernel::open(&pins.path()).unwrap_err().to_string();
+    assert!(refused.contains("exchanged the names"), "{refused}");
 }
 
 #[test]

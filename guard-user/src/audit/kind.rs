@@ -50,7 +50,7 @@ kinds! {
     Apply = "apply";
     /// A candidate that was applied was confirmed and is the daemon's config from now on; a `reload` follows. The detail has its `config_sha256`.
     Confirm = "confirm";
-    /// A candidate that was applied is not live any more, and the config before it is; `why` says whether its time was over, somebody asked for it, or the daemon was started anew. The detail has its `config_sha256`.
+    /// A candidate that was applied is not live any more, and the config before it is; `why` says whether its time was over, somebody asked for it, or the daemon was started anew. The detail has its `config_sha256`, and what is `live` by it.
     RollBack = "roll-back";
     /// An exemption was stayed by an order; its live flows are cut. Where the order is on more than this exemption, the detail has on what: `pin`, `recipient`, `instrument` or `all`. Where it covers nothing that is open, the detail has what it `covers` in the place of a version. Where it stands again because a key that had approved its lift is revoked, the detail has the key (`revoked_key`).
     Stay = "stay";
@@ -70,7 +70,7 @@ kinds! {
     Supersede = "supersede";
     /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
     OlderStore = "older-store";
-    /// A config was live while the store could not be opened, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
+    /// A config was live while the store could not be opened, or until the daemon was killed, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";
@@ -82,7 +82,7 @@ kinds! {
     Receipt = "receipt";
     /// A duty of an exemption was done after it was loaded; the detail has which (`duty`, not of a confidential one), when (`on`) and the `version`.
     DutyDone = "duty-done";
-    /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was.
+    /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was. With `at_start` a start found the clock behind `from`, which was known before it: what had ended by then stays ended.
     ClockSet = "clock-set";
     /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`. Until the disk takes this record, `audit-lost.json` in `state.directory` and in `state.mark_directory` has the number, so that a daemon that is started meanwhile writes it.
     Gap = "gap";

@@ -3,6 +3,9 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Result;
 use jiff::Timestamp;
@@ -15,7 +18,7 @@ use crate::audit::{Kind, Record, Who};
 use crate::control::users::user_name;
 use crate::events::told;
 use crate::exit::Exit;
-use crate::kernel::{KernelError, LinuxKernel, Marks, Removed, View, other_pin_paths};
+use crate::kernel::{KeptHead, KernelError, LinuxKernel, Marks, Removed, View, latest_of, other_pin_paths};
 use crate::store::{self, Change, Store, StoreError, Use};
 use crate::telemetry;
 use crate::text::Unseen;
@@ -57,6 +60,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let (view, marks) = (View::open(&pin_path), Marks::open(&pin_path));
     // What of another one is attached can be told as long as ours can be told from it.
     let others = view.as_ref().ok().and_then(other_guards);
+    let latest = KeptHead::open(&pin_path).and_then(|mark| mark.read()).ok().as_ref().and_then(latest_of);
+    // The kernel's mark goes with the maps.
+    let is_kept = latest.map(|latest| leave_time(args, latest));
     let removed = LinuxKernel::detach(&pin_path);
     if args.if_attached && matches!(removed, Err(KernelError::NothingPinned { .. })) {
         return nothing_attached(&pin_path, out);
@@ -112,7 +118,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
              net` and `tc filter show dev INTERFACE egress`, take it off, and run `borderguard detach` again"
         )
     }));
-    keep(args, (view, marks), &removed, &mut failed);
+    let is_closed = keep(args, (view, marks), (&removed, latest), &mut failed);
+    // Where the store has it, no clock opens again what is over now.
+    if !is_closed && let Some(Err(why)) = is_kept {
+        failed.push(format!(
+            "the time is kept nowhere: {why}. Look at the host's clock before the next start: what has ended by now, and the \
+             store does not have as ended, is open again where the clock is set back"
+        ));
+    }
     if failed.is_empty() {
         return Ok(Exit::Ok);
     }
@@ -149,18 +162,24 @@ type Opened = (Result<View, KernelError>, Result<Option<Marks>, KernelError>);
 
 /// Has the store keep the last orders and counts, and the audit trail that nothing is guarded any more. What fails
 /// of it is told, and holds up nothing else.
-fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<String>) {
+/// Returns whether the store has closed what is over by this time.
+fn keep(
+    args: &Args,
+    (view, marks): Opened,
+    (removed, latest): (&Removed, Option<Timestamp>),
+    failed: &mut Vec<String>,
+) -> bool {
     let held = marks.and_then(|marks| marks.map_or_else(|| Ok(BTreeSet::new()), |marks| marks.held()));
     let mut store = match open_store(args) {
         Ok(Some(store)) => store,
         // No exemption was ever loaded, or there is nobody to keep anything.
-        Ok(None) => return,
+        Ok(None) => return true,
         Err(error) if is_anothers(args, &error, &held) => {
             eprintln!(
                 "a daemon with another pin path works with the store, so that the audit trail has no record of this and the \
                  last counts are lost: keep this output and the time as your record of it"
             );
-            return;
+            return false;
         }
         Err(error) => {
             failed.push(format!(
@@ -174,7 +193,7 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
                         .to_owned(),
                 );
             }
-            return;
+            return false;
         }
     };
     let now = Timestamp::now();
@@ -186,6 +205,10 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
             "which orders only the kernel had can't be read: {error}. What they closed is open at the next start: see \
              the log for them, and give them again then"
         )),
+    }
+    let is_closed = store.close_what_is_over(&who, latest.unwrap_or(now), now);
+    if let Err(error) = &is_closed {
+        failed.push(format!("an exemption is over, and that could not be kept: {error}"));
     }
     let counts = match &view {
         Ok(view) if removed.left.is_none() => {
@@ -223,6 +246,27 @@ fn keep(args: &Args, (view, marks): Opened, removed: &Removed, failed: &mut Vec<
              then"
         ));
     }
+    is_closed.is_ok()
+}
+
+/// Has the file of the mark know the time that the kernel's mark knew, and waits no longer for its disk than so: who is
+/// locked out must get in again.
+fn leave_time(args: &Args, latest: Timestamp) -> Result<(), String> {
+    const DISK: Duration = Duration::from_secs(2);
+    if args.pin_path.is_some() && args.config.is_none() {
+        return Err(
+            "--pin-path does not name the folder of high-water.json; --config beside it does".to_owned()
+        );
+    }
+    let target = Target { config: args.config.clone(), socket: None };
+    let folder = target.mark_directory().map_err(|error| format!("{error:#}"))?;
+    let (sender, done) = mpsc::channel();
+    let write = move || {
+        let _nobody_waits_any_more = sender.send(store::keep_time(&folder, latest));
+    };
+    let started = thread::Builder::new().name("keep-time".to_owned()).spawn(write);
+    started.map_err(|error| format!("no thread can be had: {error}"))?;
+    done.recv_timeout(DISK).unwrap_or_else(|_| Err("the disk of the mark has not answered".to_owned()))
 }
 
 /// The store of the config, where there is one.

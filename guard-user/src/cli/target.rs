@@ -92,17 +92,31 @@ impl Target {
     /// # Errors
     /// Where a config was named and can't be read, or is no TOML.
     pub fn state_directory(&self) -> Result<PathBuf> {
+        Ok(self.in_state("directory")?.unwrap_or_else(|| DEFAULT_STATE.into()))
+    }
+
+    /// Where it keeps the mark of how far its store had come: the config's `state.mark_directory`.
+    ///
+    /// # Errors
+    /// As [`state_directory`](Self::state_directory).
+    pub fn mark_directory(&self) -> Result<PathBuf> {
+        match self.in_state("mark_directory")? {
+            Some(mark) => Ok(mark),
+            None => Ok(format!("{}-mark", self.state_directory()?.display()).into()),
+        }
+    }
+
+    fn in_state(&self, key: &str) -> Result<Option<PathBuf>> {
         let config = self.config_file();
         let text = match std::fs::read_to_string(&config) {
             Ok(text) => text,
-            Err(_) if self.config.is_none() => return Ok(DEFAULT_STATE.into()),
+            Err(_) if self.config.is_none() => return Ok(None),
             Err(error) => {
                 let error = anyhow::Error::new(error);
                 return Err(not_there(error.context(format!("cannot read the config {}", config.display()))));
             }
         };
-        let found = value_in(&text, &config, "state", "directory")?;
-        Ok(found.map_or_else(|| DEFAULT_STATE.into(), PathBuf::from))
+        Ok(value_in(&text, &config, "state", key)?.map(PathBuf::from))
     }
 }
 

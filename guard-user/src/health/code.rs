@@ -222,8 +222,8 @@ codes! {
         "The geo database is older than `geo.max_age`, so places may be wrong.",
         "Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.";
     ClockSet = "clock-set",
-        "The wall clock was set, and the windows of exemptions are not computed by it yet.",
-        "Nothing: they are computed anew within a second. If it comes back often, look at the time synchronisation.";
+        "The wall clock was set, and the windows of exemptions are not computed by it yet; or it is behind the time that was known before this start: windows and keys that had ended by then stay ended.",
+        "Where it was set, nothing: they are computed anew within a second. Where it is behind, look at the time synchronisation, and for who set it back: the problem ends when the clock is past that time again.";
     WorkerStuck = "worker-stuck",
         "A part of the daemon has not answered for some seconds. The message names it.",
         "See what it waits for (the disk, the name service, standard output). If nothing else helps, restart the daemon: the guard goes on.";

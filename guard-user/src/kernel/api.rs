@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use guard_common::abi::shadow::{ShadowFlow, ShadowFlowKey};
 use guard_common::abi::traced::TraceTarget;
-use guard_common::abi::{ExemptionUse, FailsafeUse, Hook, PolicyTable, Relay, RelayKey};
+use guard_common::abi::{ExemptionUse, FailsafeUse, HighWater, Hook, PolicyTable, Relay, RelayKey};
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
@@ -300,6 +300,12 @@ pub trait Kernel: Tracing + Send {
     /// # Errors
     /// Whatever fails before the flip leaves the old generation live, as [`generation`](Self::generation) tells.
     fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError>;
+
+    /// Changes the mark that is kept for a daemon that starts again, and returns what it was before.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    fn change_mark(&mut self, change: &mut dyn FnMut(&mut HighWater)) -> Result<HighWater, KernelError>;
 
     /// Looks at interfaces, attachments and entries in bpffs. One interface that can't be looked at hides no
     /// other one.

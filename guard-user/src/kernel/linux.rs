@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use guard_common::abi::{ExemptionUse, PolicyTable, dimension};
+use guard_common::abi::{ExemptionUse, HighWater, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
 use guard_common::packet::Addr;
 
@@ -137,6 +137,10 @@ impl Kernel for LinuxKernel {
         let senders = self.set_on_functions(Task::Senders, target.is_some_and(|target| target.senders));
         let volumes = target.and_then(|target| target.volumes.as_ref());
         on_cgroup.and(senders).and(self.note_carriers(volumes))
+    }
+
+    fn change_mark(&mut self, change: &mut dyn FnMut(&mut HighWater)) -> Result<HighWater, KernelError> {
+        View::change_mark(self, change)
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {

@@ -11,7 +11,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use guard_common::abi::{ExemptionUse, Hook, MAX_EXEMPTIONS, PolicyTable, dimension};
+use guard_common::abi::{ExemptionUse, HighWater, Hook, MAX_EXEMPTIONS, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
@@ -49,6 +49,9 @@ struct State {
     uses: BTreeMap<u16, ExemptionUse>,
     counters: Counters,
     held: BTreeSet<u16>,
+    /// The mark, and what it was when the live table became so.
+    mark: HighWater,
+    mark_at_flip: HighWater,
     missing_entries: bool,
     /// Entries of interfaces that are gone.
     strays: Vec<Stray>,
@@ -249,6 +252,12 @@ impl MemoryKernel {
     pub(crate) fn published(&self) -> u64 {
         self.state().published
     }
+
+    /// The mark, and what it was when the live table became so.
+    pub(crate) fn marks(&self) -> (HighWater, HighWater) {
+        let state = self.state();
+        (state.mark, state.mark_at_flip)
+    }
 }
 
 /// Slots that a table opens.
@@ -291,7 +300,7 @@ impl Kernel for MemoryKernel {
             return Err(KernelError::OldGeneration { given: policy.generation, live: state.generation });
         }
         state.may(Operation::Publish)?;
-        state.generation = policy.generation;
+        (state.generation, state.mark_at_flip) = (policy.generation, state.mark);
         state.live = open_slots(policy);
         state.until = policy.exemptions.iter().map(|it| it.valid_until_ns).collect();
         state.pins = policy.pins.count_ones();
@@ -418,6 +427,13 @@ impl Kernel for MemoryKernel {
             on_cgroups.note(target, *program, next_link);
         }
         Ok(())
+    }
+
+    fn change_mark(&mut self, change: &mut dyn FnMut(&mut HighWater)) -> Result<HighWater, KernelError> {
+        let mut state = self.state();
+        let before = state.mark;
+        change(&mut state.mark);
+        Ok(before)
     }
 
     fn forget(&mut self, stray: &Stray) -> Result<(), KernelError> {

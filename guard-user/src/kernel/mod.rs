@@ -108,7 +108,7 @@ pub use events::{EventReader, RingEntry};
 pub use exits::{Place, Places, Unguarded, places_here, unguarded};
 pub use folder::{is_private, other_pin_paths};
 pub use held::Marks;
-pub use high_water::KeptHead;
+pub use high_water::{KeptHead, latest_of};
 pub use interface::{Below, Interface};
 pub use link_type::LinkType;
 pub use listening::{Listening, Reachable, ephemeral_ports};

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::json;
 
-use super::marks::{Mark, MarkFault, Marks};
+use super::marks::{KernelMark, Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
-use super::{Kept, Key, Reader, Store, StoreError, slots, unrecorded};
+use super::unrecorded::{self, Unrecorded};
+use super::{Kept, Key, Reader, Store, StoreError, slots};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
@@ -118,9 +119,16 @@ impl Store {
         }
         let (mut file, of_kernel) = (self.marks.read_file(), self.marks.read_kernel());
         let mut kernel = of_kernel.head;
+        self.learn_latest(file.as_ref().and_then(|it| it.time), &of_kernel);
         let own = std::mem::take(&mut self.marks.unrecorded);
         let of_notes = file.as_mut().map(|it| std::mem::take(&mut it.unrecorded)).unwrap_or_default();
-        let unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
+        let mut unrecorded = unrecorded::together(own, of_notes, of_kernel.unrecorded);
+        let untold = self.marks.untold(&of_kernel);
+        if let Some(untold) = untold
+            && !self.has_told(&untold)?
+        {
+            unrecorded.push(Unrecorded::untold(&untold));
+        }
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
         let with_unsaved = file.as_ref().and_then(|it| Some(it.kernels(it.head()?)));
         let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
@@ -156,8 +164,17 @@ impl Store {
         };
         self.give_again(&unsaved);
         self.record_unrecorded(&unrecorded, who, now)?;
+        self.marks.told = untold.map(|it| it.live).or(self.marks.told);
         self.keep_marks();
         Ok(older)
+    }
+
+    /// Takes up the latest time that is known: by the trail's last record, the file and the kernel. What the kernel has while this
+    /// daemon is at work is its own.
+    fn learn_latest(&mut self, of_file: Option<Timestamp>, of_kernel: &KernelMark) {
+        let last = self.last_line.as_deref().and_then(|line| audit::Stored::read(line.as_bytes()).ok());
+        let of_kernel = of_kernel.time.filter(|_| !self.marks.is_again());
+        self.kept.inner_mut().latest = last.map(|record| record.time).max(of_file).max(of_kernel);
     }
 
     /// Keeps how far the store has come, where that has changed since, and the orders that it could not keep. What can't be
@@ -180,6 +197,7 @@ impl Store {
             .written
             .as_ref()
             .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved))
+            && self.marks.told.is_none()
             && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);
@@ -189,7 +207,13 @@ impl Store {
 
     /// Has the orders that are given to this store, which can't be opened, kept in the file of these marks.
     #[must_use]
-    pub fn noting_in(mut self, marks: Marks) -> Self {
+    pub fn noting_in(mut self, mut marks: Marks) -> Self {
+        // What this daemon makes live comes after that.
+        if !marks.is_again() {
+            let kernel = marks.read_kernel();
+            self.kept.inner_mut().latest = kernel.time;
+            self.to_note.extend(marks.untold(&kernel).as_ref().map(Unrecorded::untold));
+        }
         self.marks = marks;
         self
     }
@@ -211,8 +235,7 @@ impl Store {
             return;
         }
         let to_note = std::mem::take(&mut self.to_note);
-        let file = self.marks.read_file();
-        self.marks.write_unsaved(file, unsaved, to_note);
+        self.marks.write_unsaved(unsaved, to_note);
     }
 
     /// Why the mark of this store can't be kept.

@@ -52,6 +52,8 @@ pub(super) struct Inner {
     pub(super) problems: Vec<Problem>,
     /// When an older store, or another one, was seen in the place of the one that was there the last time.
     pub(super) older_at: Option<Timestamp>,
+    /// The latest time that the trail and the marks knew; `None` where they knew none.
+    pub(super) latest: Option<Timestamp>,
     /// That another config was live than the trail had, until somebody reloads one.
     pub(super) other_config: Option<Other>,
     /// When the daemon before this one last saw the kernel's counts grow; `None` where none did.
@@ -105,6 +107,12 @@ impl Kept {
     #[must_use]
     pub fn older_at(&self) -> Option<Timestamp> {
         self.0.older_at
+    }
+
+    /// The latest time that audit trail and marks knew when this was opened; `None` where they knew none.
+    #[must_use]
+    pub fn latest(&self) -> Option<Timestamp> {
+        self.0.latest
     }
 
     /// That another config was live than the audit trail had, in a sentence; until somebody reloads one.

@@ -5,7 +5,7 @@ use redb::ReadableTable as _;
 use serde_json::Value;
 
 use super::tables::{CONFIGS, META};
-use super::unrecorded::{Judges, Other, Unrecorded};
+use super::unrecorded::{Judges, LIVE, Other, Unrecorded, Untold, live_by};
 use super::{Reader, Store, StoreError, sha256};
 use crate::audit::{self, Kind, Who};
 
@@ -40,6 +40,12 @@ impl Store {
             NOTED => self.to_note.push(Unrecorded::unknown(None)),
             _ => {}
         }
+    }
+
+    /// Whether the trail has what went live at the end of an earlier daemon, which was the only one.
+    pub(super) fn has_told(&self, untold: &Untold) -> Result<bool, StoreError> {
+        let in_force = self.reader()?.last_facts("config_sha256")?;
+        Ok(untold.count == 1 && in_force.is_some_and(|it| live_by(&it) == Some(untold.live)))
     }
 
     /// Has the trail say which configs were live that it has no record of. `who` is the daemon.
@@ -95,6 +101,15 @@ impl Store {
             self.kept.inner_mut().other_config = self.reader()?.other_config()?;
         }
         Ok(())
+    }
+}
+
+/// What the config judges by that this record says is live.
+pub(super) fn told_by(record: &audit::Record) -> Option<[u8; 32]> {
+    match record.kind {
+        Kind::Start | Kind::Reload | Kind::Apply => live_by(&record.detail),
+        Kind::RollBack => record.detail.get(LIVE)?.as_object().and_then(live_by),
+        _ => None,
     }
 }
 

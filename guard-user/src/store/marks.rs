@@ -5,10 +5,15 @@ use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::unrecorded::{self, Noted, Unrecorded};
+use super::unrecorded::{self, Noted, Unrecorded, Untold};
 use crate::audit;
 use crate::digest::from_hexadecimal;
 use crate::exemption::StandingOrder;
@@ -19,6 +24,8 @@ const FILE: &str = "high-water.json";
 const FORMAT: u32 = 1;
 /// The most bytes of the file that are read.
 const FILE_BYTES: u64 = 64 << 20;
+/// How long its disk may take: the worker that owns the store does nothing else meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is kept in the place that is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,6 +34,10 @@ pub struct KernelMark {
     pub head: Option<audit::Head>,
     /// Of the file's notes on configs of which the trail has no record; `None` where there are none.
     pub unrecorded: Option<Noted>,
+    /// What went live and is neither in the trail nor in these notes; who publishes writes it, and this does not.
+    pub untold: Option<Untold>,
+    /// The latest time that a daemon judged by, and what has passed since; who does writes it, and this does not.
+    pub time: Option<Timestamp>,
 }
 
 /// Where the mark is kept that is no file.
@@ -37,11 +48,17 @@ pub trait MarkKeeper {
     /// Why it can't be read.
     fn read(&self) -> Result<KernelMark, String>;
 
-    /// Keeps this.
+    /// Keeps the end and the notes of this.
     ///
     /// # Errors
     /// Why it can't be written.
     fn write(&self, mark: &KernelMark) -> Result<(), String>;
+
+    /// Keeps that trail or notes have the config that judges by what has this SHA-256, and those before it.
+    ///
+    /// # Errors
+    /// Why it can't be written.
+    fn is_told(&self, judges: [u8; 32]) -> Result<(), String>;
 }
 
 /// Why the mark can't be kept, or could not be read.
@@ -76,6 +93,11 @@ pub struct Marks {
     pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
     /// The configs of which no trail has a record, as they are noted.
     pub(super) unrecorded: Vec<Unrecorded>,
+    /// What the last config of the trail judges by, until the kernel has it that the trail has that.
+    pub(super) told: Option<[u8; 32]>,
+    /// Whether this daemon has marks already: what is untold then is its own, and on its way.
+    is_again: bool,
+    file_work: FileWork,
     fault: MarkFault,
 }
 
@@ -121,83 +143,121 @@ impl Marks {
 
     /// These, where what a store before noted by others is taken over: it is known then whose notes the kernel's are.
     pub(super) fn after(self, before: &Self) -> Self {
-        Self { unrecorded: before.unrecorded.clone(), ..self }
+        let file_work = before.file_work.clone();
+        Self { unrecorded: before.unrecorded.clone(), file_work, ..self.again() }
+    }
+
+    /// These, where it is not the first store of this daemon.
+    #[must_use]
+    pub fn again(self) -> Self {
+        Self { is_again: true, ..self }
+    }
+
+    pub(super) const fn is_again(&self) -> bool {
+        self.is_again
+    }
+
+    /// What an earlier daemon made live and told nobody of.
+    pub(super) fn untold(&self, kernel: &KernelMark) -> Option<Untold> {
+        kernel.untold.filter(|_| !self.is_again)
+    }
+
+    /// Has the kernel know what is told.
+    fn tell(&mut self, fault: &mut MarkFault) {
+        let Some(judges) = self.told.take() else { return };
+        if let Some(Err(why)) = self.kernel.as_ref().map(|kernel| kernel.is_told(judges)) {
+            fault.kernel = Some(not_in_kernel(&why));
+            self.told = Some(judges);
+        }
     }
 
     /// Writes both. While the store lacks an order, the kernel has an end that no store has: without the file, which has that
     /// order, the next start closes everything.
     pub(super) fn write(&mut self, mut mark: Mark, head: audit::Head) {
         let mut fault = MarkFault::default();
-        mark.before = self.kernels_end();
+        let kernel = self.kernel.as_ref().and_then(|kernel| kernel.read().ok()).unwrap_or_default();
+        mark.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
+        mark.time = kernel.time;
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
-            && let Err(error) = write(folder, &mark)
+            && let Err(why) = self.file_work.write(folder, &mark)
         {
-            fault.file = Some(of_file(folder, &format!("can't be written: {error}")));
+            fault.file = Some(of_file(folder, &format!("can't be written: {why}")));
         }
-        if let Some(kernel) = &self.kernel
-            && let Err(why) = kernel.write(&KernelMark { head: Some(kernels), unrecorded: None })
-        {
-            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
-        }
+        let of_kernel = KernelMark { head: Some(kernels), ..KernelMark::default() };
+        self.keep_in_kernel(&of_kernel, &mut fault);
+        self.tell(&mut fault);
         // What failed is tried again.
         self.written = fault.is_none().then_some((head, mark.unsaved));
         self.fault = fault;
     }
 
     /// Writes into the file what a store that can't be opened lacks, orders and records of configs, and into the kernel that this
-    /// very file has them. The kernel has that of configs also where there is no file to write into.
-    pub(super) fn write_unsaved(
-        &mut self,
-        file: Option<Mark>,
-        unsaved: Vec<StandingOrder>,
-        to_note: Vec<Unrecorded>,
-    ) {
+    /// very file has them. The kernel has that of configs first, whatever the file's disk does, and also where there is no file
+    /// to write into.
+    pub(super) fn write_unsaved(&mut self, unsaved: Vec<StandingOrder>, to_note: Vec<Unrecorded>) {
         let kernel = self.read_kernel();
-        let of_notes = file.as_ref().map(|it| it.unrecorded.clone()).unwrap_or_default();
+        let mut fault = MarkFault::default();
         let own = std::mem::take(&mut self.unrecorded);
+        // Until it is known what the file has: a digest that no file has says that there is more, of which the first is the same.
+        let beforehand: Vec<Unrecorded> = own.iter().chain(&to_note).cloned().collect();
+        let beforehand = Noted::of(&beforehand).map(|it| kernel.unrecorded.unwrap_or(it).with(&it));
+        if !to_note.is_empty() {
+            self.keep_in_kernel(&KernelMark { unrecorded: beforehand, ..kernel }, &mut fault);
+        }
+        let file = self.read_file_in_time(&mut fault);
+        let of_notes = file.as_ref().map(|it| it.unrecorded.clone()).unwrap_or_default();
         self.unrecorded = unrecorded::together(own, of_notes, kernel.unrecorded);
         self.unrecorded.extend(to_note);
-        let mut head = kernel.head;
-        let mut fault = MarkFault::default();
+        let mut mark = KernelMark { unrecorded: Noted::of(&self.unrecorded), ..kernel };
+        self.keep_in_kernel(&mark, &mut fault);
         match (&self.folder, file) {
-            (Some(folder), Some(mut mark)) => {
+            (Some(folder), Some(mut file)) => {
                 // Those that a daemon before this one noted stay.
-                let new: Vec<_> = unsaved.iter().filter(|it| !mark.unsaved.contains(it)).cloned().collect();
-                let of_trail = mark.head();
-                let before = of_trail.map(|head| mark.kernels(head));
-                mark.unsaved.extend(new);
-                mark.unrecorded.clone_from(&self.unrecorded);
-                mark.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
-                match write(folder, &mark) {
+                let new: Vec<_> = unsaved.iter().filter(|it| !file.unsaved.contains(it)).cloned().collect();
+                let of_trail = file.head();
+                let before = of_trail.map(|head| file.kernels(head));
+                file.unsaved.extend(new);
+                file.unrecorded.clone_from(&self.unrecorded);
+                file.time = file.time.max(kernel.time);
+                file.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
+                match self.file_work.write(folder, &file) {
                     // Where the one that is there was the kernel's.
-                    Ok(()) if kernel.head == before => head = of_trail.map(|head| mark.kernels(head)),
+                    Ok(()) if kernel.head == before => mark.head = of_trail.map(|head| file.kernels(head)),
                     Ok(()) => {}
-                    Err(error) => fault.file = Some(of_file(folder, &format!("can't be written: {error}"))),
+                    Err(why) => fault.file = Some(of_file(folder, &format!("can't be written: {why}"))),
                 }
             }
             (Some(folder), None) => {
-                fault.file =
-                    Some(of_file(folder, "is not there: what the store can't take is not noted in it"));
+                let why = "is not there: what the store can't take is not noted in it";
+                fault.file.get_or_insert_with(|| of_file(folder, why));
             }
             (None, _) => {}
         }
-        let mark = KernelMark { head, unrecorded: Noted::of(&self.unrecorded) };
-        if let Some(keeper) = &self.kernel
-            && mark != kernel
-            && let Err(why) = keeper.write(&mark)
-        {
-            fault.kernel = Some(format!("the kernel's mark can't be written: {why}"));
-        }
+        self.keep_in_kernel(&mark, &mut fault);
+        self.told = self.unrecorded.last().and_then(Unrecorded::live_by);
+        self.tell(&mut fault);
         // What failed is tried again.
         self.written = fault.is_none().then_some((audit::Head::START, unsaved));
         self.fault = fault;
     }
 
-    /// What the kernel has now.
-    fn kernels_end(&self) -> Option<(u64, String)> {
-        let head = self.kernel.as_ref()?.read().ok()?.head?;
-        Some((head.sequence, head.hash_text()))
+    fn keep_in_kernel(&self, mark: &KernelMark, fault: &mut MarkFault) {
+        if let Some(keeper) = &self.kernel
+            && let Err(why) = keeper.write(mark)
+        {
+            fault.kernel = Some(not_in_kernel(&why));
+        }
+    }
+
+    /// As [`read_file`](Self::read_file), where the disk answers in time.
+    fn read_file_in_time(&self, fault: &mut MarkFault) -> Option<Mark> {
+        let folder = self.folder.as_ref()?;
+        let file = folder.join(FILE);
+        self.file_work.in_time(move || read(&file)).and_then(|read| read).unwrap_or_else(|why| {
+            fault.file = Some(of_file(folder, &format!("can't be read: {why}")));
+            None
+        })
     }
 }
 
@@ -227,6 +287,9 @@ pub(super) struct Mark {
     /// there only where it came next.
     #[serde(default)]
     pub(super) before: Option<(u64, String)>,
+    /// The latest time that the kernel's mark had when this was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<Timestamp>,
 }
 
 impl Mark {
@@ -248,6 +311,7 @@ impl Mark {
             unrecorded,
             replaced_configs,
             before: None,
+            time: None,
         }
     }
 
@@ -272,9 +336,56 @@ impl Mark {
     }
 }
 
+/// Has the file of this folder know this time, where there is one.
+///
+/// # Errors
+/// Where it can't be read or written.
+pub fn keep_time(folder: &Path, time: Timestamp) -> Result<(), String> {
+    let at = |why: String| of_file(folder, &why);
+    let Some(mut mark) = read(&folder.join(FILE)).map_err(|why| at(format!("can't be read: {why}")))? else {
+        return Err(at("is not there".to_owned()));
+    };
+    mark.time = mark.time.max(Some(time));
+    write(folder, &mark).map_err(|why| at(format!("can't be written: {why}")))
+}
+
 /// What is wrong with the file of this folder.
 fn of_file(folder: &Path, why: &str) -> String {
     format!("{} {why}", folder.join(FILE).display())
+}
+
+fn not_in_kernel(why: &str) -> String {
+    format!("the kernel's mark can't be written: {why}")
+}
+
+/// Work on the file, which a disk may hold up: then the next waits for its end, so that what is late goes over nothing newer.
+#[derive(Clone, Default)]
+struct FileWork(Arc<AtomicBool>);
+
+impl FileWork {
+    /// What this comes to, on a thread of its own, where it is done in time.
+    fn in_time<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+        let late = || format!("the disk has not answered for {} s", PATIENCE.as_secs());
+        if self.0.swap(true, Ordering::SeqCst) {
+            return Err(late());
+        }
+        let ((sender, done), is_busy) = (mpsc::channel(), Arc::clone(&self.0));
+        let work = move || {
+            let came = work();
+            is_busy.store(false, Ordering::SeqCst);
+            let _nobody_waits_any_more = sender.send(came);
+        };
+        if let Err(error) = thread::Builder::new().name("mark-file".to_owned()).spawn(work) {
+            self.0.store(false, Ordering::SeqCst);
+            return Err(format!("no thread can be had: {error}"));
+        }
+        done.recv_timeout(PATIENCE).map_err(|_| late())
+    }
+
+    fn write(&self, folder: &Path, mark: &Mark) -> Result<(), String> {
+        let (folder, mark) = (folder.to_owned(), mark.clone());
+        self.in_time(move || write(&folder, &mark).map_err(|error| error.to_string())).and_then(|it| it)
+    }
 }
 
 fn read(file: &Path) -> Result<Option<Mark>, String> {

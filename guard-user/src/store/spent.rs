@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
+
 use super::Kept;
 use super::configs::Configs;
 use super::high_water;
@@ -17,6 +19,8 @@ pub struct Spent {
     /// Configs that were in force and were replaced since, by their SHA-256. A signature of one may be from before that: it
     /// does not say what it was to replace, and what closed since would open again by it.
     pub configs: BTreeSet<String>,
+    /// The latest time that is known: keys that had ended by then sign nothing, whatever the wall clock says.
+    pub latest: Option<Timestamp>,
 }
 
 impl Kept {
@@ -31,7 +35,7 @@ impl Kept {
         if self.orders().any(|order| order.order == high_water::UNKNOWN) {
             return Err(high_water::UNKNOWN.to_owned());
         }
-        Ok(Spent { keys: self.revoked_keys(), configs: self.replaced_configs() })
+        Ok(Spent { keys: self.revoked_keys(), configs: self.replaced_configs(), latest: self.latest() })
     }
 
     /// The configs that were in force and were replaced since.

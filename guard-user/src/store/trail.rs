@@ -107,6 +107,7 @@ impl Store {
             return Err(StoreError::Disk { path: self.path.clone(), step: "writing it", source });
         }
         let Some(disk) = &self.disk else { return Err(self.no_disk()) };
+        let told = audit.iter().rev().find_map(live_configs::told_by);
         let mut last = self.last_line.clone();
         let mut lines = Vec::new();
         let records_of_trail: Vec<audit::Record> = self.unrecorded.iter().cloned().chain(audit).collect();
@@ -165,6 +166,7 @@ impl Store {
             }
         }
         self.last_line = last;
+        self.marks.told = told.or(self.marks.told);
         self.unrecorded.clear();
         for key in self.kept.unsaved() {
             self.change_entry(&key, |entry| entry.unsaved = false);

@@ -7,12 +7,15 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::audit::{self, Kind};
-use crate::digest::{from_hexadecimal, hexadecimal};
+use crate::config::policy::Policy;
+use crate::digest::{from_hexadecimal, hexadecimal, sha256};
 
+/// The field of a roll-back's record that has the facts of the config that is live by it.
+pub const LIVE: &str = "live";
 /// The field of a reload's record that says whether the config before it asked for signatures of what it opens.
 pub const JUDGED: &str = "judged";
 
@@ -52,9 +55,20 @@ impl Unrecorded {
         Self { since, is_known: false, is_start: true, detail, text: String::new() }
     }
 
+    /// Some that went live before an earlier daemon could note them.
+    pub(super) fn untold(untold: &Untold) -> Self {
+        let Untold { config, since, .. } = *untold;
+        Self::unknown(Some(&Noted { digest: [0; 32], config, since }))
+    }
+
     /// Whether the config before it asked for signatures of what it opens.
     pub(super) fn is_judged(&self) -> bool {
         self.detail.get(JUDGED).and_then(Value::as_bool).unwrap_or_default()
+    }
+
+    /// What it judges by, as the kernel's mark has it; `None` where that is not known.
+    pub(super) fn live_by(&self) -> Option<[u8; 32]> {
+        live_by(&self.detail).filter(|_| self.is_known)
     }
 
     /// What of it packets are judged by.
@@ -83,6 +97,57 @@ impl<'d> Judges<'d> {
     }
 }
 
+/// A config that is to be live, as the kernel's mark has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GoesLive {
+    /// SHA-256 of what it judges by.
+    pub judges: [u8; 32],
+    /// SHA-256 of its text.
+    pub config: [u8; 32],
+    /// Since when it is live, seconds since 1970.
+    pub since: u64,
+}
+
+impl GoesLive {
+    /// Of this policy, and the geo database of this SHA-256.
+    #[must_use]
+    pub fn of(policy: &Policy, database: Option<&str>, now: Timestamp) -> Self {
+        let config = sha256(&policy.text);
+        let users = policy.named_users();
+        let users = (!users.is_empty()).then(|| json!(users));
+        Self {
+            judges: judged_by(&config, database, policy.host.observe, users.as_ref()),
+            config: from_hexadecimal(&config).unwrap_or_default(),
+            since: now.as_second().cast_unsigned(),
+        }
+    }
+}
+
+/// What the config of this record's detail judges by, as [`GoesLive`] has it; `None` where it names none.
+pub(super) fn live_by(detail: &Map<String, Value>) -> Option<[u8; 32]> {
+    let text = |name: &str| detail.get(name).and_then(Value::as_str);
+    let observe = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
+    let config = text("config_sha256")?;
+    Some(judged_by(config, text("database_sha256"), observe, detail.get("users")))
+}
+
+fn judged_by(config: &str, database: Option<&str>, observe: bool, users: Option<&Value>) -> [u8; 32] {
+    Sha256::digest(json!([config, database, observe, users]).to_string()).into()
+}
+
+/// Configs that went live of which neither trail nor notes have anything yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Untold {
+    /// SHA-256 of the first one's text.
+    pub config: [u8; 32],
+    /// Since when that was live, seconds since 1970.
+    pub since: u64,
+    /// How many there are.
+    pub count: u64,
+    /// SHA-256 of what the last one judges by.
+    pub live: [u8; 32],
+}
+
 /// What the kernel has of these notes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noted {
@@ -101,6 +166,11 @@ impl Noted {
         let since = first.since.map_or(0, |it| it.as_second().cast_unsigned());
         let config = first.judges().config.and_then(from_hexadecimal).unwrap_or_default();
         Some(Self { digest: digest(notes), config, since })
+    }
+
+    /// This, with the digest of others.
+    pub(super) const fn with(self, others: &Self) -> Self {
+        Self { digest: others.digest, ..self }
     }
 }
 

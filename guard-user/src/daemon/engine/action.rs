@@ -20,14 +20,14 @@ use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::{Response, ShadowReport, ShadowWanted};
 use crate::events::names::Names;
-use crate::exemption::LawPack;
 use crate::exemption::document::Document;
 use crate::exemption::record::Use;
+use crate::exemption::{Clocks, LawPack};
 use crate::history;
 use crate::kernel::{BypassTarget, CgroupTarget, Interface, ShadowSeen, ShadowStep, Stray};
 use crate::report::receipt::TableHashes;
 use crate::store::last_policy::LastPolicy;
-use crate::store::{Change, Cursor, KnownSpent, PinCounts, Target};
+use crate::store::{Change, Cursor, GoesLive, KnownSpent, PinCounts, Target};
 
 /// For what the counters are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +215,8 @@ pub enum KernelJob {
     Shadow(Box<ShadowStep>, Vec<String>),
     /// Put the ordinary programs in the place of those of a trace or a shadow.
     PutBack,
+    /// Keep by which time is judged, for a daemon that starts again.
+    NoteTime(Clocks),
     /// Read what exemptions have let through.
     ReadUses,
     /// Set the counts of these slots to zero.
@@ -254,6 +256,8 @@ pub struct Publish {
     pub geo: Option<Geo>,
     /// The names by which events of it are told.
     pub names: Names,
+    /// The config that goes live with it, where that is another one than before: the kernel has it before the flip.
+    pub goes_live: Option<GoesLive>,
     /// Whether numbers of pins go to other pins with it, so that the counters of this moment are wanted.
     pub counts_change_hands: bool,
 }
@@ -355,6 +359,8 @@ pub struct LoadJob {
     pub basis: Basis,
     /// The policy that is live.
     pub policy: Arc<Policy>,
+    /// The latest time that is known: keys that had ended by then stay so.
+    pub latest: Timestamp,
     /// The law pack that it names, or why that can't be used.
     pub law: Result<Arc<LawPack>, String>,
 }
@@ -364,6 +370,8 @@ pub struct LoadJob {
 pub struct LiftJob {
     /// What the order covers.
     pub target: Target,
+    /// The latest time that is known, as for a load.
+    pub latest: Timestamp,
     /// The order's reference; `None` where there is one alone.
     pub order: Option<String>,
     /// Why.

@@ -101,6 +101,8 @@ pub enum Input {
     },
     /// Entries in bpffs were made anew, or were not.
     Restored(Result<(), String>),
+    /// The kernel was to keep by which time is judged.
+    TimeNoted(Result<(), String>),
     /// How live packets were judged that are traced, or why that can't be told.
     Traced(Result<Told, String>),
     /// What came of a shadow so far, or why packets can't be judged twice, and the cgroups that the candidate selects.

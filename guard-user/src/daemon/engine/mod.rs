@@ -24,6 +24,7 @@ mod error_kind;
 mod ids;
 mod input;
 mod interfaces;
+mod latest;
 mod loads;
 mod notices;
 mod noting;

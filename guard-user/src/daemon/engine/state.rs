@@ -16,6 +16,7 @@ use super::ending::Ending;
 use super::ids::{StoreId, Ticket};
 use super::input::{Prepared, Surroundings};
 use super::interfaces::Interfaces;
+use super::latest::Latest;
 use super::loads::Loads;
 use super::notices::Notices;
 use super::noting::Noting;
@@ -62,6 +63,8 @@ pub struct Begin {
     pub guarded_until: Option<Timestamp>,
     /// The candidate that an earlier daemon had applied and that nobody confirmed: its file, and its SHA-256.
     pub left_unconfirmed: Option<(String, String)>,
+    /// The latest time that audit trail and marks know; `None` where they know none.
+    pub latest: Option<Timestamp>,
 }
 
 /// The daemon's state.
@@ -81,6 +84,7 @@ pub struct Engine {
     pub(super) noting: Noting,
     pub(super) notices: Notices,
     pub(super) quotas: Quotas,
+    pub(super) latest: Latest,
     pub(super) changes: Changes,
     pub(super) loads: Loads,
     pub(super) signers: Signers,

@@ -13,6 +13,23 @@ use crate::exemption::record::ApprovedBy;
 use crate::hostname::hostname;
 use crate::store::{ApprovalError, Kept};
 
+/// When keys are judged: one has begun by the wall clock, and has not ended by the latest time that is known either.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    /// By the wall clock.
+    pub(super) wall: Timestamp,
+    /// The latest time that is known.
+    pub(super) latest: Timestamp,
+}
+
+impl Moment {
+    /// What this judges, by both: nothing counts by the later one alone.
+    pub(super) fn judge<T, E>(self, judge: impl Fn(Timestamp) -> Result<T, E>) -> Result<T, E> {
+        let judged = judge(self.wall)?;
+        if self.latest > self.wall { judge(self.latest) } else { Ok(judged) }
+    }
+}
+
 /// Says who approves a document, as the rules of the config and the document itself want it. Where the config asks
 /// for no approval nobody does, and nobody has to.
 pub(super) fn approver<'a>(
@@ -21,12 +38,12 @@ pub(super) fn approver<'a>(
     bytes: &'a [u8],
     signatures: &'a [Signature],
     who: &'a Who,
-    now: Timestamp,
+    now: Moment,
 ) -> impl Fn(&Document) -> Result<Vec<ApprovedBy>, ApprovalError> + 'a {
     move |document| {
         check_host(document, policy)?;
         let Some(config) = &policy.approval else { return Ok(Vec::new()) };
-        check_emergency(document, kept, now)?;
+        check_emergency(document, kept, now.wall)?;
         let required = document.due(config).map_err(approval::NotApproved::from)?;
         let candidate = Candidate {
             bytes,
@@ -95,13 +112,14 @@ pub(super) fn judged(
     candidate: &Candidate<'_>,
     signatures: &[Signature],
     who: &Who,
-    now: Timestamp,
+    now: Moment,
 ) -> Result<Vec<ApprovedBy>, ApprovalError> {
     // Read anew each time: a key that was taken out of the file counts no more.
     let allowed = approval::load::load(&config.allowed_signers, &TimeZone::system())?;
     let loader = who.user.as_deref();
-    let (approvals, quorum) = approval::judge(candidate, signatures, &config.signers, &allowed, loader, now)
-        .map_err(|why| refusal(why, &who_can_sign(&config.signers, &allowed, revoked)))?;
+    let judge = |now| approval::judge(candidate, signatures, &config.signers, &allowed, loader, now);
+    let (approvals, quorum) =
+        now.judge(judge).map_err(|why| refusal(why, &who_can_sign(&config.signers, &allowed, revoked)))?;
     let seat_of = |identity: &str| {
         let seat = quorum.seats.iter().find(|seat| seat.identity == identity);
         seat.map(|seat| seat.role.clone())

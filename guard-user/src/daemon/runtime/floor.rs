@@ -211,6 +211,7 @@ impl World {
             dry_run: false,
             basis: Basis { config: 0, clock: 0, exemptions: Vec::new(), facts: HostFacts::default() },
             policy: Arc::clone(&self.policy),
+            latest: now(),
             law: Ok(Arc::clone(LawPack::shared().unwrap())),
         };
         let outcome = done(self.store(), StoreJob::Load(job), now());
@@ -241,6 +242,7 @@ impl World {
         let (why, bytes) = document;
         let job = LiftJob {
             target: target.clone(),
+            latest: now(),
             order: Some(order.clone()),
             why: why.clone(),
             bytes: bytes.clone(),

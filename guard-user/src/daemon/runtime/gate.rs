@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tracing::info;
 
+use super::approvals::Moment;
 use super::kept_config::{ConfigKeeper, NotRead};
 use crate::approval::{self, Signature, beside};
 use crate::config::policy::{Approvals, Policy};
@@ -309,7 +310,9 @@ pub(super) fn signed<'a>(
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system());
     let allowed = allowed.map_err(|error| error.to_string())?;
     let of = (approvals.signers.as_slice(), approvals.policy.as_slice());
-    let judged = approval::judge_policy(content, &signatures, of, &allowed, Timestamp::now());
+    let wall = Timestamp::now();
+    let now = Moment { wall, latest: spent.latest.unwrap_or(wall) };
+    let judged = now.judge(|now| approval::judge_policy(content, &signatures, of, &allowed, now));
     let (approvals, quorum) = judged.map_err(|error| error.to_string())?;
     if let Some(by) = approvals.iter().find(|by| spent.keys.contains(&by.fingerprint)) {
         let approval::Approval { identity, fingerprint, .. } = by;

@@ -4,14 +4,16 @@
 use std::io;
 use std::time::Instant;
 
-use guard_common::abi::ExemptionUse;
+use guard_common::abi::{ExemptionUse, HighWater, PolicyTable};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::queue::{Receiver, Urgency};
 use super::{facts, worker};
-use crate::daemon::engine::{Input, KernelJob, Publish, PublishOutcome, ShadowSight, Sight};
+use crate::daemon::engine::{Geo, Input, KernelJob, Publish, PublishOutcome, ShadowSight, Sight};
 use crate::events::names::SharedNames;
-use crate::kernel::{Kernel, KernelError, hashes};
+use crate::exemption::Clocks;
+use crate::kernel::{Kernel, KernelError, Published, hashes};
+use crate::store::GoesLive;
 
 /// The way to the worker.
 pub(super) struct Worker(worker::Worker<KernelJob>);
@@ -99,6 +101,11 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             Input::Shadowed(sight)
         }
         KernelJob::PutBack => Input::PutBack(kernel.put_back().map_err(text)),
+        KernelJob::NoteTime(Clocks { wall, boot_ns }) => {
+            let time = u64::try_from(wall.as_nanosecond()).unwrap_or_default();
+            let noted = kernel.change_mark(&mut |mark| mark.is_by(time, boot_ns));
+            Input::TimeNoted(noted.map(drop).map_err(text))
+        }
         KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
         KernelJob::ResetUses(slots) => {
             let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());
@@ -116,7 +123,7 @@ fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> Publis
     let generation = job.names.generation;
     // Before the kernel judges by it: an event must find its names.
     names.add(job.names);
-    let result = kernel.publish(&job.table.0, job.geo.as_ref().map(|geo| &*geo.0));
+    let result = mark_and_publish(kernel, &job.table.0, (job.geo.as_ref(), job.goes_live.as_ref()));
     let went_live = kernel.generation() == generation;
     if !went_live {
         names.take_back(generation);
@@ -133,4 +140,28 @@ fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> Publis
         policy_sha256,
         geo_sha256,
     }
+}
+
+/// Publishes. What goes live is in the kernel's mark before the flip: whoever kills the daemon after it, before anything of it
+/// is on the disk, has the next start tell it.
+fn mark_and_publish(
+    kernel: &mut dyn Kernel,
+    table: &PolicyTable,
+    (geo, goes_live): (Option<&Geo>, Option<&GoesLive>),
+) -> Result<Published, KernelError> {
+    let before = match goes_live {
+        Some(it) => {
+            let mut goes_live = |mark: &mut HighWater| mark.goes_live(it.judges, it.config, it.since);
+            Some((it, kernel.change_mark(&mut goes_live)?))
+        }
+        None => None,
+    };
+    let result = kernel.publish(table, geo.map(|geo| &*geo.0));
+    if let Some((it, before)) = before
+        && kernel.generation() != table.generation
+    {
+        // Where that fails too, the next start tells of one that was not live.
+        let _told_then = kernel.change_mark(&mut |mark| mark.did_not_go_live(it.judges, &before));
+    }
+    result
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::approvals;
+use super::approvals::{self, Moment};
 use crate::approval::{self, ORDER, Requirement};
 use crate::config::policy::Approvals;
 use crate::daemon::engine::LiftJob;
@@ -19,7 +19,10 @@ pub(super) fn lift(store: &mut Store, job: LiftJob, now: Timestamp) -> Result<Ve
     let keys = kept.affected(&job.target, &change, now)?;
     document.has_all(&opens(&kept, &keys))?;
     let by = match &job.policy.approval {
-        Some(config) => approved(&kept, config, &document, (&keys, &job), now)?,
+        Some(config) => {
+            let now = Moment { wall: now, latest: job.latest };
+            approved(&kept, config, &document, (&keys, &job), now)?
+        }
         None => Vec::new(),
     };
     let revoked = kept.revoked_keys();
@@ -48,7 +51,7 @@ fn approved(
     config: &Approvals,
     lift: &Lift,
     (keys, job): (&[Key], &LiftJob),
-    now: Timestamp,
+    now: Moment,
 ) -> Result<Vec<ApprovedBy>, ApprovalError> {
     let mut documents: Vec<_> = keys.iter().filter_map(|key| kept.document_of(key)).collect();
     let of_one = match &job.target {

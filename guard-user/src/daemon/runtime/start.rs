@@ -222,6 +222,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
         named_before,
         guarded_until,
         left_unconfirmed: store.reader().and_then(|reader| reader.unconfirmed()).ok().flatten(),
+        latest: store.kept().latest(),
         prepared,
     };
     let control = begin.prepared.policy.control.clone();

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use losses::Losses;
 
+use super::approvals::Moment;
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
@@ -178,7 +179,7 @@ fn work(
             None => {
                 let error = broken(state);
                 let before =
-                    std::mem::replace(&mut store, Store::closed(state, &error).noting_in(at.marks()));
+                    std::mem::replace(&mut store, Store::closed(state, &error).noting_in(at.marks().again()));
                 store.take_orders_of(&before.kept());
                 given_up.push(ManuallyDrop::new(before));
                 let fault = Surroundings::Store(Some((&error).into()));
@@ -395,7 +396,7 @@ fn load(
     now: Timestamp,
     places: &dyn Fn(&Policy) -> Option<Places>,
 ) -> Result<Box<LoadedExemption>, RefusedLoad> {
-    let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy, law } = job;
+    let LoadJob { name, bytes, signatures, who, dry_run, mut basis, policy, law, latest } = job;
     let law = law.map_err(|why| RefusedLoad {
         kind: ErrorKind::BadInput,
         message: format!("no exemption can be loaded: {why}"),
@@ -403,7 +404,8 @@ fn load(
     })?;
     let (pins, homes) = (policy.pin_names(), policy.homes());
     let kept = store.kept();
-    let approve = approvals::approver(&kept, &policy, &bytes, &signatures, &who, now);
+    let approve =
+        approvals::approver(&kept, &policy, &bytes, &signatures, &who, Moment { wall: now, latest });
     let submission = Submission {
         name: Path::new(&name),
         bytes: &bytes,

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use guard_common::abi::HighWater;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -11,20 +12,36 @@ use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
 use crate::exemption::record::Use;
 use crate::store::{
-    Change, FILE, KernelMark, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
+    Change, FILE, GoesLive, KernelMark, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
+    Untold,
 };
 
 /// What outlives the store and its files, as the kernel's map does.
 #[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<KernelMark>>);
+pub(crate) struct Memory(Arc<Mutex<(KernelMark, HighWater)>>);
+
+impl Memory {
+    /// A daemon makes this config live.
+    pub(crate) fn goes_live(&self, it: &GoesLive) {
+        self.0.lock().unwrap().1.goes_live(it.judges, it.config, it.since);
+    }
+}
 
 impl MarkKeeper for Memory {
     fn read(&self) -> Result<KernelMark, String> {
-        Ok(*self.0.lock().unwrap())
+        let (mark, HighWater { untold: config, untold_since: since, untold_count: count, live, .. }) =
+            *self.0.lock().unwrap();
+        let untold = (count > 0).then_some(Untold { config, since, count, live });
+        Ok(KernelMark { untold, ..mark })
     }
 
     fn write(&self, mark: &KernelMark) -> Result<(), String> {
-        *self.0.lock().unwrap() = *mark;
+        self.0.lock().unwrap().0 = *mark;
+        Ok(())
+    }
+
+    fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
+        self.0.lock().unwrap().1.is_told(judges);
         Ok(())
     }
 }
@@ -41,6 +58,10 @@ impl Host {
 
     pub(super) fn at(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
+    }
+
+    pub(super) fn kernel(&self) -> &Memory {
+        self.kernel.as_ref().unwrap()
     }
 
     /// Where it is kept how far its store had come.

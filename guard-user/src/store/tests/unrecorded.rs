@@ -1,14 +1,17 @@
 //! Configs that are live while the store can't be opened, and what is put back afterwards.
 
 use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::high_water::Host;
+use super::high_water::{Host, Memory};
 use super::{now, trail, who};
 use crate::audit::{Kind, Record, Who};
-use crate::digest::sha256;
-use crate::store::{FILE, JUDGED, Store, StoreError};
+use crate::digest::{from_hexadecimal, sha256};
+use crate::store::unrecorded::live_by;
+use crate::store::{FILE, GoesLive, JUDGED, KernelMark, MarkKeeper, Marks, Store, StoreError};
 
 const MARK: &str = "mark/high-water.json";
 
@@ -233,4 +236,94 @@ fn what_is_more_than_is_noted_is_one_that_is_not_known() {
     live_without_store(&host, &[&texts]);
     let (found, is_told) = told(&host);
     assert!(is_told && found.len() == 17 && found.last() == Some(&(None, true)), "{found:?}");
+}
+
+/// What the kernel has of a config before the flip to it.
+fn going_live(text: &str) -> GoesLive {
+    let judges = live_by(&record(Kind::Start, text).detail).unwrap();
+    GoesLive { judges, config: from_hexadecimal(&of(text).unwrap()).unwrap(), since: 1_800_000_000 }
+}
+
+/// A daemon that is killed right after the flip, before anything of the config is noted or recorded.
+#[test]
+fn a_config_that_went_live_and_was_noted_nowhere_is_told_by_the_next_start() {
+    for (configs, is_told_of) in
+        [(vec!["other"], true), (vec!["other", "honest"], true), (vec!["honest"], false), (vec![], false)]
+    {
+        let host = honest();
+        configs.iter().for_each(|it| host.kernel().goes_live(&going_live(it)));
+        let (found, is_other) = told(&host);
+        let expected = if is_told_of { vec![(of("other"), true)] } else { vec![] };
+        assert_eq!((found, is_other), (expected, is_told_of), "{configs:?}");
+        // Once: the next start has no more to tell.
+        let store = host.newest();
+        let count = trail(&store).iter().filter(|it| it.kind == Kind::Unrecorded.name()).count();
+        assert_eq!(count, usize::from(is_told_of));
+    }
+}
+
+/// Likewise where the store can't be opened by the next start either, and honest configs come after it.
+#[test]
+fn what_went_live_before_a_start_without_a_store_is_noted_by_that() {
+    let host = honest();
+    host.kernel().goes_live(&going_live("other"));
+    let held = StoreError::Held { path: host.at("state").join(FILE) };
+    let mut store = Store::closed(&host.at("state"), &held).noting_in(host.marks());
+    host.kernel().goes_live(&going_live("honest"));
+    store.audit_config(record(Kind::Start, "honest"), b"honest").unwrap_err();
+    store.keep_marks();
+    drop(store);
+    assert_eq!(told(&host), (vec![(of("other"), true), (of("honest"), false)], true));
+}
+
+/// The store of a daemon that opens it later, or begins anew beside one that broke, has nothing to tell of its own configs.
+#[test]
+fn what_a_daemon_is_about_to_record_is_no_config_of_another() {
+    let host = honest();
+    let held = StoreError::Held { path: host.at("state").join(FILE) };
+    let closed = Store::closed(&host.at("state"), &held).noting_in(host.marks());
+    host.kernel().goes_live(&going_live("narrower"));
+    let mut store = Store::open(&host.at("state")).unwrap();
+    assert_eq!(store.mark_by(closed.noted(host.marks()), &who(), now()).unwrap(), None);
+    store.audit_config(record(Kind::Start, "narrower"), b"narrower").unwrap();
+    store.keep_marks();
+    drop(store);
+    assert_eq!(told(&host), (vec![], false));
+}
+
+/// Keeps the mark as [`Memory`] does, and whether the file lacked the notes when they came here first.
+struct Before(Memory, PathBuf, Arc<Mutex<Option<bool>>>);
+
+impl MarkKeeper for Before {
+    fn read(&self) -> Result<KernelMark, String> {
+        self.0.read()
+    }
+
+    fn write(&self, mark: &KernelMark) -> Result<(), String> {
+        if mark.unrecorded.is_some() {
+            let text = fs::read_to_string(&self.1).unwrap();
+            self.2.lock().unwrap().get_or_insert(!text.contains(&of("other").unwrap()));
+        }
+        self.0.write(mark)
+    }
+
+    fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
+        self.0.is_told(judges)
+    }
+}
+
+/// Whatever the file's disk does, the kernel has it by then.
+#[test]
+fn the_kernel_has_a_note_before_the_file_does() {
+    let host = honest();
+    let is_before = Arc::<Mutex<Option<bool>>>::default();
+    let keeper = Before(host.kernel().clone(), host.at(MARK), Arc::clone(&is_before));
+    let held = StoreError::Held { path: host.at("state").join(FILE) };
+    let marks = Marks::new(host.at("mark"), Some(Box::new(keeper)));
+    let mut store = Store::closed(&host.at("state"), &held).noting_in(marks);
+    store.audit_config(record(Kind::Start, "other"), b"other").unwrap_err();
+    store.keep_marks();
+    assert_eq!((*is_before.lock().unwrap(), store.mark_fault()), (Some(true), None));
+    drop(store);
+    assert_eq!(told(&host), (vec![(of("other"), true)], true));
 }

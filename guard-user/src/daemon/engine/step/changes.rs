@@ -97,6 +97,7 @@ impl Engine {
         let job = match (&change, lift) {
             (Change::Resume { order, why }, Some(lift)) => StoreJob::Lift(Box::new(LiftJob {
                 target: target.clone(),
+                latest: self.latest.time(),
                 order: order.clone(),
                 why: why.clone(),
                 bytes: lift.document.clone().into_bytes(),

@@ -61,7 +61,7 @@ impl Engine {
         self.config.databases.again &= !self.config.databases.late.is_empty();
         self.actions.push(Action::Notify(State::Reloading));
         let (live, of_trail) = (self.live_config(), self.config.of_trail.clone());
-        let spent = self.kept.spent_signatures();
+        let spent = self.spent_signatures();
         self.actions.push(Action::Load { live, spent, of_trail, of: LoadOf::File });
     }
 

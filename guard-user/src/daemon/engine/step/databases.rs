@@ -33,7 +33,7 @@ impl Engine {
         databases.accepting.append(&mut databases.late);
         let accepted = !databases.accepting.is_empty();
         let policy = Arc::clone(self.config.wanted());
-        let spent = self.kept.spent_signatures();
+        let spent = self.spent_signatures();
         self.actions.push(Action::LoadDatabases { policy, accepted, spent });
     }
 

@@ -29,7 +29,8 @@ impl Engine {
         let policy = Arc::clone(&self.config.policy);
         let dry_run = wanted != Wanted::Load;
         let law = self.law_pack();
-        let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy, law };
+        let latest = self.latest.time();
+        let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy, latest, law };
         self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
     }
 

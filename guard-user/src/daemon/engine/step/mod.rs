@@ -14,6 +14,7 @@ mod databases;
 mod ending;
 mod history;
 mod interfaces;
+mod latest;
 mod law;
 mod loads;
 mod notices;
@@ -46,6 +47,7 @@ use crate::daemon::engine::closings::Closings;
 use crate::daemon::engine::config::Config;
 use crate::daemon::engine::ending::Ending;
 use crate::daemon::engine::interfaces::{Interfaces, LOST_NS};
+use crate::daemon::engine::latest::Latest;
 use crate::daemon::engine::loads::{Handed, Loads, Wanted};
 use crate::daemon::engine::notices::Notices;
 use crate::daemon::engine::noting::Noting;
@@ -82,6 +84,7 @@ impl Engine {
             named_before,
             guarded_until,
             left_unconfirmed,
+            latest,
         } = begin;
         let config = Config { left_unconfirmed, ..Config::new(config_file, prepared.policy.clone()) };
         let mut engine = Self {
@@ -104,6 +107,7 @@ impl Engine {
             reads: Reads::default(),
             tracing: Tracing::default(),
             ending: Ending::default(),
+            latest: Latest::begin(now),
             has_taken_over: generation > 0,
             begun_ns: now.boot_ns,
             clocks: now,
@@ -129,6 +133,7 @@ impl Engine {
         };
         engine.config.is_unsure = !engine.kept.is_usable();
         engine.close_held(now);
+        engine.learn_latest(latest, now);
         engine.begin_with(prepared);
         engine.interfaces.look();
         engine.reconcile(now);
@@ -157,6 +162,7 @@ impl Engine {
             Input::BypassSet { is_on, result } => self.bypass_set(is_on, result, now),
             Input::NotingSet(result) => self.noting_set(result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
+            Input::TimeNoted(result) => self.time_noted(result),
             Input::Restored(result) => self.restored(result, now),
             Input::Traced(told) => self.traced(told, now),
             Input::Shadowed(sight) => self.shadowed(sight, now),
@@ -259,6 +265,7 @@ impl Engine {
         if now.boot_ns >= self.due.second {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
+            self.keep_latest(now);
             self.look_at_tracing(now);
             self.interfaces.look();
             self.forget_the_start(now);
@@ -323,6 +330,7 @@ impl Engine {
 
     fn stored(&mut self, id: StoreId, outcome: StoreOutcome, kept: Kept, now: Clocks) {
         self.kept = kept;
+        self.learn_latest(self.kept.latest(), now);
         self.close_held(now);
         self.settle_closings();
         let Some((_, purpose)) = self.asked.remove(&id) else { return };

@@ -141,11 +141,7 @@ impl Engine {
             let message = format!("the kernel's tables are NOT up to date: {why}");
             problems.push(Problem::new(ProblemCode::TablesBehind, message));
         }
-        if self.publishing.live().is_some_and(|live| live.clock != self.clock_count) {
-            let message =
-                "the wall clock was set, and the kernel has the windows of exemptions by the old time";
-            problems.push(Problem::new(ProblemCode::ClockSet, message));
-        }
+        problems.extend(self.problems_of_clock(now));
         for path in self.cgroups.unplaced() {
             let message =
                 "it was made again; until it is in the tables, it and newer ones beside it count as pinned";

@@ -13,6 +13,7 @@ use crate::daemon::engine::state::{Engine, Purpose, Switch};
 use crate::daemon::engine::{Action, KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::{Clocks, Document};
+use crate::store::GoesLive;
 
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
@@ -150,11 +151,19 @@ impl Engine {
             table,
             geo: geo.map(|(image, _)| image.clone()),
             names: self.names_of(&basis, &policy, generation),
+            goes_live: self.goes_live(now),
             // Where it is not known yet whose the numbers were, any of them may go to another pin.
             counts_change_hands: self.counts_unread.is_some() || self.counts.change_hands(&policy.pins),
         };
         self.publishing.in_flight = Some(InFlight { basis, began_ns: now.boot_ns, policy, is_part: false });
         self.ask_kernel(KernelJob::Publish(Box::new(publish)));
+    }
+
+    /// The candidate, as its record will name it.
+    fn goes_live(&self, now: Clocks) -> Option<GoesLive> {
+        let candidate = self.config.candidate.as_ref()?;
+        let database = candidate.geo.as_ref().map_or(&self.config.database, |(_, info)| info);
+        Some(GoesLive::of(&candidate.policy, database.digest.as_deref(), now.wall))
     }
 
     /// The names that events of the generation are told by. They are known before the kernel judges by it.

@@ -2,6 +2,7 @@
 //! closed are settled and freed.
 
 use guard_common::abi::ExemptionUse;
+use jiff::Timestamp;
 
 use crate::audit::Kind;
 use crate::daemon::engine::quotas::{Freeing, Wanted};
@@ -71,7 +72,9 @@ impl Engine {
             let ends = ended.iter().filter_map(|slot| Some(self.kept.by_slot(*slot)?.ends()));
             self.quotas.ended_by = self.quotas.ended_by.max(ends.max());
         }
-        self.quotas.ended_by.take_if(|by| self.kept.is_over(*by).is_empty());
+        // What the disk has not yet would open again at the next start.
+        let is_closed = |by: &Timestamp| self.kept.is_over(*by).is_empty() && self.kept.unsaved().is_empty();
+        self.quotas.ended_by.take_if(|by| self.kept.is_usable() && is_closed(by));
         let over_by = self.quotas.ended_by.map_or(now.wall, |by| by.max(now.wall));
         let grant = self.kept.is_grant_due(&self.quotas.counts);
         let due = purpose.tend

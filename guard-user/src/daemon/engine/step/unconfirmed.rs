@@ -16,7 +16,7 @@ use crate::daemon::engine::unconfirmed::{Applied, Before, LoadOf, Step, Unconfir
 use crate::daemon::engine::{Action, Level, State, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
-use crate::store::sha256;
+use crate::store::{LIVE, sha256};
 
 /// How long after a way back that failed it is tried again, nanoseconds.
 const AGAIN_NS: u64 = 5 * SECOND;
@@ -80,7 +80,7 @@ impl Engine {
     fn load_candidate(&mut self, of: LoadOf) {
         self.config.loading = Some(self.now.boot_ns);
         self.actions.push(Action::Notify(State::Reloading));
-        let (live, spent) = (self.live_config(), self.kept.spent_signatures());
+        let (live, spent) = (self.live_config(), self.spent_signatures());
         self.actions.push(Action::Load { live, spent, of_trail: None, of });
     }
 
@@ -190,7 +190,9 @@ impl Engine {
                 self.answer_live(Some(ticket), message, settled);
             }
             Step::GoesBack(who, why, ticket) => {
-                self.record_of_candidate((Kind::RollBack, &who), &name, why, digest);
+                let mut detail = digest;
+                detail[LIVE] = self.config_facts();
+                self.record_of_candidate((Kind::RollBack, &who), &name, why, detail);
                 let message = format!("{name} is not live any more, and the config before it is: {why}");
                 self.answer_live(ticket, message, settled);
             }
@@ -349,7 +351,7 @@ impl Engine {
                 Response::error(ErrorKind::Busy, format!("it would not be reloaded: {why}")),
             );
         }
-        let (live, spent) = (self.live_config(), self.kept.spent_signatures());
+        let (live, spent) = (self.live_config(), self.spent_signatures());
         let of_trail = self.config.of_trail.clone();
         self.actions.push(Action::Load { live, spent, of_trail, of: LoadOf::Plan(ticket) });
     }

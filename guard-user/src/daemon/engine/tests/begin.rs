@@ -47,6 +47,10 @@ pub(super) fn begin(
         named_before: None,
         guarded_until: None,
         left_unconfirmed: store.reader().and_then(|reader| reader.unconfirmed()).ok().flatten(),
+        latest: {
+            let time = kernel.marks().0.latest(now.boot_ns);
+            time.map(|it| jiff::Timestamp::from_nanosecond(it.into()).unwrap())
+        },
     };
     Engine::new(begin, now)
 }

@@ -8,6 +8,7 @@ mod cuts;
 mod databases;
 mod inputs;
 mod interfaces;
+mod latest;
 mod law;
 mod notices;
 mod noting;

@@ -397,3 +397,23 @@ fn the_starts_signatures_are_kept_once_the_disk_takes_them() {
     let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
     assert_eq!(lines.iter().filter(|line| line.contains(r#""kind":"approval""#)).count(), 1, "{lines:?}");
 }
+
+/// Who kills the daemon right after the flip leaves a mark by which the next start tells of the config.
+#[test]
+fn the_kernel_knows_another_config_before_it_is_live() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let (mark, at_flip) = world.kernel.marks();
+    assert!(mark.live != [0; 32] && at_flip.live == mark.live);
+    world.config = ONE;
+    world.ask(Request::Reload {});
+    world.settle();
+    let (other, at_flip) = world.kernel.marks();
+    assert!(other.live != mark.live && at_flip.live == other.live && other.untold_count == 2);
+    // One that does not become live is none of them.
+    world.config = CONFIG;
+    world.kernel.fail(Operation::Publish, 1);
+    world.ask(Request::Reload {});
+    world.settle();
+    assert_eq!(world.kernel.marks().0, other);
+}

@@ -1,6 +1,9 @@
 //! Configs after each other, as a start and reloads hold them.
 
 use std::collections::BTreeMap;
+use std::fs;
+
+use jiff::SignedDuration;
 
 use super::*;
 use crate::approval::POLICY;
@@ -130,6 +133,39 @@ fn a_revoked_key_signs_no_config() {
     assert!(refused.contains("no signature counts: the store can't be opened"), "{refused}");
     bed.1 = Ok(Spent::default());
     bed.reload(&wide, false).unwrap();
+}
+
+/// What ended by the latest time that is known has ended, whatever the wall clock says; what has not begun by that has not.
+#[test]
+fn a_key_that_had_ended_signs_nothing_with_the_clock_set_back_and_one_to_come_not_by_a_later_time() {
+    let mut bed = Bed::new();
+    let (narrow, wide) = (bed.config("\"BE\"", ASKED), bed.config("\"BE\", \"US\"", ASKED));
+    bed.reload(&narrow, false).unwrap();
+    bed.sign(&wide, ED25519, POLICY);
+    let file = bed.0.path().join("allowed");
+    let keys = fs::read_to_string(&file).unwrap();
+    let in_days = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
+    let until = |option: &str, days: i64| {
+        let option = format!("{option}=\"{}Z\"", in_days(days).strftime("%Y%m%d%H%M%S"));
+        let line = |line: &str| match line.split_once(' ') {
+            Some((identity, key)) => format!("{identity} {option} {key}\n"),
+            None => String::new(),
+        };
+        fs::write(&file, keys.lines().map(line).collect::<String>()).unwrap();
+    };
+    for (option, days, latest, is_taken) in [
+        ("valid-before", 1, Some(2), false),
+        ("valid-before", 3, Some(2), true),
+        ("valid-before", 1, None, true),
+        ("valid-before", -1, None, false),
+        ("valid-after", 1, Some(2), false),
+    ] {
+        until(option, days);
+        bed.1 = Ok(Spent { latest: latest.map(in_days), ..Spent::default() });
+        let came = bed.reload(&wide, false);
+        assert_eq!(came.is_ok(), is_taken, "{option} in {days} days, known: {latest:?}: {came:?}");
+        bed.reload(&narrow, false).unwrap();
+    }
 }
 
 /// Who has root can give a name another number in /etc/passwd, and then what the service sends has no pin.

@@ -5,8 +5,8 @@ use std::path::Path;
 use guard_common::abi::HighWater;
 
 use crate::audit::Head;
-use crate::kernel::KeptHead;
-use crate::store::{KernelMark, MarkKeeper, Noted};
+use crate::kernel::{KeptHead, latest_of};
+use crate::store::{KernelMark, MarkKeeper, Noted, Untold};
 
 /// What keeps it in the maps that are pinned here.
 pub(super) fn keeper(pin_path: &Path) -> Box<dyn MarkKeeper + Send> {
@@ -21,19 +21,35 @@ struct InKernel(KeptHead);
 
 impl MarkKeeper for InKernel {
     fn read(&self) -> Result<KernelMark, String> {
-        let HighWater { sequence, hash, unrecorded: digest, config, since } =
-            self.0.read().map_err(|error| error.to_string())?;
-        let head = (sequence > 0).then_some(Head { sequence, hash });
-        let has_noted = digest != [0; 32];
-        Ok(KernelMark { head, unrecorded: has_noted.then_some(Noted { digest, config, since }) })
+        let kept = self.0.read().map_err(|error| error.to_string())?;
+        let head = (kept.sequence > 0).then_some(Head { sequence: kept.sequence, hash: kept.hash });
+        let noted = Noted { digest: kept.unrecorded, config: kept.config, since: kept.since };
+        let untold = Untold {
+            config: kept.untold,
+            since: kept.untold_since,
+            count: kept.untold_count,
+            live: kept.live,
+        };
+        Ok(KernelMark {
+            head,
+            unrecorded: (noted.digest != [0; 32]).then_some(noted),
+            untold: (untold.count > 0).then_some(untold),
+            time: latest_of(&kept),
+        })
     }
 
     fn write(&self, mark: &KernelMark) -> Result<(), String> {
         let Head { sequence, hash } = mark.head.unwrap_or(Head::START);
         let none = Noted { digest: [0; 32], config: [0; 32], since: 0 };
         let Noted { digest: unrecorded, config, since } = mark.unrecorded.unwrap_or(none);
-        let mark = HighWater { sequence, hash, unrecorded, config, since };
-        self.0.write(&mark).map_err(|error| error.to_string())
+        let part = |kept: &mut HighWater| {
+            *kept = HighWater { sequence, hash, unrecorded, config, since, ..*kept };
+        };
+        self.0.change(part).map_err(|error| error.to_string())
+    }
+
+    fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
+        self.0.change(|kept| kept.is_told(judges)).map_err(|error| error.to_string())
     }
 }
 
@@ -46,6 +62,10 @@ impl MarkKeeper for Unreachable {
     }
 
     fn write(&self, _: &KernelMark) -> Result<(), String> {
+        Err(self.0.clone())
+    }
+
+    fn is_told(&self, _: [u8; 32]) -> Result<(), String> {
         Err(self.0.clone())
     }
 }
