@@ -43,6 +43,16 @@ impl Part {
 /// # Errors
 /// Where there is no C compiler, or the daemon does not answer.
 pub fn start(bed: &Bed) -> Result<Process> {
+    let daemon = spawn(bed)?;
+    daemon.wait_for(PATIENCE, "the daemon to answer", || bed.status().ok().map(drop))?;
+    Ok(daemon)
+}
+
+/// As [`start`], and waits for nothing.
+///
+/// # Errors
+/// Where there is no C compiler, or no process can be had.
+pub fn spawn(bed: &Bed) -> Result<Process> {
     let library = build(bed)?;
     let mut command = bed.host(STORE)?.command(&program::borderguard()?.to_string_lossy())?;
     command.arg("run").arg("--config").arg(bed.config());
@@ -52,9 +62,7 @@ pub fn start(bed: &Bed) -> Result<Process> {
     command.env("SLOW_STATE", bed.file("state"));
     command.env("SLOW_FILES", bed.file(Part::Files.file()));
     command.env("SLOW_NAMES", bed.file(Part::Names.file()));
-    let daemon = Process::spawn("borderguard", command)?;
-    daemon.wait_for(PATIENCE, "the daemon to answer", || bed.status().ok().map(drop))?;
-    Ok(daemon)
+    Process::spawn("borderguard", command).map_err(Into::into)
 }
 
 /// Makes a part hang from now on.

@@ -10,6 +10,7 @@ use guard_tests::bed::{
 };
 use guard_tests::netns::HOST_INTERFACE;
 use guard_tests::proc::run_to_end;
+use guard_tests::slow::{self, Part};
 use guard_user::audit::NOT_FOUND;
 use guard_user::health::ProblemCode;
 use guard_user::kernel::View;
@@ -197,21 +198,16 @@ fn handles(pid: u32, signal: Signal) -> bool {
 fn a_signal_to_reload_does_not_end_a_daemon_that_is_starting() {
     let bed = Bed::new("early").unwrap();
     bed.configure(PIN).unwrap();
-    let config = std::fs::read(bed.config()).unwrap();
-    // A config that takes its time to be read.
-    std::fs::remove_file(bed.config()).unwrap();
-    rustix::fs::mkfifoat(rustix::fs::CWD, bed.config(), 0o600.into()).unwrap();
-    let daemon = bed.spawn(&[]).unwrap();
+    // A state directory that takes its time.
+    slow::hang(&bed, Part::Files).unwrap();
+    let daemon = slow::spawn(&bed).unwrap();
     daemon
         .wait_for(PATIENCE, "the daemon to listen for signals", || {
             handles(daemon.pid(), Signal::HUP).then_some(())
         })
         .unwrap();
     daemon.signal(Signal::HUP);
-    std::fs::write(bed.config(), &config).unwrap();
-    // It reads the config once more, and finds a file then.
-    std::fs::remove_file(bed.config()).unwrap();
-    std::fs::write(bed.config(), &config).unwrap();
+    slow::go_on(&bed, Part::Files).unwrap();
     daemon
         .wait_for(PATIENCE, "the daemon to answer", || {
             bed.status().ok().filter(|status| status.pid == daemon.pid()).map(drop)

@@ -155,7 +155,10 @@ fn records_that_a_full_disk_refused_are_a_gap_of_the_trail_after_a_restart() {
     .unwrap();
     assert!(has_gap() && next.stderr().contains("could not be written before the last daemon's end"));
     let (said, words) = (verified(), bed.tell(&["audit", "verify"]).unwrap());
-    assert_eq!((&said["whole"], said["gaps"].as_u64()), (&Value::Bool(true), Some(1)), "{said}");
+    // A disk that is nearly full may take one of them between two that it refuses.
+    let gaps = said["gaps"].as_u64().unwrap();
+    assert!(said["whole"] == Value::Bool(true) && (1..=2).contains(&gaps), "{said}");
     assert!(said["lost"].as_u64() >= Some(4), "{said}");
-    assert!(words.contains(&format!("1 gap in it, of {} records", said["lost"])), "{words}");
+    let plural = if gaps == 1 { "" } else { "s" };
+    assert!(words.contains(&format!("{gaps} gap{plural} in it, of {} records", said["lost"])), "{words}");
 }
