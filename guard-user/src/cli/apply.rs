@@ -9,12 +9,12 @@ use serde_json::json;
 use super::CliError;
 use super::exemption::signatures;
 use super::policy::{Compared, Side};
+use super::seconds::whole_seconds;
 use super::signing::terminal;
 use super::simulate::Simulated;
 use super::table::{plain, write_wrapped};
 use super::target::Target;
 use crate::config::share::Share;
-use crate::config::values;
 use crate::control::client::{self, ask, unexpected};
 use crate::control::protocol::{ApplyWanted, MOST_UNCONFIRMED_SECONDS, Request, Response};
 use crate::exit::Exit;
@@ -51,12 +51,7 @@ pub struct Args {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    let duration = values::duration(text).map_err(|error| error.to_string())?;
-    let seconds = u64::try_from(duration.as_secs()).unwrap_or_default();
-    match (1..=MOST_UNCONFIRMED_SECONDS).contains(&seconds) && duration.subsec_nanos() == 0 {
-        true => Ok(seconds),
-        false => Err("it waits for whole seconds, from 1s to 24h".to_owned()),
-    }
+    whole_seconds(text, MOST_UNCONFIRMED_SECONDS, "it waits for whole seconds, from 1s to 24h")
 }
 
 fn share(text: &str) -> Result<Share, String> {

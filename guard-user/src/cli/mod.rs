@@ -30,6 +30,7 @@ pub mod refused;
 pub mod reload;
 pub mod report;
 pub mod run;
+mod seconds;
 pub mod seen;
 pub mod shadow;
 mod signing;

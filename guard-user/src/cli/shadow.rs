@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use self::told::Told;
 use super::CliError;
+use super::seconds::whole_seconds;
 use super::target::Target;
-use crate::config::values;
 use crate::config::{self, Surroundings};
 use crate::control::client::{self, ask, unexpected};
 use crate::control::protocol::{Request, Response, ShadowReport, ShadowWanted};
@@ -60,12 +60,7 @@ pub struct Args {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    let duration = values::duration(text).map_err(|error| error.to_string())?;
-    let seconds = u64::try_from(duration.as_secs()).unwrap_or_default();
-    match (1..=MOST_SHADOW_SECONDS).contains(&seconds) && duration.subsec_nanos() == 0 {
-        true => Ok(seconds),
-        false => Err("a shadow goes on for whole seconds, from 1s to 1h".to_owned()),
-    }
+    whole_seconds(text, MOST_SHADOW_SECONDS, "a shadow goes on for whole seconds, from 1s to 1h")
 }
 
 /// Has live packets judged by the candidate too, and writes what differs.

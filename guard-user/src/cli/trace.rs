@@ -10,8 +10,8 @@ use ipnetwork::IpNetwork;
 use serde_json::{Value, json};
 
 use super::explain::told::{explainer_of, tell_steps, with_below};
+use super::seconds::whole_seconds;
 use super::{CliError, DEFAULT_CONFIG};
-use crate::config::values;
 use crate::control::client::{self, ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, TraceWanted, TracedRecords};
 use crate::control::trace::{MOST_PACKETS, MOST_SECONDS};
@@ -63,12 +63,7 @@ pub struct Args {
 }
 
 fn seconds(text: &str) -> Result<u64, String> {
-    let duration = values::duration(text).map_err(|error| error.to_string())?;
-    let seconds = u64::try_from(duration.as_secs()).unwrap_or_default();
-    match (1..=MOST_SECONDS).contains(&seconds) && duration.subsec_nanos() == 0 {
-        true => Ok(seconds),
-        false => Err("a trace goes on for whole seconds, from 1s to 5m".to_owned()),
-    }
+    whole_seconds(text, MOST_SECONDS, "a trace goes on for whole seconds, from 1s to 5m")
 }
 
 /// What the daemon answers.

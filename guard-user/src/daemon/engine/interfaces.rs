@@ -194,22 +194,24 @@ impl Interfaces {
     /// The name of an interface and those below it, and what they were called before: whoever renames one does not take it
     /// from a pin.
     fn names_of(&self, it: &ObservedInterface) -> Vec<String> {
-        let own = (it.interface.index, it.interface.name.as_str());
-        let below = self.names().filter(|(_, name)| it.below.iter().any(|below| below == name));
-        let (mut names, mut before) = (Vec::new(), Vec::new());
-        for (index, name) in std::iter::once(own).chain(below) {
-            names.push(name.to_owned());
-            before.extend(self.known_as.get(&index).into_iter().flatten().filter(|it| *it != name).cloned());
+        let mut names: Vec<String> = std::iter::once(&it.interface.name).chain(&it.below).cloned().collect();
+        // Few ever are renamed.
+        for (index, known) in self.known_as.iter().filter(|(_, known)| known.len() > 1) {
+            let is_below =
+                |(at, name): (u32, &str)| at == *index && it.below.iter().any(|below| below == name);
+            if *index == it.interface.index || !it.below.is_empty() && self.names().any(is_below) {
+                let before: Vec<String> =
+                    known.iter().filter(|known| !names.contains(known)).cloned().collect();
+                names.extend(before);
+            }
         }
-        names.extend(it.below.iter().filter(|below| !names.contains(below)).cloned().collect::<Vec<_>>());
-        names.extend(before);
         names
     }
 
     /// Notes the names of a look.
     pub(super) fn note_names(&mut self) {
-        let now: Vec<(u32, String)> = self.names().map(|(index, name)| (index, name.to_owned())).collect();
-        self.known_as.retain(|index, _| now.iter().any(|(there, _)| there == index));
+        let now: BTreeMap<u32, String> = self.names().map(|(index, name)| (index, name.to_owned())).collect();
+        self.known_as.retain(|index, _| now.contains_key(index));
         for (index, name) in now {
             self.known_as.entry(index).or_default().insert(name);
         }
