@@ -125,9 +125,12 @@ impl Marks {
         }
     }
 
-    /// Whether the file is there: somebody may have removed it, with its folder.
+    /// Whether the file is there: somebody may have removed it, with its folder. Where its disk doesn't answer it is not, so that
+    /// it is tried to write it, and told that it can't be.
     pub(super) fn has_file(&self) -> bool {
-        self.folder.as_ref().is_none_or(|folder| folder.join(FILE).exists())
+        let Some(folder) = &self.folder else { return true };
+        let file = folder.join(FILE);
+        self.file_work.in_time(move || file.exists()).unwrap_or(false)
     }
 
     pub(super) fn read_kernel(&mut self) -> KernelMark {
@@ -411,4 +414,37 @@ fn write(folder: &Path, mark: &Mark) -> io::Result<()> {
     serde_json::to_writer(&mut file, mark)?;
     file.write_all(b"\n")?;
     fs::rename(&beside, folder.join(FILE))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_hangs_holds_up_nobody_who_asks_for_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut marks = Marks::new(folder.path().to_owned(), None);
+        assert!(!marks.has_file());
+        let head = audit::Head { sequence: 1, hash: [7; 32] };
+        let mark = || Mark::new(&head, BTreeMap::new(), (Vec::new(), Vec::new()), BTreeSet::new());
+        marks.write(mark(), head);
+        assert!(marks.has_file() && marks.fault().is_none());
+        let (go_on, hangs) = mpsc::channel::<()>();
+        let begin = Instant::now();
+        marks.file_work.in_time(move || hangs.recv()).unwrap_err();
+        // What is asked next is told so at once: it is not known to be there, and can't be written.
+        assert!(!marks.has_file());
+        marks.write(mark(), head);
+        let fault = marks.fault().unwrap().to_string();
+        assert!(fault.contains("the disk has not answered for 2 s"), "{fault}");
+        assert!(begin.elapsed() < PATIENCE * 2, "{:?}", begin.elapsed());
+        drop(go_on);
+        while !marks.has_file() {
+            assert!(begin.elapsed() < PATIENCE * 5);
+        }
+        marks.write(mark(), head);
+        assert!(marks.fault().is_none());
+    }
 }
