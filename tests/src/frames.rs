@@ -4,66 +4,87 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use anyhow::{Context as _, Result, anyhow};
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
-use guard_tests::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
 use guard_user::compile::KernelExemption;
 use guard_user::config::{self, Policy};
 use guard_user::explain::{NamedExemption, Surroundings};
 
-pub(crate) const POLICY: &str = include_str!("differential.toml");
+use crate::packet::{Ipv4, Ipv6, Ipv6Fragment, Packet, Routing, SourceRoute};
+
+/// The text of the policy that the frames are made for.
+pub const POLICY: &str = include_str!("frames/differential.toml");
 
 /// The policy that the frames are made for.
-pub(crate) fn policy() -> Policy {
+///
+/// # Errors
+/// Where the config can't be used.
+pub fn policy() -> Result<Policy> {
     policy_of(POLICY)
 }
 
 /// The policy of this text.
-pub(crate) fn policy_of(text: &str) -> Policy {
+///
+/// # Errors
+/// Where the config can't be used.
+pub fn policy_of(text: &str) -> Result<Policy> {
     let surroundings = config::Surroundings::new(None);
-    config::parse(Path::new("policy.toml"), text.as_bytes(), &surroundings).unwrap().policy
+    let checked = config::parse(Path::new("policy.toml"), text.as_bytes(), &surroundings);
+    Ok(checked.map_err(|errors| anyhow!("{errors}"))?.policy)
 }
 
-pub(crate) fn exemption(
+/// An exemption of these pins to a network, until a time of the kernel's clock and for so many bytes.
+///
+/// # Errors
+/// Where the network is none.
+pub fn exemption(
     slot: u16,
     pins: &[&str],
     network: &str,
     valid_until_ns: u64,
     quota: u64,
-) -> NamedExemption {
+) -> Result<NamedExemption> {
+    let places = [(0, "US"), (99, "FR")];
+    let placed = places.iter().find(|(of, _)| *of == slot).map(|(_, it)| it.parse()).transpose();
     let kernel = KernelExemption {
         slot,
         account: slot,
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
         jurisdictions: Vec::new(),
-        networks: vec![network.parse().unwrap()],
+        networks: vec![network.parse().context("no network")?],
         // Where the network is, anywhere, or elsewhere: then it covers nothing.
-        placed: [(0, "US"), (99, "FR")].iter().find(|(of, _)| *of == slot).map(|(_, it)| it.parse().unwrap()),
+        placed: placed.map_err(|error| anyhow!("{error}"))?,
         ports: Vec::new(),
         valid_from_ns: 0,
         valid_until_ns,
         quota,
     };
-    NamedExemption { id: format!("exemption-{slot}"), kernel }
+    Ok(NamedExemption { id: format!("exemption-{slot}"), kernel })
 }
 
-pub(crate) fn exemptions() -> Vec<NamedExemption> {
-    let mut of_101 = exemption(90, &["mail", "records"], "203.0.113.150/32", u64::MAX, 400);
+/// The exemptions that the frames are made for: valid, expired, spent, of another place, and two of one account.
+///
+/// # Errors
+/// Where one can't be made.
+pub fn exemptions() -> Result<Vec<NamedExemption>> {
+    let mut of_101 = exemption(90, &["mail", "records"], "203.0.113.150/32", u64::MAX, 400)?;
     of_101.kernel.account = 101;
-    vec![
-        of_101,
+    let others = [
         exemption(0, &["mail"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(70, &["records", "backup"], "203.0.113.64/26", u64::MAX, u64::MAX),
         exemption(100, &["mail", "records"], "203.0.113.128/28", 1, u64::MAX),
         exemption(99, &["mail", "records"], "203.0.113.248/29", u64::MAX, u64::MAX),
         exemption(101, &["mail", "records"], "203.0.113.144/28", u64::MAX, 400),
         exemption(255, &["mail", "records"], "2001:db8:3::40/124", u64::MAX, u64::MAX),
-    ]
+    ];
+    [Ok(of_101)].into_iter().chain(others).collect()
 }
 
-/// Addresses that each rule meets, or just misses.
-pub(crate) const STORAGE: [[u8; 4]; 3] = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 10]];
-pub(crate) const PEERS: [[u8; 4]; 9] = [
+/// Sources that each rule meets, or just misses.
+pub const STORAGE: [[u8; 4]; 3] = [[192, 0, 2, 10], [192, 0, 2, 11], [198, 51, 100, 10]];
+/// Destinations that each rule meets, or just misses.
+pub const PEERS: [[u8; 4]; 9] = [
     [192, 0, 2, 99],
     [198, 51, 100, 20],
     [203, 0, 113, 30],
@@ -74,9 +95,11 @@ pub(crate) const PEERS: [[u8; 4]; 9] = [
     [10, 0, 0, 1],
     [224, 0, 0, 5],
 ];
-pub(crate) const STORAGE_V6: [[u16; 8]; 2] =
+/// As [`STORAGE`], of IPv6.
+pub const STORAGE_V6: [[u16; 8]; 2] =
     [[0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x10], [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x11]];
-pub(crate) const PEERS_V6: [[u16; 8]; 15] = [
+/// As [`PEERS`], of IPv6.
+pub const PEERS_V6: [[u16; 8]; 15] = [
     [0x2001, 0xdb8, 1, 0, 0, 0, 0, 0x99],
     [0x2001, 0xdb8, 2, 0, 0, 0, 0, 1],
     [0x2001, 0xdb8, 2, 0, 0x8000, 0, 0, 1],
@@ -97,7 +120,7 @@ pub(crate) const PEERS_V6: [[u16; 8]; 15] = [
 ];
 
 /// A packet's begin: Ethernet or none.
-pub(crate) fn begins() -> [(Link, Packet); 3] {
+pub fn begins() -> [(Link, Packet); 3] {
     [
         (Link::Ethernet, Packet::ethernet()),
         (Link::Ethernet, Packet::ethernet().vlan(7)),
@@ -106,7 +129,7 @@ pub(crate) fn begins() -> [(Link, Packet); 3] {
 }
 
 /// Every transport and every way to hide it, around one pair of IPv4 addresses.
-pub(crate) fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
+pub fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packet> {
     let ip = || begin.clone().ipv4(from, to);
     let with = |ipv4: Ipv4| begin.clone().with(ipv4);
     let header = || Ipv4::to(to).from(from);
@@ -158,29 +181,29 @@ pub(crate) fn around_v4(begin: &Packet, from: [u8; 4], to: [u8; 4]) -> Vec<Packe
 }
 
 /// A bare IPv4 packet that was sent.
-pub(crate) fn quoted(from: [u8; 4], to: [u8; 4]) -> Packet {
+pub fn quoted(from: [u8; 4], to: [u8; 4]) -> Packet {
     Packet::new().ipv4(from, to)
 }
 
 /// An ICMP or ICMPv6 message of this type with a packet in it.
-pub(crate) fn error(kind: u8, quoted: Packet) -> Vec<u8> {
+pub fn error(kind: u8, quoted: Packet) -> Vec<u8> {
     [&[kind, 4, 0, 0, 0, 0, 5, 0][..], &quoted.build()].concat()
 }
 
 /// A TCP segment from port 5 to port 143 with timestamps and a data sequence signal (RFC 8684 section 3.3).
-pub(crate) const MULTIPATH: [u8; 40] = [
+pub const MULTIPATH: [u8; 40] = [
     0, 5, 0, 143, 0, 0, 0, 1, 0, 0, 0, 1, 0xa0, 0x10, 1, 0, 0, 0, 0, 0, 1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 2,
     30, 8, 0x20, 1, 0, 0, 0, 1,
 ];
 
 /// A VXLAN header and an Ethernet frame with a length, and IPv4 by SNAP.
-pub(crate) const SNAP_IN_VXLAN: [u8; 50] = [
+pub const SNAP_IN_VXLAN: [u8; 50] = [
     8, 0, 0, 0, 0, 0, 42, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0, 28, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0, 0x45,
     0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0, 192, 0, 2, 10, 203, 0, 113, 30,
 ];
 
 /// The same around one pair of IPv6 addresses.
-pub(crate) fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
+pub fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Packet> {
     let ip = || begin.clone().ipv6(from, to);
     let error_v6 = |kind, quoted| {
         begin.clone().with(Ipv6::to(to).from(from).next_header(58)).payload(error(kind, quoted))
@@ -208,7 +231,8 @@ pub(crate) fn around_v6(begin: &Packet, from: [u16; 8], to: [u16; 8]) -> Vec<Pac
     ]
 }
 
-pub(crate) fn frames() -> Vec<(Link, Vec<u8>)> {
+/// Every frame: both ways between each two addresses, in every way.
+pub fn frames() -> Vec<(Link, Vec<u8>)> {
     let mut frames = Vec::new();
     for (link, begin) in begins() {
         let v4 = STORAGE.into_iter().flat_map(|from| PEERS.map(|to| (from, to)));
@@ -228,13 +252,17 @@ pub(crate) fn frames() -> Vec<(Link, Vec<u8>)> {
 /// Of how many frames one is judged where there are very many: of one, or of the number in
 /// `BORDERGUARD_TEST_EVERY`, for a machine that is slow. That should be prime, so that it goes through each
 /// list that the frames are combined from.
-pub(crate) fn every() -> usize {
+///
+/// # Errors
+/// Where that is no such number.
+pub fn every() -> Result<usize> {
     let given = std::env::var("BORDERGUARD_TEST_EVERY").ok();
-    given.map_or(1, |given| given.parse::<NonZeroUsize>().unwrap().get())
+    let given = given.map(|given| given.parse::<NonZeroUsize>()).transpose();
+    Ok(given.context("BORDERGUARD_TEST_EVERY is no number above 0")?.map_or(1, NonZeroUsize::get))
 }
 
 /// Bytes from which on the kernel's test run takes any frame.
-pub(crate) fn least(hook: Hook) -> usize {
+pub fn least(hook: Hook) -> usize {
     const ETHERNET: usize = 14;
     const IPV6: usize = 40;
     match hook {
@@ -244,11 +272,11 @@ pub(crate) fn least(hook: Hook) -> usize {
 }
 
 /// Where packets come from that have this mark.
-pub(crate) fn marked(mark: u32) -> Surroundings {
+pub fn marked(mark: u32) -> Surroundings {
     Surroundings { interface: Some("lo".to_owned()), mark, ..Surroundings::default() }
 }
 
 /// Where packets come from that the host only forwards.
-pub(crate) fn forwarded() -> Surroundings {
+pub fn forwarded() -> Surroundings {
     Surroundings { is_forwarded: true, ..marked(0) }
 }

@@ -8,6 +8,9 @@
 //! - [`service`] is what the storage host serves, and [`signing`] is who approves exemptions.
 //! - [`geo_file`] writes a geo database.
 //! - [`user`] does work as another user.
+//! - [`frames`] are of every kind, [`mutation`] changes them, and [`differential`] holds the kernel's program against the host's
+//!   decision for each.
+//! - [`fuzz`] is what inputs made at random are given to.
 //! - [`marked`] sees whether marked bytes come to a host.
 //! - [`wire`] counts what a network received, by the kernel's own counters.
 //! - [`resources`] says what a process uses of memory and CPUs.
@@ -24,11 +27,15 @@ pub mod bpffs;
 pub mod cgroup;
 pub mod cleanup;
 pub mod demo;
+pub mod differential;
 pub mod document;
 pub mod error;
+pub mod frames;
+pub mod fuzz;
 pub mod geo_file;
 pub mod machine;
 pub mod marked;
+pub mod mutation;
 pub mod names;
 pub mod netns;
 pub mod packet;

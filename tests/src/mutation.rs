@@ -3,10 +3,11 @@
 use guard_common::packet::Link;
 
 /// Numbers that look random and are the same at every run (G. Marsaglia, "Xorshift RNGs", 2003).
-pub(crate) struct Numbers(pub(crate) u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
+    /// A number below this one; 0 where that is 0.
+    pub fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -14,7 +15,7 @@ impl Numbers {
     }
 
     /// A frame with a few bytes changed, or cut, or with another's end.
-    pub(crate) fn mutate(&mut self, frames: &[(Link, Vec<u8>)]) -> (Link, Vec<u8>) {
+    pub fn mutate(&mut self, frames: &[(Link, Vec<u8>)]) -> (Link, Vec<u8>) {
         let (link, mut frame) = frames[self.below(frames.len())].clone();
         match self.below(4) {
             0 => frame.truncate(self.below(frame.len()) + 1),

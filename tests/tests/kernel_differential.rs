@@ -8,74 +8,23 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 
 use guard_common::abi::Hook;
-use guard_common::abi::traced::TraceTarget;
-use guard_common::packet::{Addr, Fault, Link, Parsed, contradicts};
-use guard_common::verdict::{Reason, Verdict};
+use guard_common::packet::{Fault, Link, Parsed, contradicts};
+use guard_common::verdict::Reason;
 use guard_tests::bpffs::BpfFs;
+use guard_tests::differential::Both;
+use guard_tests::frames::{
+    PEERS, PEERS_V6, STORAGE, around_v4, around_v6, every, exemptions, forwarded, frames, least, marked,
+    policy,
+};
+use guard_tests::mutation::Numbers;
 use guard_tests::packet::Packet;
 use guard_tests::privilege::can_bpf;
+use guard_user::explain::Explainer;
 use guard_user::explain::frames::parse_frame;
-use guard_user::explain::{Explainer, Surroundings};
 use guard_user::geo::embedded;
-use guard_user::kernel::{KernelError, LinuxKernel, TraceReader};
-use support::frames::{
-    PEERS, PEERS_V6, STORAGE, STORAGE_V6, around_v4, around_v6, every, exemptions, forwarded, frames, least,
-    marked, policy,
-};
-use support::mutation::Numbers;
-
-struct Both {
-    kernel: LinuxKernel,
-    explainer: Explainer,
-    seen: BTreeMap<(&'static str, &'static str, &'static str), u64>,
-    refused: u64,
-    /// Reads what the tracing programs say, where they judge.
-    reader: Option<TraceReader>,
-}
-
-impl Both {
-    fn judge(&mut self, hook: Hook, link: Link, frame: &[u8], from: &Surroundings) {
-        let origin = self.explainer.origin(from, frame.len() as u64);
-        let by_kernel = match self.kernel.judge_frame(hook, link, frame, &origin) {
-            Ok(judged) => judged,
-            // The kernel's test run wants an Ethernet header, and at TC a whole IP header behind it.
-            Err(KernelError::TestRun { .. }) if frame.len() < least(hook) => {
-                self.refused += 1;
-                return;
-            }
-            Err(error) => panic!("{error}: {hook:?} {link:?} {frame:02x?}"),
-        };
-        let (parsed, packet) = parse_frame(link, frame);
-        // Every exemption here is valid now or has long expired: which moment it is does not matter.
-        let told = self.explainer.explain(hook, parsed, &packet, from, frame.len() as u64, 1 << 40);
-        assert_eq!(
-            (by_kernel.verdict, by_kernel.reason),
-            (told.verdict, told.reason),
-            "{hook:?} {link:?} {frame:02x?}\n{parsed:?} {packet:?}\n{:#?}",
-            told.steps
-        );
-        assert_eq!(by_kernel.bytes, frame.len() as u64, "{hook:?} {link:?} {frame:02x?}");
-        if let Some(reader) = &mut self.reader {
-            let traced = reader.packets();
-            let [traced] = traced.as_slice() else { panic!("{traced:?} for {frame:02x?}") };
-            assert_eq!((traced.missing, traced.hook), (0, hook), "{traced:?}");
-            let by_trace = self.explainer.explain_traced(traced, from).unwrap();
-            assert_eq!(by_trace.steps, told.steps, "{hook:?} {link:?} {frame:02x?}\n{traced:#?}");
-            assert_eq!((by_trace.verdict, by_trace.reason), (told.verdict, told.reason));
-            assert_eq!((traced.generation, u64::from(traced.wire_len)), (1, frame.len() as u64));
-        }
-        let lets_through = match hook {
-            Hook::Ingress => by_kernel.code == 2,
-            _ => by_kernel.code == u32::MAX,
-        };
-        assert_eq!(lets_through, told.verdict.lets_through(), "code {}", by_kernel.code);
-        *self.seen.entry((hook.name(), told.verdict.name(), told.reason.name())).or_insert(0) += 1;
-    }
-}
 
 #[test]
 #[ignore = "needs root and BPF"]
@@ -93,44 +42,28 @@ fn the_tracing_programs_decide_as_the_host_does_and_tell_the_same_steps() {
 fn decides_as_the_host_does(label: &str, traced: bool) {
     const MUTATED: usize = 6000;
     can_bpf().unwrap();
-    let every = every();
+    let every = every().unwrap();
     let pins = BpfFs::new(label).unwrap();
-    let mut kernel = support::open_to_judge(&pins.path().join("guard")).unwrap();
-    let first = Packet::ethernet().ipv4(STORAGE[0], PEERS[2]).tcp(143, 5).build();
-    let empty = kernel.judge_frame(Hook::Egress, Link::Ethernet, &first, &Default::default()).unwrap();
-    assert_eq!((empty.verdict, empty.reason), (Verdict::Drop, Reason::NoTables));
-
-    let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
-    let addresses = [IpAddr::from(STORAGE[2]), IpAddr::from(STORAGE_V6[1])];
-    let explainer = explainer.with_addresses(addresses.map(Addr::from).into());
-    kernel.know_addresses(&explainer.tables().addresses).unwrap();
-    kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
-    let reader = traced.then(|| {
-        let mut reader = kernel.begin_trace().unwrap();
-        let all = TraceTarget { deadline_ns: u64::MAX, packets: u64::MAX, ..TraceTarget::default() };
-        reader.set_target(all).unwrap();
-        reader
-    });
-    let mut both = Both { kernel, explainer, seen: BTreeMap::new(), refused: 0, reader };
+    let mut both = Both::new(&pins.path().join("guard"), traced).unwrap();
     let frames = frames();
     // Leaving without a mark meets every reason; the other ways may leave frames out.
     for (link, frame) in &frames {
-        both.judge(Hook::Egress, *link, frame, &marked(0));
+        both.judge(Hook::Egress, *link, frame, &marked(0)).unwrap();
     }
     for (link, frame) in frames.iter().step_by(every) {
-        both.judge(Hook::Egress, *link, frame, &forwarded());
+        both.judge(Hook::Egress, *link, frame, &forwarded()).unwrap();
     }
     for (hook, mark) in [(Hook::Egress, 0x110), (Hook::Ingress, 0), (Hook::Ingress, 0x110)] {
         for (link, frame) in frames.iter().step_by(every) {
-            both.judge(hook, *link, frame, &marked(mark));
+            both.judge(hook, *link, frame, &marked(mark)).unwrap();
         }
     }
     // Every header cut at every byte, of one frame of each kind.
     let kinds = frames.iter().take(30).chain(frames.iter().rev().take(33));
     for (number, (link, frame)) in kinds.enumerate() {
         for cut in (1 + number % every..frame.len()).step_by(every) {
-            both.judge(Hook::Egress, *link, &frame[..cut], &marked(0));
-            both.judge(Hook::Ingress, *link, &frame[..cut], &marked(0));
+            both.judge(Hook::Egress, *link, &frame[..cut], &marked(0)).unwrap();
+            both.judge(Hook::Ingress, *link, &frame[..cut], &marked(0)).unwrap();
         }
     }
     let mut numbers = Numbers(0x2545_f491_4f6c_dd1d);
@@ -142,7 +75,7 @@ fn decides_as_the_host_does(label: &str, traced: bool) {
             2 => forwarded(),
             _ => marked(0),
         };
-        both.judge(hook, link, &frame, &from);
+        both.judge(hook, link, &frame, &from).unwrap();
     }
     // Each slot has the same bytes on both sides, charged and passed.
     for slot in 0..both.explainer.tables().policy.exemptions.len() {
@@ -171,7 +104,8 @@ fn a_bare_packet_that_is_not_what_its_sender_says_is_opaque() {
     can_bpf().unwrap();
     let pins = BpfFs::new("bare").unwrap();
     let mut kernel = support::open(&pins.path().join("guard")).unwrap();
-    let explainer = Explainer::new(policy(), embedded::load(), exemptions(), Some("lo")).unwrap();
+    let explainer =
+        Explainer::new(policy().unwrap(), embedded::load(), exemptions().unwrap(), Some("lo")).unwrap();
     kernel.publish(&explainer.tables().policy, Some(&explainer.tables().geo)).unwrap();
     let from = marked(0x10);
     let mut seen = BTreeMap::new();
@@ -208,7 +142,7 @@ fn a_bare_packet_that_is_not_what_its_sender_says_is_opaque() {
             bare.extend(around_v6(&Packet::new(), source, to).into_iter().map(|packet| packet.build()));
         }
     }
-    for frame in bare.iter().step_by(every()) {
+    for frame in bare.iter().step_by(every().unwrap()) {
         judge(frame);
         // A label of MPLS, or anything else, with the version of the other family and of none.
         for version in [0x40, 0x60, 0x00] {

@@ -15,6 +15,11 @@ use guard_common::abi::{Count, ExemptionUse, Hook};
 use guard_common::packet::Addr;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::bpffs::BpfFs;
+use guard_tests::frames::{
+    POLICY, STORAGE as SOURCES, STORAGE_V6, every, exemption, exemptions, forwarded, frames, least, marked,
+    policy_of,
+};
+use guard_tests::mutation::Numbers;
 use guard_tests::privilege::can_bpf;
 use guard_user::compile::geo_image;
 use guard_user::explain::frames::parse_frame;
@@ -24,11 +29,6 @@ use guard_user::kernel::{
     Interface, Kernel as _, KernelError, LinuxKernel, ShadowReader, ShadowStep, ShadowTables, Tracing as _,
     View,
 };
-use support::frames::{
-    POLICY, STORAGE as SOURCES, STORAGE_V6, every, exemption, exemptions, forwarded, frames, least, marked,
-    policy_of,
-};
-use support::mutation::Numbers;
 use support::{CLIENT, FrameSocket, OTHER, PinPlace, STORAGE, add_veth, frame, geo, guarded, in_own_network};
 
 /// `CLOCK_BOOTTIME` in nanoseconds.
@@ -99,15 +99,16 @@ fn candidate() -> String {
 
 /// Two of those that are open now are not, and one is that was not.
 fn candidate_exemptions() -> Vec<NamedExemption> {
-    let mut all = exemptions();
+    let mut all = exemptions().unwrap();
     all.retain(|it| !matches!(it.kernel.slot, 70 | 255));
-    all.push(exemption(7, &["mail", "records"], "198.51.100.0/24", u64::MAX, 3000));
+    all.push(exemption(7, &["mail", "records"], "198.51.100.0/24", u64::MAX, 3000).unwrap());
     all
 }
 
 fn explainer(text: &str, exemptions: Vec<NamedExemption>) -> Explainer {
     let addresses = [IpAddr::from(SOURCES[2]), IpAddr::from(STORAGE_V6[1])];
-    let explainer = Explainer::new(policy_of(text), embedded::load(), exemptions, Some("lo")).unwrap();
+    let explainer =
+        Explainer::new(policy_of(text).unwrap(), embedded::load(), exemptions, Some("lo")).unwrap();
     explainer.with_addresses(addresses.map(Addr::from).into())
 }
 
@@ -121,9 +122,10 @@ fn tables_of(explainer: &Explainer) -> ShadowTables {
 fn packets_are_judged_as_ever_and_the_candidate_as_the_host_says() {
     const MUTATED: usize = 4000;
     can_bpf().unwrap();
-    let every = every();
+    let every = every().unwrap();
     let pins = BpfFs::new("shadow-differential").unwrap();
-    let (now, then) = (explainer(POLICY, exemptions()), explainer(&candidate(), candidate_exemptions()));
+    let (now, then) =
+        (explainer(POLICY, exemptions().unwrap()), explainer(&candidate(), candidate_exemptions()));
     let open = |name: &str| {
         let mut kernel = support::open_to_judge(&pins.path().join(name)).unwrap();
         kernel.know_addresses(&now.tables().addresses).unwrap();
@@ -171,7 +173,7 @@ fn compare_what_is_live(three: &mut Three) {
         flows.map(of).collect::<BTreeMap<_, _>>()
     };
     let of_ordinary = flows(ordinary);
-    assert!(of_ordinary.len() > 1000 / every(), "{}", of_ordinary.len());
+    assert!(of_ordinary.len() > 1000 / every().unwrap(), "{}", of_ordinary.len());
     assert_eq!(of_ordinary, flows(shadowed));
 }
 
@@ -200,7 +202,7 @@ fn compare_the_candidate(three: &Three, reader: &ShadowReader) {
     {
         assert!(verdicts.contains(&(kind.0 as u8, kind.1 as u8)), "no {kind:?} in {verdicts:?}");
     }
-    assert!(same.iter().all(|count| count.packets > 1000 / every() as u64), "{same:?}");
+    assert!(same.iter().all(|count| count.packets > 1000 / every().unwrap() as u64), "{same:?}");
     for slot in 0..three.then.tables().policy.exemptions.len() {
         let by_kernel = reader.exemption_use(u16::try_from(slot).unwrap()).unwrap();
         let host = three.then.tables();
@@ -223,7 +225,7 @@ fn compare_the_candidate(three: &Three, reader: &ShadowReader) {
         add(sum, Count { packets: flow.record.packets, bytes: flow.record.bytes });
         assert!(sum.packets <= packets && sum.bytes <= bytes);
     }
-    assert!(flows.len() > 500 / every(), "{}", flows.len());
+    assert!(flows.len() > 500 / every().unwrap(), "{}", flows.len());
 }
 
 /// Packets that were judged for this reason.

@@ -45,8 +45,9 @@ const CHECKS: [Check; 10] = [
 ];
 
 /// What is checked each night beside [`CHECKS`], for it takes hours.
-const NIGHTLY: [Check; 5] = [
+const NIGHTLY: [Check; 6] = [
     ("packages", || this_program(&["package", "--check", "bookworm", "--check", "trixie"])),
+    ("ten minutes of each fuzzer", || this_program(&["fuzz", "--seconds", "600"])),
     ("all on other kernels", || this_program(&["vm"])),
     ("services, the long run", || this_program(&["services", "--all"])),
     ("services by volume, the long run", || this_program(&["vm", "--kernel", "6.12", "more::"])),

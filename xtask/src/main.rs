@@ -10,6 +10,7 @@ mod debian;
 mod demo;
 mod files;
 mod fresh;
+mod fuzz;
 mod lanes;
 mod licences;
 mod package;
@@ -51,6 +52,7 @@ enum Command {
     Demo(demo::Arguments),
     Attack(attack::Arguments),
     Fresh(fresh::Arguments),
+    Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
     Vm(vm::Arguments),
     Services(services::Arguments),
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::command(&arguments),
         Command::Attack(arguments) => attack::command(&arguments),
         Command::Fresh(arguments) => fresh::command(&arguments),
+        Command::Fuzz(arguments) => fuzz::command(&arguments),
         Command::Bench(arguments) => bench::command(&arguments),
         Command::Vm(arguments) => vm::command(&arguments),
         Command::Services(arguments) => services::command(&arguments),

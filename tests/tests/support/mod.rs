@@ -7,8 +7,6 @@
 )]
 
 pub(crate) mod followed;
-pub(crate) mod frames;
-pub(crate) mod mutation;
 pub(crate) mod volume;
 pub(crate) mod ways;
 
