@@ -13,6 +13,7 @@ use crate::generation::Generation;
 use crate::header::{self, SHORT_LEN};
 use crate::hooks::Source;
 use crate::listener;
+use crate::rewritten;
 use crate::scratch::{self, Scratch};
 use crate::second::Second;
 use crate::segments;
@@ -75,6 +76,7 @@ fn judge_in<S: Source>(
     change(&mut scratch.packet);
     let second = Second::begin(number, policy.generation);
     let judged = borderguard_judge(number, generation.live.0);
+    let judged = rewritten::judge((number, hook), generation, source, policy, scratch, judged);
     if let Some(canary) = source.canary() {
         drop_canary(number, policy.generation, source, scratch, canary);
         return false;

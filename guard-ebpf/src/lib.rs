@@ -18,6 +18,7 @@ pub mod listener;
 pub mod maps;
 pub mod object;
 pub mod records;
+pub mod rewritten;
 pub mod scratch;
 pub mod second;
 pub mod segments;

@@ -54,6 +54,8 @@ pub struct Scratch {
     pub parsed: u32,
     /// What was decided.
     pub outcome: Outcome,
+    /// What was decided by the packet as it is, while it is judged by its socket's own end.
+    pub written: Outcome,
     /// What is known beside the bytes.
     pub provenance: Provenance,
     /// The pins that what is known beside the bytes lets match.
@@ -91,7 +93,8 @@ pub struct Scratch {
     pub segment_pad: u32,
     /// What the parser reads in it.
     pub packet: Packet,
-    /// The outermost layer of an ICMP error, while the packet that it quotes is judged in its place.
+    /// The outermost layer, while a packet is judged by another one in its place: an ICMP error by what it quotes, another one
+    /// with its socket's own end.
     pub error: Layer,
     /// Where the parser stands between two headers.
     pub walk: Walk,

@@ -15,6 +15,7 @@ mod way;
 mod xdp;
 
 use guard_common::abi::{Canary, Provenance, SocketFacts};
+use guard_common::packet::{Addr, Layer};
 
 pub use carrier::{ends, forks, overflowed};
 pub use copy::frees;
@@ -76,6 +77,14 @@ pub trait Source {
 
     /// The kernel's number of the sending socket (`SO_COOKIE`); 0 where there is none.
     fn cookie(&self) -> u64;
+
+    /// The end that the sending socket itself has: its address and port, the port 0 where it has none, and the address that of the
+    /// packet's outermost layer where it is bound to none. `None` where there is no socket of IP, and of its address in the
+    /// family of that layer.
+    #[inline(always)]
+    fn own_end(&self, _outermost: &Layer) -> Option<(Addr, u16)> {
+        None
+    }
 
     /// What is kept with the sending socket where the packet is a canary.
     #[inline(always)]

@@ -12,6 +12,7 @@ use aya_ebpf::{EbpfContext as _, Global};
 use guard_common::abi::{
     Canary, CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, PACKET_FAMILY, Provenance, SocketFacts,
 };
+use guard_common::packet::{Addr, Layer};
 
 use super::Source;
 use super::carrier::control;
@@ -21,6 +22,9 @@ use crate::maps::{SOCKET_CANARIES, SOCKET_FACTS, SOCKET_VOLUMES};
 #[unsafe(no_mangle)]
 static MPTCP: Global<u32> = Global::new(0);
 
+/// `AF_INET` and `AF_INET6` (linux/socket.h).
+const INET: u32 = 2;
+const INET6: u32 = 10;
 /// `SOCK_STREAM` (linux/net.h) and `IPPROTO_TCP` (linux/in.h).
 const STREAM: u32 = 1;
 const TCP: u32 = 6;
@@ -160,6 +164,35 @@ impl Source for TcContext {
             }
             .unwrap_or_else(|| bpf_get_socket_uid(self.skb.skb))
         }
+    }
+
+    #[inline(always)]
+    fn own_end(&self, outermost: &Layer) -> Option<(Addr, u16)> {
+        // SAFETY: the context is the kernel's; family, address and port can be read of every socket, also of one that is not whole.
+        let (address, port) = unsafe {
+            let socket = (*self.skb.skb).__bindgen_anon_2.sk;
+            if socket.is_null() {
+                return None;
+            }
+            let family = core::ptr::read_volatile(&raw const (*socket).family);
+            if family != INET && family != INET6 {
+                return None;
+            }
+            let port = core::ptr::read_volatile(&raw const (*socket).src_port) as u16;
+            let address = if outermost.flags & Layer::IPV6 == 0 {
+                let v4 = u32::from_be(core::ptr::read_volatile(&raw const (*socket).src_ip4));
+                (v4 != 0).then(|| Addr::from_v4(v4))
+            } else {
+                let words = &raw const (*socket).src_ip6;
+                let word = |at: usize| {
+                    u64::from(u32::from_be(core::ptr::read_volatile(words.cast::<u32>().wrapping_add(at))))
+                };
+                let (hi, lo) = (word(0) << 32 | word(1), word(2) << 32 | word(3));
+                (hi | lo != 0).then_some(Addr { hi, lo })
+            };
+            (address, port)
+        };
+        Some((address.unwrap_or(outermost.src), port))
     }
 
     #[inline(always)]

@@ -118,7 +118,11 @@ pub const CHECKS: &[Check] = &[
     Check {
         code: "other-programs",
         title: "TC and XDP programs of others",
-        ways: &["`XDP_TX` and `XDP_REDIRECT` by another XDP program", "Another TCX or clsact program"],
+        ways: &[
+            "`XDP_TX` and `XDP_REDIRECT` by another XDP program",
+            "Another TCX or clsact program",
+            "A chain of nftables at the egress of a guarded interface",
+        ],
         problems: &[AttachmentNotFirst, SecondGuard],
         todo: "See whose they are (`bpftool net`), and detach them or attach them after the guard's.",
         look: guard::other_programs,

@@ -81,8 +81,8 @@ codes! {
         "Something has taken a program of Border Guard off an interface or a cgroup. It is attached again within a second or two, and this is told for a minute.",
         "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged, and sockets that were opened may send past the guard.";
     AttachmentNotFirst = "attachment-not-first",
-        "Another program runs before Border Guard's on an interface, or did in the last minute, and may send packets that are never judged.",
-        "Detach the other program, or attach it after Border Guard's.";
+        "Another program, or a chain of nftables at egress, runs before Border Guard's on an interface, or did in the last minute, and may send packets that are never judged.",
+        "Detach the other program, or attach it after Border Guard's; a chain has no place after it (`nft delete chain netdev TABLE NAME`).";
     SecondGuard = "second-guard",
         "Another Border Guard, with another `state.pin_path`, is on an interface as well. A packet passes only where both let it, and one of them may have an old config.",
         "Take the other one off: `borderguard detach --config FILE --pin-path DIR`. After a change of `state.pin_path` DIR is its old value.";

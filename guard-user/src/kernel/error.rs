@@ -42,7 +42,7 @@ pub enum KernelError {
     /// Pins can only be made in a BPF file system.
     #[error(
         "{path} is not in a BPF file system: choose a pin path in /sys/fs/bpf, or mount one there \
-         (`mount -t bpf bpf FOLDER`)",
+         (`mount -t bpf -o mode=0700 bpf FOLDER`)",
         path = path.display()
     )]
     NotBpffs {

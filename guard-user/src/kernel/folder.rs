@@ -12,11 +12,12 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::mount::MountFlags;
+use tracing::warn;
 
 use super::KernelError;
 
@@ -48,6 +49,7 @@ impl Folder {
             make_dirs(path)?;
             if let Some(folder) = Self::lock(path)? {
                 folder.make_parts()?;
+                folder.take_from_others()?;
                 return Ok(folder);
             }
         }
@@ -93,6 +95,23 @@ impl Folder {
         [maps(&self.path), links(&self.path), filters(&self.path)].iter().try_for_each(|part| make_dirs(part))
     }
 
+    /// Makes the folders this user's alone that somebody else has made, or may write in: whoever owns a folder can remove what is in
+    /// it, and with a link the guard. Those above it in the same file system too, but for the place of the mount, whose mode
+    /// is the operator's to choose.
+    fn take_from_others(&self) -> Result<(), KernelError> {
+        let parts = [maps(&self.path), links(&self.path), filters(&self.path)];
+        let device = fs::metadata(&self.path)
+            .map_err(|error| KernelError::folder("look at", &self.path, error))?
+            .dev();
+        let has_device = |folder: &&Path| fs::metadata(folder).is_ok_and(|it| it.dev() == device);
+        let above: Vec<&Path> = self.path.ancestors().take_while(has_device).collect();
+        let below_the_mount = above.split_last().map_or(&[][..], |(_, others)| others);
+        for folder in below_the_mount.iter().copied().chain(parts.iter().map(PathBuf::as_path)) {
+            take_from_others(folder).map_err(|error| KernelError::folder("take over", folder, error))?;
+        }
+        Ok(())
+    }
+
     /// Whether the folder at the path is still the one that is locked.
     pub(super) fn is_there(&self) -> bool {
         let held = rustix::fs::fstat(&self.lock);
@@ -115,6 +134,31 @@ impl Folder {
         }
         remove(&self.path)
     }
+}
+
+fn take_from_others(folder: &Path) -> io::Result<()> {
+    const OTHERS_WRITE: u32 = 0o022;
+    let found = fs::symlink_metadata(folder)?;
+    if !found.is_dir() {
+        return Err(io::Error::other("it is no folder: remove it, and start again"));
+    }
+    let own = rustix::process::geteuid();
+    if found.uid() == own.as_raw() && found.mode() & OTHERS_WRITE == 0 {
+        return Ok(());
+    }
+    warn!(
+        "{} was the user {}'s, with mode {:o}, so that others could have removed what guards: it is this user's alone now",
+        folder.display(),
+        found.uid(),
+        found.mode() & 0o7777
+    );
+    rustix::fs::chown(folder, Some(own), Some(rustix::process::getegid()))?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(found.mode() & 0o7777 & !OTHERS_WRITE))
+}
+
+/// Whether the file system at the path is mounted read-only.
+pub(super) fn is_read_only(path: &Path) -> bool {
+    rustix::fs::statvfs(path).is_ok_and(|found| found.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY))
 }
 
 /// Whether the host's first process sees another folder at the path, or none: then the mount ends with the processes of this

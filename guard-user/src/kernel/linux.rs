@@ -13,7 +13,7 @@ use super::observe::{self, Scope};
 use super::senders::Task;
 use super::{
     BypassTarget, CgroupHook, CgroupTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed,
-    Published, Stray, View, entries, folder, raw,
+    Published, Stray, View, entries, folder, netfilter, raw,
 };
 
 impl LinuxKernel {
@@ -21,7 +21,10 @@ impl LinuxKernel {
     pub(super) fn look(&mut self) -> Result<Observed, KernelError> {
         let Self { view, current, spare, memory, .. } = self;
         let control = view.maps.control.id();
-        observe::observe(Scope { path: &view.path, control, current, spare: spare.as_ref() }, memory)
+        let scope = Scope { path: &view.path, control, current, spare: spare.as_ref() };
+        let mut observed = observe::observe(scope, memory)?;
+        netfilter::note(&mut observed);
+        Ok(observed)
     }
 }
 
@@ -107,6 +110,16 @@ impl Kernel for LinuxKernel {
                 observed.sockets = Some(sockets);
             }
             Err(error) => observed.blind.push(blind_at_cgroups(&error)),
+        }
+        if folder::is_read_only(&self.view.path) {
+            // Nothing in it can be opened, so that each entry looks like one that is gone.
+            observed.missing_entries.clear();
+            let mounted = format!(
+                "the BPF file system with {} is mounted read-only, so that no entry there can be looked at or made; what is attached \
+                 guards on: `mount -o remount,rw` it",
+                self.view.path.display()
+            );
+            observed.blind.insert(0, mounted);
         }
         Ok(observed)
     }

@@ -51,6 +51,7 @@ mod maps;
 #[cfg(test)]
 pub(crate) mod memory;
 mod namespaces;
+mod netfilter;
 mod netlink;
 mod observe;
 mod on_cgroups;

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     Fresh,
     /// Checking the systemd unit.
     Unit,
+    /// Measuring beside what else could guard.
+    Bench,
     /// Judging the page in a browser.
     Page,
     /// Converting Sigma rules.
@@ -35,10 +37,12 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Scenario, "ssh-keygen", "openssh-client"),
     (Purpose::Scenario, "tcpdump", "tcpdump"),
     (Purpose::Scenario, "jq", "jq"),
+    (Purpose::Scenario, "nft", "nftables"),
     (Purpose::Scenario, "tmux", "tmux"),
     (Purpose::Scenario, "logrotate", "logrotate"),
     (Purpose::Scenario, "/lib/systemd/systemd-journald", "systemd"),
     (Purpose::Scenario, "journalctl", "systemd"),
+    (Purpose::Bench, "nft", "nftables"),
     (Purpose::Vm, "ip", "iproute2"),
     (Purpose::Vm, "tc", "iproute2"),
     (Purpose::Vm, "nft", "nftables"),

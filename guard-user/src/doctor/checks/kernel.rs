@@ -1,6 +1,6 @@
 //! What the guard needs of the kernel, and what the kernel lets root and others do to it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Looked, listed};
 use crate::doctor::finding::{Finding, State, Unknown};
@@ -61,7 +61,8 @@ pub(in crate::doctor) fn bpffs(host: &Host) -> Looked {
         ));
     }
     let (mut open, mut closed) = (Vec::new(), Vec::new());
-    for folder in of_bpf {
+    let of_guards: Vec<PathBuf> = of_bpf.iter().flat_map(|mount| folders_of_guards(host, mount)).collect();
+    for folder in of_bpf.into_iter().chain(of_guards) {
         // Mounts come and go.
         let Some((owner, mode)) = host.owner_and_mode(&folder)? else { continue };
         let shown = format!("{} (user {owner}, mode {mode:o})", folder.display());
@@ -74,12 +75,25 @@ pub(in crate::doctor) fn bpffs(host: &Host) -> Looked {
         return Err(Unknown::by_hand("the folders of bpf in /proc/self/mounts are not there"));
     }
     Ok(match open.is_empty() {
-        true => Finding::of(State::Blocked, format!("others than root write nowhere in {}", listed(&closed))),
+        true => Finding::of(
+            State::Blocked,
+            format!("others than root remove nothing of root's in {}", listed(&closed)),
+        ),
         false => Finding::of(
             State::NotCovered,
             format!("others than root can remove entries in {}", listed(&open)),
         ),
     })
+}
+
+/// The folders of each guard that has its pins in this mount.
+fn folders_of_guards(host: &Host, mount: &Path) -> Vec<PathBuf> {
+    let below = mount.strip_prefix("/").unwrap_or(mount).to_string_lossy().into_owned();
+    // What can't be listed has no guard of this user's to look at.
+    let names = host.names(&below).unwrap_or_default();
+    let pins = names.into_iter().map(|name| mount.join(name));
+    let of_guard = pins.filter(|it| host.owner_and_mode(&it.join("maps")).is_ok_and(|found| found.is_some()));
+    of_guard.flat_map(|it| [it.join("maps"), it.join("links"), it]).collect()
 }
 
 /// Programs that ordinary users load.
