@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::classes::{Range, keys, v4_range, v6_range};
 use super::elsewhere::Places;
-use crate::config::policy::{Failsafe, Policy, PortRange};
+use crate::config::policy::{Failsafe, Placing, Policy, PortRange};
 use crate::geo::GeoDb;
 
 /// A number for each rule, never 0. It is the same for rules that match the same packets, however they are written and whatever
@@ -22,15 +22,13 @@ pub(crate) fn failsafe_matches(rules: &[Failsafe]) -> Vec<u64> {
     all.iter().enumerate().map(number).collect()
 }
 
-/// Notes of each rule where its peers are, by this database.
-pub fn place_failsafes(policy: &mut Policy, database: &GeoDb) {
-    if policy.failsafe.iter().all(|rule| rule.peers.is_empty()) {
-        return;
-    }
+/// Notes where networks are by this database and the policy's sites, and of each rule where its peers are.
+pub fn place(policy: &mut Policy, database: &GeoDb) {
     let places = Places::new(policy, database);
     for rule in &mut policy.failsafe {
         rule.places = (!rule.peers.is_empty()).then(|| places.of(&rule.peers)).flatten();
     }
+    policy.placing = Placing::new(move |networks| places.of(networks));
 }
 
 /// What a rule matches: its ports and addresses as ranges that do not touch, each kind after their number.

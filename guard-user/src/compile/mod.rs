@@ -18,7 +18,7 @@ pub use beyond::beyond;
 pub use classes::Beyond;
 pub use elsewhere::{Elsewhere, Places};
 pub(crate) use failsafes::failsafe_matches;
-pub use failsafes::place_failsafes;
+pub use failsafes::place;
 pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change, only_closing};
 pub use overlay::geo_image;
 pub(crate) use overlay::{by_ipv4, jurisdictions};

@@ -20,7 +20,7 @@ use super::metrics_keys;
 use super::places::{self, CARRIERS};
 use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, LogTo, NamedPack, Pin,
-    Policy, PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
+    Placing, Policy, PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
 };
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
@@ -113,6 +113,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
         pins: raw.pins.iter().flat_map(|pin| check_pin(pin, groups, sink)).collect(),
         fingerprint,
         text: Arc::default(),
+        placing: Placing::default(),
     };
     let drops = policy.pins.iter().any(|pin| pin.action == Action::Drop);
     policy.bypass.refuse = raw.bypass_refuse.unwrap_or(drops);

@@ -35,6 +35,7 @@ mod metrics_keys;
 pub mod no_effect;
 pub mod pattern;
 mod places;
+pub mod placing;
 pub mod policy;
 pub mod ports;
 mod raw;

@@ -19,6 +19,7 @@ pub use super::history::{FlowHistory, LegalHold};
 use super::jurisdiction_set::JurisdictionSet;
 use super::metrics::Listen;
 pub use super::pattern::{InterfacePattern, covers};
+pub use super::placing::Placing;
 pub use super::ports::{PortRange, Protocol};
 pub use super::record_keeping::RecordKeeping;
 use super::share::Share;
@@ -69,6 +70,8 @@ pub struct Policy {
     pub fingerprint: u64,
     /// The file's bytes, for the audit trail.
     pub text: Arc<[u8]>,
+    /// Where networks are by its sites and the database in force.
+    pub placing: Placing,
 }
 
 impl Policy {

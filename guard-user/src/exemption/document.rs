@@ -4,6 +4,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
+use super::doubts;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::particulars::Particulars;
@@ -107,7 +108,7 @@ impl Document {
             "it does not say how long the data is kept (retention, delete_by): Art. 30(1)(f) asks for it where possible"
                 .to_owned()
         });
-        purpose.into_iter().chain(large).chain(keeps).collect()
+        purpose.into_iter().chain(large).chain(keeps).chain(doubts::of_days_and_numbers(self)).collect()
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment

@@ -9,6 +9,7 @@ mod check;
 pub mod clock;
 pub mod division;
 pub mod document;
+mod doubts;
 pub mod draft;
 pub mod error;
 pub mod ground;

@@ -1,14 +1,16 @@
 //! Where a policy lets data pass without an exemption: nothing that is done to the exemption stops it.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::document::{Document, Recipient};
 use crate::config::policy::{Action, Failsafe, Pin, Policy, PortRange};
 use crate::text::escaped;
 
-/// That a pin lets its data to a recipient whatever exemptions there are.
+/// That data of a pin passes to a recipient whatever exemptions there are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needless<'d> {
     /// The pin's name.
@@ -19,66 +21,129 @@ pub struct Needless<'d> {
     pub by: By,
 }
 
-/// Why a pin lets data pass without an exemption.
+/// Why data passes without an exemption.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum By {
-    /// The recipient is in the pin's home.
-    Home,
-    /// The pin permits the recipient's jurisdiction.
-    Permit,
+    /// The recipient is in the pin's home, which this is.
+    Home(Jurisdiction),
+    /// The pin permits this jurisdiction, which the recipient is in.
+    Permit(Jurisdiction),
     /// The pin drops nothing: it flags or observes.
     Action(Action),
+    /// The whole config only observes.
+    Observe,
+    /// The config has no pin of the name.
+    NoPin,
 }
 
 impl By {
     /// Whether the transfer is none that an exemption is for: the policy permits it.
     #[must_use]
     pub const fn is_permitted(self) -> bool {
-        matches!(self, Self::Home | Self::Permit)
+        matches!(self, Self::Home(_) | Self::Permit(_))
     }
 }
 
 impl fmt::Display for Needless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { pin, recipient, by } = self;
-        let (pin, country) = (escaped(pin), recipient.jurisdiction);
+        let Self { recipient, by, .. } = self;
+        let pin = escaped(self.pin);
         match by {
-            By::Home => write!(f, "{country} is the home of the pin {pin}"),
-            By::Permit => write!(f, "the pin {pin} permits {country}"),
-            By::Action(Action::Observe) => write!(f, "the pin {pin} only observes"),
-            By::Action(_) => write!(f, "the pin {pin} only flags"),
+            By::Home(place) => write!(f, "{place} is the home of the pin {pin}")?,
+            By::Permit(place) => write!(f, "the pin {pin} permits {place}")?,
+            By::Action(Action::Observe) => write!(f, "the pin {pin} only observes")?,
+            By::Action(_) => write!(f, "the pin {pin} only flags")?,
+            By::Observe => f.write_str("the config only observes (`host.observe`)")?,
+            By::NoPin => write!(f, "the config has no pin {pin}, and by that name judges nothing")?,
+        }
+        match by {
+            By::Home(place) | By::Permit(place) if *place != recipient.jurisdiction => {
+                write!(f, ", where networks of {} are placed", escaped(&recipient.name))
+            }
+            _ => Ok(()),
         }
     }
 }
 
-/// Of the pins of a document and its recipients those between which data passes without it, by these pins. A recipient whose
-/// networks count wherever they are placed is taken to be where the document has it.
+/// Of the pins of a document and its recipients those between which data passes without it, by this policy. Networks are where the
+/// policy's sites and the database in force place them; where that is not known, and of a recipient without any, in the
+/// jurisdiction that the document says.
 #[must_use]
-pub fn needless<'d>(document: &'d Document, pins: &[Pin]) -> Vec<Needless<'d>> {
-    let of_pin = |name: &'d str| {
-        // A pin that is known in several ways is there several times, with the same rules.
-        let pin = pins.iter().find(|pin| pin.name == name)?;
-        let of = move |recipient: &'d Recipient| {
-            let by = match pin.action {
-                _ if recipient.jurisdiction == pin.home => By::Home,
-                _ if pin.permitted.contains(recipient.jurisdiction) => By::Permit,
-                Action::Drop => return None,
-                action => By::Action(action),
-            };
-            Some(Needless { pin: name, recipient, by })
-        };
-        Some(document.recipients.iter().filter_map(of).collect::<Vec<_>>())
+pub fn needless<'d>(document: &'d Document, policy: &Policy) -> Vec<Needless<'d>> {
+    let pairs = document.pins.iter().flat_map(|pin| document.recipients.iter().map(move |it| (pin, it)));
+    let passes = |(pin, recipient): (&'d String, &'d Recipient)| {
+        let of = move |by| Needless { pin, recipient, by };
+        ways(policy, pin, recipient).into_iter().map(of)
     };
-    document.pins.iter().filter_map(|name| of_pin(name)).flatten().collect()
+    pairs.flat_map(passes).collect()
 }
 
-/// What these are in a sentence's words, each once.
+/// Why data of the pin of this name passes to a recipient.
+fn ways(policy: &Policy, pin: &str, recipient: &Recipient) -> Vec<By> {
+    // A pin that is known in several ways is there several times, with the same rules.
+    let Some(pin) = policy.pins.iter().find(|it| it.name == pin) else { return vec![By::NoPin] };
+    let placed = policy.placing.of(&recipient.networks);
+    let places = placed.map_or_else(|| vec![recipient.jurisdiction], |it| it.iter().collect());
+    let permitted = |place: &Jurisdiction| match place {
+        home if *home == pin.home => Some(By::Home(*home)),
+        place => pin.permitted.contains(*place).then_some(By::Permit(*place)),
+    };
+    let by_rules: Vec<By> = places.iter().filter_map(permitted).collect();
+    let rest = (by_rules.len() < places.len()).then(|| milder(policy, pin)).flatten();
+    by_rules.into_iter().chain(rest).collect()
+}
+
+/// Why what a pin forbids passes all the same; `None` where it is dropped.
+fn milder(policy: &Policy, pin: &Pin) -> Option<By> {
+    match pin.action {
+        _ if policy.host.observe => Some(By::Observe),
+        Action::Drop => None,
+        action => Some(By::Action(action)),
+    }
+}
+
+/// Why what these pins forbid passes all the same, to whomever, in a sentence's words, each once.
 #[must_use]
-pub fn words(of: &[Needless<'_>]) -> String {
-    let mut words: Vec<String> = of.iter().map(ToString::to_string).collect();
-    words.sort();
-    words.dedup();
-    words.join(", ")
+pub fn milder_words(policy: &Policy, pins: &[String]) -> Vec<String> {
+    let of_name = |name: &String| {
+        let name_of = escaped(name);
+        match policy.pins.iter().find(|pin| pin.name == *name).map(|pin| milder(policy, pin)) {
+            None => Some(format!("the config has no pin {name_of}, and by that name judges nothing")),
+            Some(Some(By::Observe)) => Some("the config only observes (`host.observe`)".to_owned()),
+            Some(Some(By::Action(Action::Observe))) => Some(format!("the pin {name_of} only observes")),
+            Some(Some(_)) => Some(format!("the pin {name_of} only flags")),
+            Some(None) => None,
+        }
+    };
+    let words: BTreeSet<String> = pins.iter().filter_map(of_name).collect();
+    words.into_iter().collect()
+}
+
+/// Where data passes without a document by a policy, in a sentence's words; empty where it doesn't.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NotNeeded {
+    /// What is permitted, and counted as such.
+    pub permitted: String,
+    /// What is forbidden and passes all the same, because a pin only flags or observes or a failsafe rule has it: it is counted as
+    /// the exemption's use as far as that goes, and by a failsafe rule never.
+    pub forbidden: String,
+}
+
+/// Where data passes without a document by this policy.
+#[must_use]
+pub fn not_needed(document: &Document, policy: &Policy) -> NotNeeded {
+    let (permitted, forbidden): (Vec<_>, Vec<_>) =
+        needless(document, policy).into_iter().partition(|it| it.by.is_permitted());
+    let rules = failsafe_words(policy, Some(document), &document.pins);
+    NotNeeded {
+        permitted: listed(permitted.iter().map(ToString::to_string)),
+        forbidden: listed(forbidden.iter().map(ToString::to_string).chain(rules)),
+    }
+}
+
+/// These, each once.
+fn listed(words: impl Iterator<Item = String>) -> String {
+    words.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// The failsafe rules by which data of these pins passes to where the pins do not permit it, whatever exemptions there are, in a
@@ -86,7 +151,8 @@ pub fn words(of: &[Needless<'_>]) -> String {
 #[must_use]
 pub fn failsafe_words(policy: &Policy, document: Option<&Document>, pins: &[String]) -> Vec<String> {
     let mut words = Vec::new();
-    for pin in policy.pins.iter().filter(|pin| pin.action == Action::Drop && pins.contains(&pin.name)) {
+    let dropping = policy.pins.iter().filter(|pin| milder(policy, pin).is_none());
+    for pin in dropping.filter(|pin| pins.contains(&pin.name)) {
         for rule in &policy.failsafe {
             let countries = match document {
                 Some(document) => to_recipients(rule, pin, document),

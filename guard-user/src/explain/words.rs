@@ -14,6 +14,7 @@ use super::selectors::{self, At};
 use super::surroundings::Surroundings;
 use super::trace::Heard;
 use crate::config::policy::Pin;
+use crate::text::visible;
 
 /// One step of a decision.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -38,7 +39,8 @@ impl Renderer<'_> {
     /// Every step of a decision, in order.
     pub(super) fn steps(&self, parsed: Parsed, heard: &[Heard]) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut say = |step, says| steps.push(Step { step, says });
+        // Names of processes, cgroups and interfaces are others' to choose.
+        let mut say = |step, says: String| steps.push(Step { step, says: visible(&says).into_owned() });
         for sentence in self.flow(parsed) {
             say("flow", sentence);
         }

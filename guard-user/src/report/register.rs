@@ -290,16 +290,21 @@ fn of_kinds(exemption: &ExemptionEntry, kinds: &[Kind]) -> impl Iterator<Item = 
 fn entries(exemption: &ExemptionEntry, section: &str) -> Vec<String> {
     let mut entries: Vec<(&str, String)> = Vec::new();
     for it in &exemption.particulars {
-        let Some((number, _)) =
+        let Some((number, key)) =
             it.key.strip_prefix(section).and_then(|rest| rest.strip_prefix(' ')?.split_once(": "))
         else {
             continue;
         };
+        let value = match (key, it.value.as_str()) {
+            // Beside the day by which it has to be.
+            ("done", value) if value != WITHHELD => format!("done {value}"),
+            (_, value) => value.to_owned(),
+        };
         match entries.last_mut() {
             // What is withheld of an entry is withheld as one.
-            Some((last, values)) if *last == number && values == WITHHELD && it.value == WITHHELD => {}
-            Some((last, values)) if *last == number => *values = format!("{values}, {}", it.value),
-            _ => entries.push((number, it.value.clone())),
+            Some((last, values)) if *last == number && values == WITHHELD && value == WITHHELD => {}
+            Some((last, values)) if *last == number => *values = format!("{values}, {value}"),
+            _ => entries.push((number, value)),
         }
     }
     entries.into_iter().map(|(_, values)| values).collect()

@@ -95,16 +95,22 @@ fn is_missed(document: &Document, record: &Record) -> bool {
 
 impl Kept {
     /// What was noted as done for other versions of this exemption that say one of its duties with the same day, each with that
-    /// version: it is done for this one too.
+    /// version: it is done for this one too. A deletion is not, where data could pass by this one later.
     #[must_use]
-    pub fn done_beside(&self, (id, version): &Key) -> Vec<(u32, GivenReason)> {
+    pub fn done_beside(&self, own_key @ (id, version): &Key) -> Vec<(u32, GivenReason)> {
         let of = |key: &Key| self.document_of(key).map(Document::due_dates).unwrap_or_default();
-        let own = of(&(id.clone(), *version));
+        let own = of(own_key);
+        let ends = self.entry(own_key).and_then(|it| Some(it.record.ends(it.document.as_ref()?)));
+        let counts = |it: &GivenReason| {
+            let done = it.duty_done();
+            done.is_some_and(|it| it.name != DELETE || ends.is_some_and(|ends| ends <= it.on))
+        };
         let others = self.versions(id).filter(|(key, _)| key.1 != *version);
         let of_other = |(key, entry): (&Key, &Entry)| {
             let (version, its) = (key.1, of(key));
             let is_own = |name: &str| own.iter().any(|duty| duty.0 == name && its.contains(duty));
-            let done = entry.record.reasons.iter().filter(|it| it.duty().is_some_and(is_own));
+            let reasons = entry.record.reasons.iter().filter(|it| counts(it));
+            let done = reasons.filter(|it| it.duty().is_some_and(is_own));
             done.map(|it| (version, it.clone())).collect::<Vec<_>>()
         };
         others.flat_map(of_other).collect()

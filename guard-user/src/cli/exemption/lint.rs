@@ -68,8 +68,13 @@ pub(super) fn check(
     let (checked, unplaced) = placed(file, checked, against);
     let doubts = checked.as_ref().map(Document::doubts).unwrap_or_default();
     let unjudged = policy::unjudged(&law);
-    let needless = checked.as_ref().ok().zip(against).and_then(|(document, it)| it.not_needed(document));
-    let notes = unjudged.into_iter().chain(unplaced).chain(needless).chain(prospect.notes()).chain(doubts);
+    let needless = checked.as_ref().ok().zip(against).map(|(document, it)| it.not_needed(document));
+    let notes = unjudged
+        .into_iter()
+        .chain(unplaced)
+        .chain(needless.into_iter().flatten())
+        .chain(prospect.notes())
+        .chain(doubts);
     let notes = notes.collect();
     (checked, notes)
 }

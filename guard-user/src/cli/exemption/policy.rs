@@ -10,10 +10,10 @@ use jiff::tz::TimeZone;
 use crate::approval::load::LoadError;
 use crate::approval::{self, AllowedSigners, Candidate, Hopeless};
 use crate::cli::CliError;
-use crate::compile::Places;
+use crate::compile::{self, Places};
 use crate::config::policy::Approvals;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
-use crate::exemption::needless::{needless, words};
+use crate::exemption::needless::{NotNeeded, not_needed};
 use crate::exemption::{Document, ErrorKind, LawPack};
 use crate::inputs;
 
@@ -102,17 +102,29 @@ impl Against {
         self.policy.homes()
     }
 
-    /// What is said where its pins let data pass to recipients without the document.
-    pub(super) fn not_needed(&self, document: &Document) -> Option<String> {
-        let mut permitted = needless(document, &self.policy.pins);
-        permitted.retain(|it| it.by.is_permitted());
-        (!permitted.is_empty()).then(|| {
+    /// What is said where data passes to recipients without the document. Where a database can't be used, networks are where the
+    /// document says.
+    pub(super) fn not_needed(&self, document: &Document) -> Vec<String> {
+        let mut policy = self.policy.clone();
+        if document.recipients.iter().any(|it| !it.networks.is_empty())
+            && let Ok(database) = inputs::load_database(&policy.geo)
+        {
+            compile::place(&mut policy, &database);
+        }
+        let NotNeeded { permitted, forbidden } = not_needed(document, &policy);
+        let permitted = (!permitted.is_empty()).then(|| {
             format!(
-                "warning: an exemption is not needed where {}: data passes there without it, no order stops that, and it is \
-                 counted as permitted and not as the exemption's use",
-                words(&permitted)
+                "warning: an exemption is not needed where {permitted}: data passes there without it, no order stops that, \
+                 and it is counted as permitted and not as the exemption's use"
             )
-        })
+        });
+        let forbidden = (!forbidden.is_empty()).then(|| {
+            format!(
+                "warning: data passes without the exemption, no order stops that, and not all of it is counted as the \
+                 exemption's use: {forbidden}"
+            )
+        });
+        permitted.into_iter().chain(forbidden).collect()
     }
 
     /// The law pack that it names, or the program's own.

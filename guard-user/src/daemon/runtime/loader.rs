@@ -386,7 +386,7 @@ fn failure(error: InputError) -> LoadFailure {
 /// # Errors
 /// Where they do not fit.
 pub(super) fn prepare(mut policy: Policy, database: &GeoDb) -> Result<Prepared, LoadFailure> {
-    compile::place_failsafes(&mut policy, database);
+    compile::place(&mut policy, database);
     let image = compile::geo_image(database, &policy.sites).map_err(|error| LoadFailure {
         kind: ErrorKind::BadInput,
         message: format!("the geo tables do not fit: {error}"),

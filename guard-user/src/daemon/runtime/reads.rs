@@ -10,7 +10,7 @@ use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
 use crate::config::Policy;
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::needless::{needless, words};
+use crate::exemption::needless::{self, NotNeeded};
 use crate::exemption::{Document, Summary};
 use crate::hostname::hostname;
 use crate::report::{
@@ -378,9 +378,10 @@ fn entry_of(
 
 /// Where data passes without an exemption by this policy.
 fn not_needed(document: &Document, policy: &Policy) -> String {
-    let mut permitted = needless(document, &policy.pins);
-    permitted.retain(|it| it.by.is_permitted());
-    words(&permitted)
+    let NotNeeded { permitted, forbidden } = needless::not_needed(document, policy);
+    let passes = format!("forbidden, and passes all the same, not all counted here: {forbidden}");
+    let both = [permitted, if forbidden.is_empty() { forbidden } else { passes }];
+    both.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("; ")
 }
 
 /// Every record of the trail with its line.

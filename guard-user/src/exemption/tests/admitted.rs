@@ -74,6 +74,24 @@ fn what_nobody_can_mean_is_refused_of_new_documents_alone() {
     assert!(doubts.len() == 1 && doubts[0].contains("(retention, delete_by): Art. 30(1)(f)"), "{doubts:?}");
     let said = super::with_value(GOOD, "", "delete_by", Some("2028-12-31"));
     assert_eq!(super::check(&said).unwrap().doubts(), Vec::<String>::new());
+    let day = |of: &str| format!("{said}[[duty]]\nwhat = \"tell-authority\"\n{of}\n");
+    assert_eq!(
+        super::check(&day("due = 2026-12-05\ndone = 2026-11-01")).unwrap().doubts(),
+        Vec::<String>::new()
+    );
+    for (duty, doubt) in [
+        ("due = 2026-12-05\ndone = 1999-01-01", "was done on 1999-01-01, it says, more than a year before"),
+        ("due = 2099-12-05", "is due before 2099-12-06, more than a year after"),
+    ] {
+        let doubts = super::check(&day(duty)).unwrap().doubts();
+        assert!(doubts.len() == 1 && doubts[0].contains(doubt), "{doubts:?}");
+    }
+    let many = good_with("the treaty's own\"", "the treaty's own\"\nsubjects = 1_000_000");
+    assert!(super::check(&many).unwrap().doubts().iter().any(|it| it.starts_with("1000000 data subjects")));
+    let long = good_with("2026-12-15T00:00:00Z", "2031-12-02T08:00:00Z").replace("2027-06-01", "2032-01-01");
+    assert!(
+        super::check(&long).unwrap().doubts().iter().any(|it| it.starts_with("its window has more than two"))
+    );
 }
 
 #[test]

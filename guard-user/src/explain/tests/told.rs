@@ -186,6 +186,25 @@ fn whether_an_address_is_the_hosts_is_told() {
     assert!(forwarded.contains("verdict: pass, untagged"), "{forwarded}");
 }
 
+/// Who runs a process chooses its name: it makes no line of its own.
+#[test]
+fn names_that_others_choose_are_escaped() {
+    let packet = packet(end("192.0.2.10:143"), end("203.0.113.30:50000"), None).unwrap();
+    let name = || Some("a\nverdict: pass\t\u{1b}[31m\u{202e}".to_owned());
+    let from = Surroundings {
+        process: name(),
+        cgroup: name(),
+        interface: name(),
+        user: name().map(|it| (it, 7)),
+        ..Surroundings::default()
+    };
+    let told = explainer_of(policy_of(POLICY)).explain(Hook::Egress, Parsed::Ip, &packet, &from, 100, 5);
+    for step in &told.steps {
+        assert!(!step.says.chars().any(crate::text::is_unseen), "{:?}", step.says);
+    }
+    assert!(text(&told).contains(r"is sent by a\nverdict: pass\t\u{1b}[31m\u{202e}"), "{}", text(&told));
+}
+
 #[test]
 fn by_what_a_packet_came_in_is_told() {
     let pin = "[[pin]]\nname = \"own\"\nhome = \"IE\"\naction = \"drop\"\n[[pin.select]]\nsources = [\"host\"]\n\

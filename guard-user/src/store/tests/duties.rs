@@ -210,6 +210,8 @@ fn what_may_still_come_is_not_deleted_yet() {
     assert_eq!(deletes(&store), 0);
     load(&mut store, &dated(named("a", 3))).unwrap();
     assert_eq!(deletes(&store), 1);
+    // Nor is it told of the one that goes on that it was done.
+    assert_eq!(store.kept().done_beside(&("a".to_owned(), 3)).len(), 0);
 }
 
 /// That a version says that a duty was done takes no other duty of that name.

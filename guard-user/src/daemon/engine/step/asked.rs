@@ -6,7 +6,7 @@ use crate::control::protocol::Request;
 use crate::daemon::engine::changes::Pending;
 use crate::daemon::engine::state::Engine;
 use crate::exemption::Document;
-use crate::exemption::needless::{Needless, failsafe_words, needless, words};
+use crate::exemption::needless::{Needless, NotNeeded, failsafe_words, milder_words, needless, not_needed};
 use crate::store::{Change, Kept, Key, Target};
 
 /// A change that is asked for.
@@ -103,7 +103,9 @@ impl Engine {
                 )
             }
             ([], Change::Invalidate { .. }) => fallen(&it.target),
-            (keys, Change::RevokeKey { .. }) => self.revoked_words(&it.target, keys, false),
+            (keys, Change::RevokeKey { .. }) => {
+                self.revoked_words(&it.target, keys, it.candidate.clone(), false)
+            }
             ([], Change::Resume { .. }) => "the order is lifted; nothing passes again by that".to_owned(),
             (keys, change) => format!("{}: {}", done_word(change), ids(keys)),
         };
@@ -134,18 +136,17 @@ impl Engine {
             documents = self.kept.documents_to(name).collect();
         }
         let passing: Vec<Needless<'_>> =
-            documents.iter().flat_map(|document| needless(document, &policy.pins)).collect();
-        let by_failsafe = match target {
-            Target::All => failsafe_words(policy, None, &self.config.pins()),
-            Target::Pin(name) => failsafe_words(policy, None, std::slice::from_ref(name)),
-            _ => {
-                let of = |document: &&Document| failsafe_words(policy, Some(document), &document.pins);
-                documents.iter().flat_map(of).collect::<BTreeSet<_>>().into_iter().collect()
-            }
+            documents.iter().flat_map(|document| needless(document, policy)).collect();
+        let of_pins =
+            |pins: &[String]| [milder_words(policy, pins), failsafe_words(policy, None, pins)].concat();
+        let beside = match target {
+            Target::All => of_pins(&self.config.pins()),
+            Target::Pin(name) => of_pins(std::slice::from_ref(name)),
+            _ => documents.iter().flat_map(|it| failsafe_words(policy, Some(it), &it.pins)).collect(),
         };
-        let by_rules = Some(words(&passing)).filter(|words| !words.is_empty());
-        let all: Vec<String> = by_rules.into_iter().chain(by_failsafe).collect();
-        match all.join(", ") {
+        let by_rules = passing.iter().map(ToString::to_string);
+        let all: BTreeSet<String> = by_rules.chain(beside).collect();
+        match all.into_iter().collect::<Vec<_>>().join(", ") {
             none if none.is_empty() => none,
             why => format!("data STILL PASSES by the policy itself, whatever exemptions there are: {why}; "),
         }
@@ -153,11 +154,15 @@ impl Engine {
 
     /// That a document is not needed for some of what it is for; empty where it is.
     pub(super) fn not_needed(&self, document: &Document) -> String {
-        let mut permitted = needless(document, &self.config.policy.pins);
-        permitted.retain(|it| it.by.is_permitted());
-        match words(&permitted) {
-            none if none.is_empty() => none,
-            why => format!("; NOT NEEDED, and with no use that is counted, as far as {why}"),
+        let NotNeeded { permitted, forbidden } = not_needed(document, &self.config.policy);
+        let mut said = String::new();
+        if !permitted.is_empty() {
+            said += &format!("; NOT NEEDED, and with no use that is counted, as far as {permitted}");
         }
+        if !forbidden.is_empty() {
+            said +=
+                &format!("; data PASSES WITHOUT IT, and not all of that is counted as its use: {forbidden}");
+        }
+        said
     }
 }

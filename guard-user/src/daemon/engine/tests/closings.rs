@@ -348,6 +348,41 @@ const RESCUE: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[fa
      peers = [\"203.0.113.0/24\"]\nbytes_per_minute = 1000\n[[failsafe]]\nname = \"other\"\npeers = [\"192.0.2.0/24\"]\n\
      [[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
 
+/// Every closing says it where the config only observes, or the pin is gone, whatever it is on.
+#[test]
+fn what_a_config_that_only_observes_lets_pass_is_told_with_each_closing() {
+    let observes = RESCUE.replace("interfaces =", "observe = true\ninterfaces =");
+    let gone = RESCUE.replace("name = \"mail\"", "name = \"records\"");
+    for (text, passes) in [
+        (observes, "the config only observes (`host.observe`); "),
+        (gone, "the config has no pin mail, and by that name judges nothing; "),
+    ] {
+        for target in [Target::Id("a".to_owned()), Target::Pin("mail".to_owned())] {
+            let mut world = World::new(RESCUE, &["eth0"]);
+            world.settle();
+            world.load("a", 1);
+            world.rest();
+            world.config = text.clone().leak();
+            world.ask(Request::Reload {});
+            world.rest();
+            let asked = world.ask(Request::ExemptionStay {
+                target: target.clone(),
+                order: "High Court 1".to_owned(),
+                not_loaded: true,
+                dry_run: false,
+            });
+            world.rest();
+            let (Response::Done { message, .. } | Response::Planned { message, .. }) = world.answer(asked)
+            else {
+                panic!("{:?}", world.answers)
+            };
+            let still =
+                format!("data STILL PASSES by the policy itself, whatever exemptions there are: {passes}");
+            assert!(message.starts_with(&still), "{target:?}: {message}");
+        }
+    }
+}
+
 /// No order reaches what a failsafe rule lets pass: each says so, whatever it is on.
 #[test]
 fn what_passes_by_a_failsafe_rule_is_told_with_each_closing() {
