@@ -12,7 +12,7 @@
     reason = "the program macros expand to public functions without docs"
 )]
 
-use aya_ebpf::bindings::TC_ACT_UNSPEC;
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, map};
 use aya_ebpf::maps::lpm_trie::Key;
 use aya_ebpf::maps::{Array, LpmTrie, PerCpuArray};
@@ -252,6 +252,21 @@ pub fn bench_trie_v6(_: TcContext) -> i32 {
         keep(TRIE_V6.get(Key::new(128, octets)).copied().unwrap_or(0));
     }
     TC_ACT_UNSPEC
+}
+
+/// As [`bench_trie_v6`], of the packet's own destination, behind Ethernet's header.
+#[classifier]
+pub fn bench_trie_packet(context: TcContext) -> i32 {
+    if let Ok(address) = context.load::<[u8; 16]>(14 + 24) {
+        keep(TRIE_V6.get(Key::new(128, address)).copied().unwrap_or(0));
+    }
+    TC_ACT_UNSPEC
+}
+
+/// Where packets end.
+#[classifier]
+pub fn bench_end(_: TcContext) -> i32 {
+    TC_ACT_SHOT
 }
 
 guard_ebpf::object_parts!();

@@ -39,7 +39,7 @@ exits! {
     Degraded = 5;
     /// `status` alone: no problem, and nothing is dropped or flagged (`observing`).
     Observing = 6;
-    /// `status` alone: nothing is guarded (`off`).
+    /// `status`: nothing is guarded (`off`). `reload`: it is reloaded, and nothing is guarded now.
     Off = 7;
 }
 

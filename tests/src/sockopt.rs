@@ -18,6 +18,24 @@ pub fn packet_socket() -> io::Result<OwnedFd> {
     socket(libc::AF_PACKET)
 }
 
+/// A raw packet socket that sends by this interface, given by its number.
+///
+/// # Errors
+/// Without `CAP_NET_RAW`, and where there is no such interface.
+pub fn packet_socket_by(interface: u32) -> io::Result<OwnedFd> {
+    let socket = packet_socket()?;
+    // SAFETY: a sockaddr_ll of zeroes is a value.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_ifindex = i32::try_from(interface).map_err(io::Error::other)?;
+    // SAFETY: the address lives until the call returns, and its size is given.
+    let bound = unsafe {
+        let size = size_of_val(&address) as u32;
+        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size)
+    };
+    if bound == 0 { Ok(socket) } else { Err(io::Error::last_os_error()) }
+}
+
 /// A socket for XDP.
 ///
 /// # Errors

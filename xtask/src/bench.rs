@@ -4,7 +4,10 @@ use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::{Result, bail};
 
-use crate::{bpf, demo};
+use crate::{
+    bpf, demo,
+    setup::packages::{self, Purpose},
+};
 
 /// Measure what a packet costs in the kernel program, and what a new generation of tables costs
 ///
@@ -23,6 +26,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     if let Err(why) = bpf::usable() {
         bail!("the bench runs real kernel programs: {why}");
     }
+    packages::ensure(Purpose::Bench)?;
     let json = arguments.json.then(|| OsString::from("--json"));
     let all: Vec<OsString> = json.into_iter().chain(arguments.arguments.iter().cloned()).collect();
     demo::launch("guard-bench", &all)

@@ -14,10 +14,12 @@ use super::told;
 use crate::control::client::{self, ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
+use crate::health::Health;
 
 const AFTER_HELP: &str = "\
 The exit code is 0 where it is reloaded, or would be, 2 where the config or a
-database can't be used or a signature is missing, and 1 where it fails.";
+database can't be used or a signature is missing, 1 where it fails, and 7
+where it is reloaded and nothing of this host is guarded now.";
 
 /// Arguments of `reload`.
 #[derive(Clone, Debug, clap::Args)]
@@ -46,7 +48,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     match ask(&socket, &Request::Reload {})? {
         Response::Done { message, generation, .. } => {
             writeln!(out, "{message} (generation {generation})")?;
-            Ok(Exit::Ok)
+            // A service manager and a script see no words. Who may not see the status hears nothing else.
+            let is_off = client::status(&socket).is_ok_and(|status| status.health == Health::Off);
+            Ok(if is_off { Exit::Off } else { Exit::Ok })
         }
         _ => Err(unexpected(&socket).into()),
     }

@@ -217,11 +217,13 @@ pub fn what_was_live(detail: &Map<String, Value>) -> String {
     let is_known = detail.get("known").and_then(Value::as_bool).unwrap_or_default();
     match (text("since"), text("config_sha256"), is_known) {
         (Some(since), Some(config), true) => {
-            format!("from {since} on another config or geo database was live (SHA-256 {config})")
+            let observed = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
+            let only = if observed { ", and the daemon only observed (`--observe`)" } else { "" };
+            format!("from {since} on another config or geo database was live (SHA-256 {config}){only}")
         }
         (Some(since), Some(config), false) => format!(
             "from {since} on configs were live of which the notes are gone (the first has the SHA-256 {config}, whether there \
-             were others is not known)"
+             were others, or whether it was only observed by, is not known)"
         ),
         _ => "another config was live, and which one is not known,".to_owned(),
     }

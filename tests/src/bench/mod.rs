@@ -13,6 +13,7 @@ mod generation;
 mod policies;
 mod programs;
 mod throughput;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ struct Arguments {
 enum Part {
     /// Packets in the kernel program, and generations of tables
     Packets,
+    /// Packets between two namespaces: with nothing on their way, and with the guard, an nftables set and a trie
+    Wire,
     /// A TCP connection with the guard and without it
     Connection,
     /// The daemon's memory, revocations, a storm of new flows, and what it uses when nothing happens
@@ -60,6 +63,7 @@ type Measure = fn(&Arguments, &mut Figures) -> Result<()>;
 
 const PARTS: &[(Part, &str, Measure)] = &[
     (Part::Packets, "judging packets", packets),
+    (Part::Wire, "sending packets", |_, figures| wire::measure(figures)),
     (Part::Connection, "sending by TCP", |_, figures| throughput::measure(figures)),
     (Part::Daemon, "running the daemon", |_, figures| daemon::measure(figures)),
     (Part::Beside, "sending beside a storm", |_, figures| beside::measure(figures)),

@@ -349,7 +349,11 @@ fn exemptions() -> Vec<KernelExemption> {
 }
 
 /// The runs as prefixes: what a trie needs.
-fn prefixes<K: Copy>(runs: &Runs<K>, width: u32, number: impl Fn(K) -> u128) -> Vec<(u128, u32, u32)> {
+pub(super) fn prefixes<K: Copy>(
+    runs: &Runs<K>,
+    width: u32,
+    number: impl Fn(K) -> u128,
+) -> Vec<(u128, u32, u32)> {
     let mut prefixes = Vec::new();
     let last = if width == 128 { u128::MAX } else { (1 << width) - 1 };
     for (at, (&start, place)) in runs.starts.iter().zip(&runs.places).enumerate() {

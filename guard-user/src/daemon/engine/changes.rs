@@ -56,6 +56,8 @@ pub(super) struct Pending {
     pub(super) change: Change,
     pub(super) keys: Vec<Key>,
     pub(super) slots: Vec<u16>,
+    /// The config that waited for its confirmation and goes back by it.
+    pub(super) candidate: Option<String>,
     /// Until when it waits for sockets to be closed; `None` once it need not.
     pub(super) sockets_until: Option<u64>,
     /// What the disk said.

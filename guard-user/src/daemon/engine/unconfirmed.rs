@@ -51,6 +51,8 @@ pub(super) struct Unconfirmed {
     pub(super) until_ns: u64,
     /// The same by the wall clock, for people.
     pub(super) until: Timestamp,
+    /// The keys that signed what it opens.
+    pub(super) keys: Vec<String>,
     /// What it takes to go back; `None` until the candidate was read.
     pub(super) before: Option<Before>,
     pub(super) step: Step,

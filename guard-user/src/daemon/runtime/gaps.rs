@@ -1,6 +1,6 @@
 //! What the audit trail has of times in which not all was judged or kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -35,6 +35,22 @@ struct LetGo {
     is_before_start: bool,
 }
 
+/// The interfaces that are guarded, by their numbers, as far as the trail has that.
+#[derive(Default)]
+struct Guarded(BTreeSet<u64>);
+
+impl Guarded {
+    fn add(&mut self, attached: &Stored) {
+        self.0.extend(attached.detail.get("index").and_then(Value::as_u64));
+    }
+
+    /// Takes one out that is gone. Whether it was the last one.
+    fn is_last(&mut self, gone: &Stored) -> bool {
+        let index = gone.detail.get("index").and_then(Value::as_u64);
+        index.is_some_and(|index| self.0.remove(&index)) && self.0.is_empty()
+    }
+}
+
 /// A gap for each such time, in the order of the trail.
 pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap> {
     let mut gaps = Vec::new();
@@ -42,6 +58,9 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
     // Since when nothing of the guard is in the kernel, by somebody's command.
     let mut detached: Option<Timestamp> = None;
     let mut let_go: BTreeMap<String, LetGo> = BTreeMap::new();
+    // The interfaces that are guarded, and since when the last of them is gone.
+    let mut guarded = Guarded::default();
+    let mut no_interface: Option<Timestamp> = None;
     let mut before: Vec<&Stored> = Vec::new();
     let mut older_was_last = false;
     // When the daemon before ended in good order.
@@ -110,6 +129,26 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             let (since, index) = (record.time, number("index"));
             let_go.insert(record.subject.clone(), LetGo { since, index, is_before_start: false });
         }
+        if is(Kind::Detach)
+            && record.detail.get("gone") == Some(&Value::Bool(true))
+            && guarded.is_last(record)
+        {
+            no_interface = Some(record.time);
+        }
+        if is(Kind::Detach) && record.subject.is_empty() {
+            (guarded, no_interface) = (Guarded::default(), None);
+        }
+        if is(Kind::Attach) {
+            guarded.add(record);
+            if let Some(since) = no_interface.take() {
+                let words = format!(
+                    "every interface that was guarded was gone from {since} until {} came at {}: what left by others in between was \
+                     neither judged nor counted",
+                    record.subject, record.time
+                );
+                push(Some(since), Some(record.time), words);
+            }
+        }
         if is(Kind::Attach)
             && let Some((name, it)) = taken(&mut let_go, record, number("index"))
         {
@@ -138,6 +177,12 @@ pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
         older_was_last = is(Kind::OlderStore) || (older_was_last && !is(Kind::Start));
         running = (running || is(Kind::Start)) && !is(Kind::End) && detached.is_none();
         before.push(record);
+    }
+    if let Some(since) = no_interface {
+        let words = format!(
+            "every interface that was guarded is gone since {since}: what leaves by others is neither judged nor counted"
+        );
+        gaps.push(Gap { from: Some(since), until: None, words });
     }
     for (name, it) in let_go {
         gaps.push(Gap { from: Some(it.since), until: None, words: not_guarded(&name, &it, None) });

@@ -6,6 +6,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+
 use crate::approval::{Signature, beside};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Applied, LoadFailure};
@@ -17,12 +19,31 @@ use crate::daemon::engine::{Applied, LoadFailure};
 pub(super) fn has(file: &Path, live: &[u8]) -> Result<(), LoadFailure> {
     let found = fs::read(file).map_err(|error| failed(file, &error))?;
     if found == live {
-        return Ok(());
+        return can_be_replaced(file);
     }
     let name = file.display();
     let message = format!(
         "{name} is not the config that is live: a restart would go by the file, and not back. Copy it elsewhere, put the live \
          one back (`borderguard audit config SHA256` writes it), and apply the copy"
+    );
+    Err(LoadFailure { kind: ErrorKind::BadInput, message })
+}
+
+/// That another file can take this one's place: none can where it is mounted by itself, as files of containers are.
+fn can_be_replaced(file: &Path) -> Result<(), LoadFailure> {
+    let target = fs::canonicalize(file).map_err(|error| failed(file, &error))?;
+    let folder = target.parent().unwrap_or(Path::new("/"));
+    let mount = |path: &Path| {
+        let found = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID);
+        found.map(|it| it.stx_mnt_id).map_err(|error| failed(path, &error.into()))
+    };
+    if mount(&target)? == mount(folder)? {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is a mount of its own, so that no confirmed config could take its place: mount its folder instead, or change \
+         the file where it comes from and `borderguard reload`",
+        file.display()
     );
     Err(LoadFailure { kind: ErrorKind::BadInput, message })
 }

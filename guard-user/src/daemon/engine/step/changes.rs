@@ -108,7 +108,12 @@ impl Engine {
             _ => StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() },
         };
         self.ask_store(Purpose::Change(ChangeId(id)), job);
+        let candidate = match &change {
+            Change::RevokeKey { .. } => self.candidate_by(target.name()),
+            _ => None,
+        };
         self.changes.pending.push(Pending {
+            candidate,
             id,
             ticket,
             target,
@@ -182,7 +187,9 @@ impl Engine {
         now: Clocks,
     ) {
         let message = match change {
-            Change::RevokeKey { .. } => self.revoked_words(target, &keys, true),
+            Change::RevokeKey { .. } => {
+                self.revoked_words(target, &keys, self.candidate_by(target.name()), true)
+            }
             _ => planned(&self.kept, target, change, &keys),
         };
         if matches!(change, Change::Resume { .. }) {

@@ -101,6 +101,7 @@ impl Engine {
                 if self.config.serial != 0 && !prepared.held.signed.is_empty() && !self.is_confirming() =>
             {
                 let records = self.approvals_of(&prepared.held.signed);
+                self.candidate_is_signed(&prepared.held.signed);
                 self.config.approving = Some(prepared);
                 self.ask_store(Purpose::Approving, StoreJob::RecordAll(records));
             }

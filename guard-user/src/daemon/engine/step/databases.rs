@@ -51,13 +51,23 @@ impl Engine {
         }
     }
 
-    /// Answers those who said yes to databases that are live already: a reload took them meanwhile.
+    /// Answers those who said yes to databases of which nothing is to be taken: a reload took them meanwhile, or they wait for
+    /// more than a yes.
     fn nothing_to_accept(&mut self) {
-        let (generation, source) = (self.publishing.generation(), &self.config.database.source);
-        let message = format!("the geo databases are live already: {source}");
+        let generation = self.publishing.generation();
+        let response = match &self.config.databases.waits {
+            Some(Waits::All(why) | Waits::Openings(why)) => {
+                Response::error(ErrorKind::BadInput, format!("the geo databases are not taken: {why}"))
+            }
+            None => {
+                let source = Some(self.config.database.source.as_str()).filter(|source| !source.is_empty());
+                let source = source.unwrap_or("those of the tables that the kernel has");
+                let message = format!("the geo databases are live already: {source}");
+                Response::Done { message, generation, exemptions: Vec::new() }
+            }
+        };
         for (ticket, _) in std::mem::take(&mut self.config.databases.accepting) {
-            let message = message.clone();
-            self.answer(ticket, Response::Done { message, generation, exemptions: Vec::new() });
+            self.answer(ticket, response.clone());
         }
     }
 

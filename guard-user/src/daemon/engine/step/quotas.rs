@@ -80,7 +80,9 @@ impl Engine {
         let due = purpose.tend
             && (self.quotas.counts != self.quotas.saved
                 || !self.kept.is_over(over_by).is_empty()
-                || self.kept.is_ahead());
+                || self.kept.is_ahead()
+                // Where nothing is left to save, nothing else would say that the disk takes it again.
+                || !self.quotas.refused.is_empty());
         if !(grant || due) || self.quotas.tending || self.ending.has_begun() {
             return;
         }

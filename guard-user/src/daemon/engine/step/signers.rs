@@ -58,11 +58,23 @@ impl Engine {
     }
 
     /// What it means, or would mean, that a key is revoked, and these exemptions are closed or stayed by it.
-    pub(super) fn revoked_words(&self, key: &Target, keys: &[Key], would: bool) -> String {
+    pub(super) fn revoked_words(
+        &self,
+        key: &Target,
+        keys: &[Key],
+        candidate: Option<String>,
+        would: bool,
+    ) -> String {
         let closed = self.kept.approved_with(key.name(), keys);
         let orders = self.kept.lifts_of_key(key.name());
         let held: Vec<Key> = keys.iter().filter(|it| !closed.contains(it)).cloned().collect();
         let mut parts = Vec::new();
+        if let Some(candidate) = candidate {
+            let goes = if would { "would go" } else { "goes" };
+            parts.push(format!(
+                "the config {candidate}, which was applied and is signed with it, {goes} back to the one before it"
+            ));
+        }
         if !closed.is_empty() {
             let be = if would { "would be " } else { "" };
             parts.push(format!("{be}closed with a key that approved it: {}", ids(&closed)));

@@ -9,7 +9,7 @@ use super::loads::signatures;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ApplyWanted, ErrorKind, MOST_UNCONFIRMED_SECONDS, Response};
 use crate::control::status::UnconfirmedStatus;
-use crate::daemon::engine::input::{LoadFailure, Prepared};
+use crate::daemon::engine::input::{LoadFailure, Prepared, SignedFile};
 use crate::daemon::engine::periods::SECOND;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::unconfirmed::{Applied, Before, LoadOf, Step, Unconfirmed};
@@ -22,6 +22,8 @@ use crate::store::{LIVE, sha256};
 const AGAIN_NS: u64 = 5 * SECOND;
 /// Why it goes back where nobody asked for that.
 const TIME_IS_OVER: &str = "nobody confirmed it in time";
+/// Why it goes back where what it opens is signed no more.
+const KEY_IS_REVOKED: &str = "a key that signed what it opens is revoked";
 /// Why it goes back where somebody did.
 const ASKED_FOR: &str = "it was asked for";
 /// Why a start goes by the config before it.
@@ -45,6 +47,7 @@ impl Engine {
             seconds,
             until_ns: 0,
             until: self.now.wall,
+            keys: Vec::new(),
             before: None,
             step: Step::Applied(ticket),
             stuck: None,
@@ -259,10 +262,30 @@ impl Engine {
         }
     }
 
-    /// Goes back where the time of a candidate is over, and tries that again where it failed.
+    /// These signed what a candidate opens, where one is being read.
+    pub(super) fn candidate_is_signed(&mut self, files: &[SignedFile]) {
+        if let Some(it) = self.config.unconfirmed.as_mut() {
+            let by = files.iter().flat_map(|file| &file.by);
+            it.keys = by.map(|by| by.fingerprint.clone()).collect();
+        }
+    }
+
+    /// The name of the candidate that waits, where this key signed what it opens.
+    pub(super) fn candidate_by(&self, fingerprint: &str) -> Option<String> {
+        let it = self.config.unconfirmed.as_ref()?;
+        let is_signed = it.keys.iter().any(|key| key == fingerprint);
+        is_signed.then(|| it.applied.name.display().to_string())
+    }
+
+    /// Goes back where the time of a candidate is over or a key is revoked that signed it, and tries that again where it failed.
     pub(super) fn go_back_where_due(&mut self, now: Clocks) {
         let Some(it) = self.config.unconfirmed.as_mut() else { return };
+        let revoked = if it.keys.is_empty() { Vec::new() } else { self.kept.revoked_keys() };
         match (&mut it.step, &it.stuck) {
+            (Step::Waits, _) if it.keys.iter().any(|key| revoked.contains(key)) => {
+                let daemon = self.daemon.clone();
+                self.go_back(daemon, KEY_IS_REVOKED, None);
+            }
             (Step::Waits, _) if now.boot_ns >= it.until_ns => {
                 let daemon = self.daemon.clone();
                 self.go_back(daemon, TIME_IS_OVER, None);

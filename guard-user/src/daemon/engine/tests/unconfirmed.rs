@@ -263,3 +263,39 @@ fn it_is_roots_alone() {
     assert_eq!((*kind, world.kernel.guarded().len()), (ErrorKind::NotPermitted, 2));
     assert_eq!(recorded(&world, Kind::Refusal).0, 1);
 }
+
+/// What a revoked key has signed does not go on until its time is over.
+#[test]
+fn it_goes_at_once_where_a_key_is_revoked_that_signed_it() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    let [own, other] = ["A", "B"].map(|first| format!("SHA256:{first}{}", "A".repeat(42)));
+    let by = ApprovedBy { identity: "anne".to_owned(), role: None, fingerprint: own.clone() };
+    let (digest, opens) = (sha256(ONE.as_bytes()), "the pin mail".to_owned());
+    world.signed = vec![SignedFile { file: "new.toml".into(), sha256: digest, opens, by: vec![by] }];
+    done(&mut world, apply(ONE));
+    assert_eq!(world.kernel.guarded(), ["eth0"]);
+    let revoke = |key: &str| Request::ApprovalRevoke {
+        key: key.to_owned(),
+        why: "lost".to_owned(),
+        unknown: true,
+        dry_run: false,
+    };
+    done(&mut world, revoke(&other));
+    world.rest();
+    assert_eq!(world.kernel.guarded(), ["eth0"], "another key");
+    let message = done(&mut world, revoke(&own));
+    assert!(
+        message.contains("/root/new.toml, which was applied and is signed with it, goes back"),
+        "{message}"
+    );
+    world.rest();
+    assert_eq!(
+        (world.kernel.guarded(), world.status().unconfirmed),
+        (vec!["eth0".to_owned(), "eth1".to_owned()], None)
+    );
+    assert_eq!(
+        recorded(&world, Kind::RollBack),
+        (1, "a key that signed what it opens is revoked".to_owned())
+    );
+}

@@ -208,3 +208,24 @@ fn a_gap_belongs_to_the_times_that_it_overlaps() {
         assert_eq!(in_life(gap(from, until)), is_in, "{from:?} {until:?}");
     }
 }
+
+#[test]
+fn a_time_in_which_every_guarded_interface_was_gone_has_a_sentence() {
+    let attach =
+        |at, name, index: u64| record(at, Kind::Attach, name, "", json!({"index": index, "hook": "egress"}));
+    let gone =
+        |at, name, index: u64| record(at, Kind::Detach, name, "", json!({"index": index, "gone": true}));
+    let two = [start("00"), attach("01", "eth0", 2), attach("01", "eth1", 3), gone("02", "eth0", 2)];
+    assert_eq!(gaps(&two), [], "the other one is there");
+    let none = [&two[..], &[gone("03", "eth1", 3)]].concat();
+    assert_one(&none, (Some("03"), None), &["every interface that was guarded is gone since"]);
+    let again = [&none[..], &[attach("09", "eth1", 4)]].concat();
+    assert_one(
+        &again,
+        (Some("03"), Some("09")),
+        &["until eth1 came at 2026-12-01T00:00:09Z", "neither judged"],
+    );
+    // Over a restart too; and where somebody took the whole guard off, that is the gap.
+    let restarted = [&none[..], &[end("04"), start("05"), attach("09", "eth1", 4)]].concat();
+    assert_one(&restarted, (Some("03"), Some("09")), &["eth1 came"]);
+}
