@@ -61,6 +61,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             policy::Command::Diff(args) => args.json,
             policy::Command::Sign(args) => args.how.json,
             policy::Command::Verify(args) => args.json,
+            policy::Command::Text(_) => false,
         },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_)
