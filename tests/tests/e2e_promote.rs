@@ -74,7 +74,12 @@ fn a_pin_is_promoted_step_by_step() {
     assert_eq!(early.out.lines().find(is_wide), None, "{}", early.out);
     assert_eq!((action(&bed), bed.status().unwrap().unconfirmed), ("observe".to_owned(), None));
 
-    // A report says the same, and what was forbidden to whom.
+    // A report says the same, and what was forbidden to whom: an event has the rest of a flow's packets once it was swept.
+    let all = || {
+        let told = json(&bed.ask(&["pin", "report", "mail", "--json"]).unwrap());
+        (told["violations"]["total"]["packets"] == 3).then_some(())
+    };
+    retry_until(PATIENCE, "the packets of the flow", all).unwrap();
     let report = bed.ask(&["pin", "report", "mail", "--json"]).unwrap();
     let told = json(&report);
     assert_eq!((report.status.code(), codes(&told)), (Some(1), vec!["early".to_owned()]), "{told}");
@@ -88,7 +93,6 @@ fn a_pin_is_promoted_step_by_step() {
         "{told}"
     );
     assert_eq!((&peers[0]["jurisdiction"], &peers[0]["packets"]), (&"US".into(), &3.into()), "{told}");
-    assert_eq!(told["violations"]["total"]["packets"], 3, "{told}");
     let ready = bed.ask(&["pin", "report", "mail", "--min-seen", "0s"]).unwrap();
     assert!(ready.status.code() == Some(0) && ready.out.contains("\nREADY for flag"), "{ready:?}");
 
@@ -124,11 +128,8 @@ fn a_pin_is_promoted_step_by_step() {
     let refused = bed.ask(&["pin", "promote", "mail", "--min-seen", "0s", "--yes", "--json"]).unwrap();
     let told = json(&refused);
     assert_eq!((refused.status.code(), &told["applied"]), (Some(1), &false.into()), "{refused:?}");
-    assert_eq!(
-        (codes(&told), &told["recent"]["flows"]),
-        (vec!["recent".to_owned(), "new-drops".to_owned()], &1.into()),
-        "{told}"
-    );
+    assert_eq!(codes(&told), ["recent", "new-drops"], "{told}");
+    assert!(told["recent"]["flows"].as_u64().unwrap() >= 1, "{told}");
     assert_eq!((action(&bed), passes(&bed)), ("flag".to_owned(), [true, true]));
     let meant = [
         "pin",
@@ -137,25 +138,29 @@ fn a_pin_is_promoted_step_by_step() {
         "--min-seen",
         "0s",
         "--max-recent",
-        "1",
+        "9",
         "--max-new-drops",
         "100%",
         "--yes",
     ];
-    bed.tell(&[&meant[..], &["--confirm-within", "8s"]].concat()).unwrap();
+    bed.tell(&[&meant[..], &["--confirm-within", "20s"]].concat()).unwrap();
     assert_eq!((action(&bed), passes(&bed)), ("drop".to_owned(), [true, false]), "dropped");
     until_gone(&bed);
     assert_eq!((action(&bed), passes(&bed)), ("flag".to_owned(), [true, true]), "nobody confirmed it");
     bed.tell(&meant).unwrap();
     assert_eq!(passes(&bed), [true, false]);
     bed.tell(&["confirm"]).unwrap();
+    // The answer does not wait for the disk.
+    let recorded = || {
+        let kinds = bed.trail().unwrap().into_iter().map(|record| record.kind);
+        let kinds: Vec<String> =
+            kinds.filter(|kind| ["apply", "confirm", "roll-back"].contains(&kind.as_str())).collect();
+        (kinds == ["apply", "confirm", "apply", "roll-back", "apply", "confirm"]).then_some(())
+    };
+    retry_until(PATIENCE, "the records", recorded).unwrap();
     daemon.kill(PATIENCE).unwrap();
     let _daemon = bed.start(&[]).unwrap();
     assert_eq!((action(&bed), passes(&bed)), ("drop".to_owned(), [true, false]));
-    let kinds = bed.trail().unwrap().into_iter().map(|record| record.kind);
-    let kinds: Vec<String> =
-        kinds.filter(|kind| ["apply", "confirm", "roll-back"].contains(&kind.as_str())).collect();
-    assert_eq!(kinds, ["apply", "confirm", "apply", "roll-back", "apply", "confirm"]);
 
     // There is nothing stricter, what is milder opens, and nobody knows another pin.
     for (words, says) in [
@@ -294,7 +299,9 @@ fn a_file_of_policy_d_is_the_policy() {
     // Over the file alone a signature counts for nothing.
     parts.signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();
     assert!(!bed.ask(&["reload"]).unwrap().is_done());
-    let old = bed.write("old.toml", bed.tell(&["audit", "config", &in_force(&bed)]).unwrap()).unwrap();
+    fs::create_dir(bed.file("old")).unwrap();
+    let old = bed.tell(&["audit", "config", &in_force(&bed)]).unwrap();
+    let old = bed.write("old/policy.toml", old).unwrap();
     let verified = verify(&bed, &old);
     assert!(verified.status.code() == Some(1), "{verified:?}");
     parts.sign();

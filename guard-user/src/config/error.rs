@@ -135,8 +135,7 @@ pub enum ErrorKind {
     NoCommonProtocol,
     /// A failsafe rule by which packets of a pin pass to any destination.
     #[error(
-        "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the \
-         port",
+        "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the port",
         quoted(rule),
         quoted(pin)
     )]

@@ -87,17 +87,22 @@ impl<K> Finding<K> {
 
 /// A line of a document, as sentences name it. Its `Display` is the number, with its file where there are several.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LineAt {
+pub struct LineAt(Box<LineOf>);
+
+/// What [`LineAt`] has, apart from it: errors are handed on by value, and are to be small.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineOf {
     /// The file; `None` where the document has one alone.
-    of: Option<String>,
+    file: Option<String>,
     /// From 1.
     line: usize,
 }
 
 impl fmt::Display for LineAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.line)?;
-        self.of.as_ref().map_or(Ok(()), |of| write!(f, " of {of}"))
+        let LineOf { file, line } = &*self.0;
+        write!(f, "{line}")?;
+        file.as_ref().map_or(Ok(()), |file| write!(f, " of {file}"))
     }
 }
 
@@ -151,7 +156,7 @@ impl<'t> Lines<'t> {
     /// The line of this offset, as sentences name it.
     pub(crate) fn line_at(&self, offset: usize) -> LineAt {
         let own = || (!self.files.is_empty()).then(|| "the config file".to_owned());
-        LineAt { of: self.within(offset).or_else(own), line: self.place(offset).line }
+        LineAt(Box::new(LineOf { file: self.within(offset).or_else(own), line: self.place(offset).line }))
     }
 
     /// The place of the character at or around this offset in its file; of the end where it is past the end.

@@ -12,6 +12,9 @@ pub enum FragmentFault {
         /// The name.
         name: String,
     },
+    /// A file that has the whole text already, beside files that would be added to it.
+    #[error("it has the text of files of policy.d in it, and there are such files beside it")]
+    Twice,
     /// What such a file may not have.
     #[error("files in policy.d hold [[site]] tables alone, and this is `{}`", visible(key))]
     NotASite {
@@ -29,6 +32,9 @@ impl FragmentFault {
                 "use a to z, A to Z, 0 to 9, hyphen, underscore, plus and dot; a file whose name does not end in .toml is not read"
                     .into()
             }
+            Self::Twice => {
+                "put it into a folder of its own to compare it; to take it, have it alone, or divide it where #= names a file".into()
+            }
             Self::NotASite { .. } => {
                 "begin each entry with the line [[site]], and write all else into the config's own file".into()
             }
@@ -40,6 +46,7 @@ impl FragmentFault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadName { .. } => "bad-fragment-name",
+            Self::Twice => "fragments-twice",
             Self::NotASite { .. } => "not-of-fragment",
         }
     }

@@ -45,6 +45,15 @@ pub(crate) struct OnDisk {
 }
 
 impl OnDisk {
+    /// It, where the config's own file is not the whole text already, as the audit trail has it.
+    fn checked(self, file: &Path) -> Result<Self, ConfigErrors> {
+        let is_whole = || std::str::from_utf8(&self.own).is_ok_and(|text| !split(text).1.is_empty());
+        match !self.fragments.is_empty() && is_whole() {
+            true => Err(ConfigErrors::whole_file(file, FragmentFault::Twice.into())),
+            false => Ok(self),
+        }
+    }
+
     /// The whole text.
     pub(crate) fn text(self) -> Vec<u8> {
         let Self { mut own, fragments } = self;
@@ -78,7 +87,7 @@ pub(crate) fn read(file: &Path) -> Result<OnDisk, ConfigErrors> {
         let read = read_once(file, &before)?;
         let after = look(file)?;
         if after == before {
-            return Ok(read);
+            return read.checked(file);
         }
         before = after;
         std::thread::sleep(BETWEEN);

@@ -7,9 +7,9 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::Wanted;
 use super::readiness::Bounds;
 use super::report::Gathered;
+use super::wanted::Wanted;
 use crate::cli::CliError;
 use crate::cli::apply::{apply, seconds};
 use crate::cli::policy::{Compared, Side};

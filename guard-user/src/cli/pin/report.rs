@@ -7,11 +7,11 @@ use anyhow::Result;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::Wanted;
 use super::edit::with_action;
 use super::evidence::Evidence;
 use super::readiness::{Bounds, Facts, Reason, reasons};
 use super::violations::Violations;
+use super::wanted::{To, Wanted};
 use crate::audit::Stored;
 use crate::cli::apply::NewDrops;
 use crate::cli::simulate::{Simulated, policy_in_force, policy_of_trail};
@@ -155,7 +155,7 @@ fn actions(now: &Policy, wanted: &Wanted, status: &Status) -> Result<(Action, Ac
         Action::Flag => Some(Action::Drop),
         Action::Drop => None,
     };
-    let to = match (wanted.to.map(super::To::action), next) {
+    let to = match (wanted.to.map(To::action), next) {
         (Some(to), _) if to > pin.action => to,
         (None, Some(next)) => next,
         (Some(to), _) if to < pin.action => {

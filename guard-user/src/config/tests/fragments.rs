@@ -9,7 +9,7 @@ use crate::config::fragments::{FOLDER, folder, read, split};
 use crate::config::{Checked, ConfigErrors, ErrorKind, Surroundings, limits, load, parse, text};
 
 /// Their kinds of errors, with examples here.
-pub(super) const ERRORS: [&str; 2] = ["bad-fragment-name", "not-of-fragment"];
+pub(super) const ERRORS: [&str; 3] = ["bad-fragment-name", "fragments-twice", "not-of-fragment"];
 
 const CORK: &str =
     "# shared\n\n[[site]]\nname = \"cork\"\njurisdiction = \"IE\"\ncidrs = [\"10.8.0.0/16\"]\n";
@@ -56,6 +56,12 @@ fn they_are_read_in_the_order_of_their_names_and_are_one_text_with_the_config() 
     // The same as one file.
     let single = parse(Path::new("policy.toml"), whole.as_bytes(), &surroundings()).unwrap().policy;
     assert_eq!(single, policy);
+    // And not beside its parts, to which it would be added.
+    fs::write(bed.path().join("policy.toml"), &whole).unwrap();
+    assert_eq!(loaded(bed.path()).unwrap_err().errors[0].kind.code(), ERRORS[1]);
+    fs::rename(bed.path().join(FOLDER), bed.path().join("elsewhere")).unwrap();
+    assert_eq!(text(&bed.path().join("policy.toml")).unwrap(), whole.as_bytes());
+    fs::rename(bed.path().join("elsewhere"), bed.path().join(FOLDER)).unwrap();
     // Without such files the text is the file, byte for byte.
     fs::remove_dir_all(bed.path().join(FOLDER)).unwrap();
     fs::write(bed.path().join("policy.toml"), GOOD.trim_end()).unwrap();
@@ -169,7 +175,7 @@ fn a_folder_that_may_not_be_read_is_an_error() {
         return;
     }
     let bed = bed(&[("10.toml", CORK)]);
-    fs::set_permissions(bed.path().join(FOLDER), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bed.path().join(FOLDER), fs::Permissions::from_mode(0o000)).unwrap();
     let refused = loaded(bed.path());
     fs::set_permissions(bed.path().join(FOLDER), fs::Permissions::from_mode(0o700)).unwrap();
     refused.unwrap_err();
