@@ -12,7 +12,7 @@ use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events,
-    exemption, explain, generate, geo, groups, instrument, page, policy, refused, reload, run, shadow,
+    exemption, explain, generate, geo, groups, instrument, page, pin, policy, refused, reload, run, shadow,
     simulate, status, suggest, told, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
@@ -101,6 +101,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Canary(args) => canary::run(args, &mut out)?,
         Command::Reload(args) => reload::run(args, &mut out)?,
         Command::Apply(args) => apply::run(args, &mut out)?,
+        Command::Pin(args) => pin::run(args, &mut out)?,
         Command::Confirm(args) => confirm::run(args, &mut out)?,
         Command::Detach(args) => detach::run(args, &mut out)?,
         Command::Generate(args) => generate::run(args, &Cli::command(), &mut out)?,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf, absolute};
 
 use anyhow::{Context as _, Result};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::CliError;
 use super::exemption::signatures;
@@ -50,11 +50,19 @@ pub struct Args {
     pub target: Target,
 }
 
-fn seconds(text: &str) -> Result<u64, String> {
+/// For how long a candidate waits, as options have it.
+///
+/// # Errors
+/// That it is no such time.
+pub(super) fn seconds(text: &str) -> Result<u64, String> {
     whole_seconds(text, MOST_UNCONFIRMED_SECONDS, "it waits for whole seconds, from 1s to 24h")
 }
 
-fn share(text: &str) -> Result<Share, String> {
+/// A share, as options have it.
+///
+/// # Errors
+/// That it is none.
+pub(super) fn share(text: &str) -> Result<Share, String> {
     Share::read(text).ok_or_else(|| "a share is written as 5% or 0.5%, at most 100%".to_owned())
 }
 
@@ -108,10 +116,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             "message": done.map(|(message, _)| message),
             "generation": done.map(|(_, generation)| generation),
             "confirm_within_seconds": args.confirm_within,
-            "new_drops": {
-                "flows": drops.flows, "of_flows": drops.of, "percent": drops.percent(),
-                "without_records": drops.without_records, "max": args.max_new_drops.to_string(),
-            },
+            "new_drops": drops.json(args.max_new_drops),
             "diff": compared.json(),
             "simulate": simulated.json(),
         });
@@ -130,7 +135,11 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     Ok(Exit::Ok)
 }
 
-fn apply(socket: &Path, wanted: ApplyWanted) -> Result<(String, u64)> {
+/// Has the daemon make the candidate live: what it says of that, and the generation that is live.
+///
+/// # Errors
+/// Where it refuses.
+pub(super) fn apply(socket: &Path, wanted: ApplyWanted) -> Result<(String, u64)> {
     match ask(socket, &Request::Apply { wanted: Box::new(wanted) })? {
         Response::Done { message, generation, .. } => Ok((message, generation)),
         _ => Err(unexpected(socket).into()),
@@ -138,7 +147,7 @@ fn apply(socket: &Path, wanted: ApplyWanted) -> Result<(String, u64)> {
 }
 
 /// What of the flows that were seen would newly be dropped, or may be: what is not known counts as dropped.
-struct NewDrops {
+pub(super) struct NewDrops {
     flows: u64,
     of: u64,
     /// Whether the kernel counted as permitted what the candidate forbids, and no flow says how much of it there is now.
@@ -146,7 +155,8 @@ struct NewDrops {
 }
 
 impl NewDrops {
-    fn of(simulated: &Simulated) -> Self {
+    /// By what a simulation came to.
+    pub(super) fn of(simulated: &Simulated) -> Self {
         let without_records = simulated.drops_without_records();
         Self { without_records, ..Self::of_sums(simulated.sums()) }
     }
@@ -171,11 +181,21 @@ impl NewDrops {
         }
     }
 
-    fn are_above(&self, most: Share) -> bool {
+    /// They as an object, where that share goes.
+    pub(super) fn json(&self, most: Share) -> Value {
+        json!({
+            "flows": self.flows, "of_flows": self.of, "percent": self.percent(),
+            "without_records": self.without_records, "max": most.to_string(),
+        })
+    }
+
+    /// Whether they are more than that share of all.
+    pub(super) fn are_above(&self, most: Share) -> bool {
         most.is_below(self.percent()) || self.without_records && most.is_below(99.99)
     }
 
-    fn words(&self, most: Share) -> String {
+    /// How many they are, in a sentence, where that share goes.
+    pub(super) fn words(&self, most: Share) -> String {
         let Self { flows, of, .. } = self;
         let more = match self.without_records {
             true => ", and what the kernel permitted without a record of the flows (NOT SEEN above)",

@@ -1,7 +1,6 @@
 //! `borderguard bundle`: one archive with what somebody needs who is to help with this host.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 
@@ -14,6 +13,7 @@ use super::target::Target;
 use super::{doctor, told, trail};
 use crate::audit::Stored;
 use crate::bundle::{self, Part, Redactor};
+use crate::config;
 use crate::control::status::Status;
 use crate::doctor::Report;
 use crate::exit::Exit;
@@ -107,11 +107,10 @@ impl Gathered {
 
     fn config(&mut self, target: &Target) {
         let file = target.config_file();
-        match fs::read_to_string(&file) {
-            Ok(text) => self.add("policy.toml", text),
-            Err(error) => {
-                self.lack("policy.toml", format!("cannot read the config {}: {error}", file.display()))
-            }
+        // With what is in policy.d: that is the text which the trail has the hash of.
+        match config::text(&file) {
+            Ok(text) => self.add("policy.toml", String::from_utf8_lossy(&text).into_owned()),
+            Err(errors) => self.lack("policy.toml", format!("cannot read the config: {errors}")),
         }
     }
 

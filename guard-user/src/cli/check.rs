@@ -9,7 +9,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::table::write_wrapped;
-use crate::config::finding::at;
 use crate::config::{self, Checked, ConfigErrors, Explain, Finding, Surroundings};
 use crate::control::status::UnpinnedStatus;
 use crate::exit::Exit;
@@ -157,7 +156,7 @@ pub(super) fn write_finding<K: Explain>(
     out: &mut impl Write,
 ) -> io::Result<()> {
     let hint = finding.kind.hint();
-    writeln!(out, "{}{level}: {finding}\n  hint: {hint}", at(file, finding.place))
+    writeln!(out, "{}{level}: {finding}\n  hint: {hint}", finding.at(file))
 }
 
 pub(super) fn counted(count: usize, what: &str) -> String {
@@ -165,11 +164,12 @@ pub(super) fn counted(count: usize, what: &str) -> String {
 }
 
 /// `line` and `column` are null where the finding is about the file as a whole, `field` where it is
-/// about no key.
+/// about no key, and `within` where it is in the document's own file.
 pub(super) fn finding_json<K: Explain>(finding: &Finding<K>) -> Value {
     json!({
         "line": finding.place.map(|place| place.line),
         "column": finding.place.map(|place| place.column),
+        "within": finding.within,
         "field": (!finding.field.is_empty()).then_some(&finding.field),
         "code": finding.kind.code(),
         "message": finding.kind.to_string(),
@@ -252,6 +252,7 @@ policy.toml: no errors, 1 warning; 1 pin, 0 sites, 0 failsafe rules
             "file": "policy.toml",
             "usable": false,
             "errors": [{
+                "within": null,
                 "line": 6,
                 "column": 8,
                 "field": "pin.home",

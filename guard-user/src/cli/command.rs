@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::{
     apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events, exemption, explain,
-    generate, geo, groups, instrument, page, policy, reload, report, run, shadow, simulate, status, suggest,
-    top, trace,
+    generate, geo, groups, instrument, page, pin, policy, reload, report, run, shadow, simulate, status,
+    suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -81,6 +81,8 @@ pub enum Command {
     Reload(reload::Args),
     /// Make another config live, which goes by itself unless it is confirmed
     Apply(apply::Args),
+    /// Say whether a pin is ready for a stricter action, and make it live
+    Pin(Box<pin::Args>),
     /// Keep the config that was applied, or go back at once
     Confirm(confirm::Args),
     /// Remove everything from the kernel: nothing is guarded any more

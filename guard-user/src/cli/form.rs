@@ -1,8 +1,8 @@
 //! In which form each command prints.
 
 use super::command::{Cli, Command};
-use super::refused;
 use super::seen::Form;
+use super::{policy, refused};
 use crate::control::protocol::EventFormat;
 use crate::report::Format;
 
@@ -13,6 +13,7 @@ pub fn form_of(cli: &Cli) -> Form {
         // Bound by a hash, or with escapes of their own.
         Command::Audit(args) if args.is_of_bytes() => Form::Bytes,
         Command::Report(args) if args.format != Format::Json => Form::Bytes,
+        Command::Policy(args) if matches!(args.command, policy::Command::Text(_)) => Form::Bytes,
         Command::Events(args) if args.format != EventFormat::Text => Form::Json,
         _ if refused::wants_json(cli) => Form::Json,
         _ => Form::Lines,
@@ -38,6 +39,7 @@ mod tests {
             ("report --format csv", Form::Bytes),
             ("status --json", Form::Json),
             ("audit export", Form::Bytes),
+            ("policy text f", Form::Bytes),
         ] {
             let cli = Cli::try_parse_from(format!("borderguard {words}").split(' ')).unwrap();
             assert_eq!(form_of(&cli), form, "{words}");

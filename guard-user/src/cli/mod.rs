@@ -25,6 +25,7 @@ pub mod groups;
 pub mod instrument;
 pub mod on_terminal;
 pub mod page;
+pub mod pin;
 pub mod policy;
 pub mod refused;
 pub mod reload;

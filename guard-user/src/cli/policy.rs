@@ -5,6 +5,7 @@ mod json;
 mod kind;
 mod side;
 pub mod sign;
+pub mod text;
 pub mod verify;
 
 pub(super) use diff::Compared;
@@ -32,6 +33,8 @@ pub enum Command {
     Diff(diff::Args),
     /// Sign a config or a geo database with your SSH key, once what it opens was shown
     Sign(sign::Args),
+    /// Write the whole text of a config with its files in policy.d, which is what is signed
+    Text(text::Args),
     /// Say who signed a config or a geo database, and whose signature is missing
     Verify(verify::Args),
 }
@@ -43,6 +46,7 @@ pub enum Command {
 pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     match &args.command {
         Command::Diff(args) => diff::run(args, out),
+        Command::Text(args) => text::run(args, out),
         Command::Sign(args) => sign::run(args, Timestamp::now(), out),
         Command::Verify(args) => verify::run(args, Timestamp::now(), out),
     }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::command::{Cli, Command};
-use super::{CliError, approval, audit, exemption, exit_of, geo, instrument, policy};
+use super::{CliError, approval, audit, exemption, exit_of, geo, instrument, pin, policy};
 use crate::control::client::ClientError;
 use crate::report::Format;
 
@@ -23,6 +23,10 @@ pub fn wants_json(cli: &Cli) -> bool {
         Command::Reload(args) => args.json,
         Command::Apply(args) => args.json,
         Command::Confirm(args) => args.json,
+        Command::Pin(args) => match &args.command {
+            pin::Command::Report(args) => args.wanted.json,
+            pin::Command::Promote(args) => args.wanted.json,
+        },
         Command::Report(args) => args.format == Format::Json,
         Command::Instrument(args) => match &args.command {
             instrument::Command::List(list) => list.json,
@@ -61,6 +65,7 @@ pub fn wants_json(cli: &Cli) -> bool {
             policy::Command::Diff(args) => args.json,
             policy::Command::Sign(args) => args.how.json,
             policy::Command::Verify(args) => args.json,
+            policy::Command::Text(_) => false,
         },
         Command::Geo(args) => matches!(&args.command, geo::Command::Diff(args) if args.json),
         Command::Run(_)
@@ -116,6 +121,8 @@ mod tests {
         &["reload", "--dry-run"],
         &["apply", "f"],
         &["confirm"],
+        &["pin", "report", "p"],
+        &["pin", "promote", "p"],
         &["geo", "diff"],
         &["policy", "diff", "o", "n"],
         &["policy", "verify", "n"],

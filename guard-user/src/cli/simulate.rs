@@ -12,8 +12,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::Value;
 
-pub(in crate::cli) use self::sides::policy_in_force;
 use self::sides::{About, Both, Wanted};
+pub(in crate::cli) use self::sides::{policy_in_force, policy_of_trail};
 use super::CliError;
 use super::target::Target;
 use crate::config::policy::Policy;
@@ -61,6 +61,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let since = since.transpose().map_err(|why| CliError::bad_input(format!("--since: {why}")))?;
     let wanted = Wanted {
         new: args.new.clone().unwrap_or_else(|| args.target.config_file()),
+        text: None,
         geo: &args.geo,
         exemptions: &args.exemption,
         without: &args.without,
@@ -88,8 +89,25 @@ impl Simulated {
     /// # Errors
     /// As [`run`].
     pub(in crate::cli) fn of_config(socket: &Path, new: &Path) -> Result<Self> {
-        let wanted = Wanted { new: new.to_owned(), geo: &[], exemptions: &[], without: &[] };
+        let wanted = Wanted { new: new.to_owned(), text: None, geo: &[], exemptions: &[], without: &[] };
         Self::of(socket, &wanted, None)
+    }
+
+    /// Likewise of a config with this text, by the flows that there were from a moment on. `new` is its file, for messages.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub(in crate::cli) fn of_text(
+        socket: &Path,
+        (new, text): (&Path, &str),
+        since: Option<Timestamp>,
+    ) -> Result<Self> {
+        let text = Some(text.as_bytes());
+        Self::of(
+            socket,
+            &Wanted { new: new.to_owned(), text, geo: &[], exemptions: &[], without: &[] },
+            since,
+        )
     }
 
     fn of(socket: &Path, wanted: &Wanted<'_>, since: Option<Timestamp>) -> Result<Self> {

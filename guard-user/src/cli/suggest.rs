@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::CliError;
 use super::target::Target;
 use crate::config::policy::Policy;
-use crate::config::{self, Surroundings};
+use crate::config::{self, Surroundings, fragments};
 use crate::control::client;
 use crate::control::status::{Status, UntaggedFlowStatus};
 use crate::exit::Exit;
@@ -80,7 +80,10 @@ fn home(named: Option<&str>, policy: &Policy) -> Result<Jurisdiction, CliError> 
 
 /// Holds the config with what is suggested against all checks.
 fn check(file: &Path, policy: &Policy, text: &str) -> Result<(), CliError> {
-    let whole = [&policy.text, b"\n".as_slice(), text.as_bytes()].concat();
+    // What is suggested is for the config's own file, which the files of policy.d come after.
+    let own = std::str::from_utf8(&policy.text).map_or(0, |text| fragments::split(text).0);
+    let (own, rest) = policy.text.split_at(own);
+    let whole = [own, b"\n".as_slice(), text.as_bytes(), b"\n", rest].concat();
     config::parse(file, &whole, &Surroundings::new(None)).map(drop).map_err(|errors| {
         CliError::document(format!(
             "the config with what is suggested would have errors, and nothing is suggested:\n{errors}"

@@ -60,7 +60,7 @@ impl Places {
                 address,
                 place,
             };
-            Some(Finding { place: None, field: "recipient.cidrs".to_owned(), kind })
+            Some(Finding { place: None, within: None, field: "recipient.cidrs".to_owned(), kind })
         });
         errors.collect()
     }

@@ -177,8 +177,9 @@ fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
         let (identity, at) = (identity?, raw.identity.as_ref()?.span().start);
         let line = sink.line(at);
         // Whoever writes a document is known by this name, and must not be somebody else in capitals.
-        let first_line = *first_lines.entry(identity.to_ascii_lowercase()).or_insert(line);
-        if first_line != line {
+        let first = *first_lines.entry(identity.to_ascii_lowercase()).or_insert(at);
+        if first != at {
+            let first_line = sink.line_at(first);
             let kind = ErrorKind::DuplicateName { name: identity.clone(), first_line };
             sink.error(at, "approval.signer.identity", kind);
         } else if let Some((other, first_line)) = looks(&identity).iter().find_map(|look| seen.get(look)) {

@@ -12,6 +12,7 @@ use super::bypass::Bypass;
 use super::canary_keys;
 use super::each::{checked, choice, each, one};
 use super::error::ErrorKind;
+use super::finding::LineAt;
 use super::groups::Groups;
 use super::history_keys;
 use super::jurisdiction_set::JurisdictionSet;
@@ -311,16 +312,17 @@ fn check_select(raw: &RawSelect, sink: &mut Sink<'_>) -> Selectors {
 
 /// Reports bad names and those that were given before.
 fn check_names<'r>(field: &str, names: impl Iterator<Item = &'r Option<Text>>, sink: &mut Sink<'_>) {
-    let mut first_lines: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first_lines: BTreeMap<&str, LineAt> = BTreeMap::new();
     for name in names.flatten() {
         let (at, text) = (name.span().start, name.get_ref().as_str());
         match (values::name(text), first_lines.get(text)) {
             (Err(error), _) => sink.error(at, field, error),
-            (Ok(name), Some(&first_line)) => {
+            (Ok(name), Some(first_line)) => {
+                let first_line = first_line.clone();
                 sink.error(at, field, ErrorKind::DuplicateName { name, first_line });
             }
             (Ok(_), None) => {
-                first_lines.insert(text, sink.line(at));
+                first_lines.insert(text, sink.line_at(at));
             }
         }
     }

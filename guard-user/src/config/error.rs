@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::approval_fault::ApprovalFault;
-use super::finding::{Errors, quoted, words};
+use super::finding::{Errors, LineAt, quoted, words};
+use super::fragment_fault::FragmentFault;
 use super::limits;
 use super::no_effect::NoEffect;
 use super::policy::Protocol;
@@ -81,8 +82,8 @@ pub enum ErrorKind {
         /// Why not, and what to do.
         reason: String,
     },
-    /// The file is longer than [`limits::FILE_BYTES`].
-    #[error("the file has more than {} bytes", limits::FILE_BYTES)]
+    /// The files together are longer than [`limits::FILE_BYTES`].
+    #[error("the config has more than {} bytes, with what it has in policy.d", limits::FILE_BYTES)]
     FileTooLong,
     /// The file is not UTF-8.
     #[error("here is a byte that is not UTF-8")]
@@ -134,8 +135,7 @@ pub enum ErrorKind {
     NoCommonProtocol,
     /// A failsafe rule by which packets of a pin pass to any destination.
     #[error(
-        "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the \
-         port",
+        "the failsafe rule {} lets packets of the pin {} pass to any destination: who asks for them chooses the port",
         quoted(rule),
         quoted(pin)
     )]
@@ -151,7 +151,7 @@ pub enum ErrorKind {
         /// The name.
         name: String,
         /// Where it was given first.
-        first_line: usize,
+        first_line: LineAt,
     },
     /// A name with characters or of a length that names can't have.
     #[error("{} is no name", quoted(name))]
@@ -264,7 +264,7 @@ pub enum ErrorKind {
         /// The other site.
         site: String,
         /// Where the other site has it.
-        line: usize,
+        line: LineAt,
     },
     /// A CIDR of a site that gives no address its place.
     #[error("the site {} places nothing by {cidr}: {why}", quoted(site))]
@@ -454,6 +454,9 @@ pub enum ErrorKind {
     /// `[approval]` does not say well enough who approves what.
     #[error(transparent)]
     Approval(#[from] ApprovalFault),
+    /// What is wrong with a file of `policy.d`.
+    #[error(transparent)]
+    Fragment(#[from] FragmentFault),
     /// None of the words that the key takes.
     #[error("{} is none of {}", quoted(text), words(choices))]
     BadChoice {

@@ -27,6 +27,8 @@ pub struct Place {
 pub struct Finding<K> {
     /// `None` where it is about the file as a whole.
     pub place: Option<Place>,
+    /// The file of `policy.d` that has the place, with the folder's name; `None` for the document's own file.
+    pub within: Option<String>,
     /// The dotted path of the key, such as `pin.select.sources`; empty where no key is concerned.
     pub field: String,
     /// What was found; its `Display` is one sentence, its `hint()` says what to do next.
@@ -55,7 +57,7 @@ impl<K: Explain> fmt::Display for Errors<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, error) in self.errors.iter().enumerate() {
             let break_before = if index == 0 { "" } else { "\n" };
-            write!(f, "{break_before}{}error: {error}", at(&self.file, error.place))?;
+            write!(f, "{break_before}{}error: {error}", error.at(&self.file))?;
             write!(f, "\n  hint: {}", error.kind.hint())?;
         }
         Ok(())
@@ -67,16 +69,40 @@ impl<K: Explain + fmt::Debug> std::error::Error for Errors<K> {}
 impl<K> Errors<K> {
     /// One error that is about the file as a whole.
     pub(crate) fn whole_file(file: &Path, kind: K) -> Self {
-        let error = Finding { place: None, field: String::new(), kind };
+        let error = Finding { place: None, within: None, field: String::new(), kind };
         Self { file: file.to_owned(), errors: vec![error] }
     }
 }
 
-/// `file:line:column: ` as compilers write it, for one found thing.
-pub(crate) fn at(file: &Path, place: Option<Place>) -> String {
-    match place {
-        Some(Place { line, column }) => format!("{}:{line}:{column}: ", file.display()),
-        None => format!("{}: ", file.display()),
+impl<K> Finding<K> {
+    /// `file:line:column: ` as compilers write it, where this is the document's own file.
+    pub(crate) fn at(&self, file: &Path) -> String {
+        let file = self.within.as_ref().map_or_else(|| file.to_owned(), |within| file.with_file_name(within));
+        match self.place {
+            Some(Place { line, column }) => format!("{}:{line}:{column}: ", file.display()),
+            None => format!("{}: ", file.display()),
+        }
+    }
+}
+
+/// A line of a document, as sentences name it. Its `Display` is the number, with its file where there are several.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineAt(Box<LineOf>);
+
+/// What [`LineAt`] has, apart from it: errors are handed on by value, and are to be small.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct LineOf {
+    /// The file; `None` where the document has one alone.
+    file: Option<String>,
+    /// From 1.
+    line: usize,
+}
+
+impl fmt::Display for LineAt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let LineOf { file, line } = &*self.0;
+        write!(f, "{line}")?;
+        file.as_ref().map_or(Ok(()), |file| write!(f, " of {file}"))
     }
 }
 
@@ -105,21 +131,44 @@ pub(crate) struct Lines<'t> {
     text: &'t str,
     /// The offset of each line's first byte.
     starts: Vec<usize>,
+    /// The files in it, in their order: where each begins, and its name.
+    files: Vec<(usize, &'t str)>,
 }
 
 impl<'t> Lines<'t> {
-    pub(crate) fn new(text: &'t str) -> Self {
+    /// Of a text that has these files in it: where each begins, which is the begin of a line, and its name.
+    pub(crate) fn with_fragments(text: &'t str, files: &[(usize, &'t str)]) -> Self {
         let after_breaks = text.bytes().enumerate().filter(|&(_, byte)| byte == b'\n').map(|(at, _)| at + 1);
-        Self { text, starts: std::iter::once(0).chain(after_breaks).collect() }
+        Self { text, starts: std::iter::once(0).chain(after_breaks).collect(), files: files.to_vec() }
     }
 
-    /// The place of the character at or around this offset; of the end where it is past the end.
+    /// Where the file of the text begins that has this offset, and its name; `None` for the document's own.
+    fn file(&self, offset: usize) -> Option<(usize, &'t str)> {
+        let after = self.files.partition_point(|&(start, _)| start <= offset);
+        self.files.get(after.checked_sub(1)?).copied()
+    }
+
+    /// The name of the file in the text that has this offset; `None` for the document's own.
+    pub(crate) fn within(&self, offset: usize) -> Option<String> {
+        self.file(offset).map(|(_, name)| name.to_owned())
+    }
+
+    /// The line of this offset, as sentences name it.
+    pub(crate) fn line_at(&self, offset: usize) -> LineAt {
+        let own = || (!self.files.is_empty()).then(|| "the config file".to_owned());
+        LineAt(Box::new(LineOf { file: self.within(offset).or_else(own), line: self.place(offset).line }))
+    }
+
+    /// The place of the character at or around this offset in its file; of the end where it is past the end.
     pub(crate) fn place(&self, offset: usize) -> Place {
-        let line = self.starts.partition_point(|&start| start <= offset).max(1);
+        let line_of = |offset| self.starts.partition_point(|&start| start <= offset).max(1);
+        let line = line_of(offset);
+        let before = self.file(offset).map_or(0, |(start, _)| line_of(start) - 1);
         let start = self.starts.get(line - 1).copied().unwrap_or_default();
         let characters_before =
             |line: &str| line.char_indices().take_while(|(index, _)| start + index < offset).count();
-        Place { line, column: self.text.get(start..).map_or(0, characters_before) + 1 }
+        let column = self.text.get(start..).map_or(0, characters_before) + 1;
+        Place { line: line - before, column }
     }
 }
 
@@ -134,7 +183,7 @@ mod tests {
 
     #[test]
     fn places_count_characters_from_one() {
-        let lines = Lines::new("äb\nc\n");
+        let lines = Lines::with_fragments("äb\nc\n", &[]);
         let place = |offset| {
             let Place { line, column } = lines.place(offset);
             (line, column)

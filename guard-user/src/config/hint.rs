@@ -195,6 +195,7 @@ impl ErrorKind {
                 None => format!("write one of {}", words(choices)),
             },
             Self::Approval(fault) => fault.hint(),
+            Self::Fragment(fault) => fault.hint(),
             Self::OverLimit { what, limit, count } => {
                 format!("the file has {count}; join or take out {} of the {what}", count - limit)
             }
@@ -269,6 +270,7 @@ impl ErrorKind {
             Self::BadDuration { .. } => "bad-duration",
             Self::BadChoice { .. } => "bad-choice",
             Self::Approval(fault) => fault.code(),
+            Self::Fragment(fault) => fault.code(),
             Self::OverLimit { .. } => "over-limit",
         }
     }

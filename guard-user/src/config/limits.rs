@@ -35,8 +35,12 @@ pub const USER_BYTES: usize = 32;
 /// Levels of a cgroup below the root.
 pub const CGROUP_LEVELS: usize = 8;
 
-/// Bytes of a config file.
+/// Bytes of a config's files together.
 pub const FILE_BYTES: usize = 1 << 20;
+/// Files in `policy.d`.
+pub const FRAGMENTS: usize = 256;
+/// Entries of that folder, those that are not read among them.
+pub const FRAGMENT_ENTRIES: usize = 4096;
 /// Bytes of a name of a pin, a site, a group or a failsafe rule.
 pub const NAME_BYTES: usize = 63;
 /// Bytes of a signer's identity: those of the longest mail address (RFC 5321 section 4.5.3.1.3, less the

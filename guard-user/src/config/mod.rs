@@ -5,9 +5,6 @@
 //! there is none, every warning. They look at the text alone, unless they are given a [`HostView`]: then a
 //! text without errors is held against the host as well.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 mod approval;
@@ -20,6 +17,8 @@ mod check;
 pub(crate) mod each;
 pub mod error;
 pub mod finding;
+pub mod fragment_fault;
+pub mod fragments;
 pub mod groups;
 mod hint;
 pub mod history;
@@ -105,32 +104,23 @@ pub struct Checked {
     pub warnings: Vec<Warning>,
 }
 
-/// Reads and checks a config file.
+/// Reads and checks a config file, with those of `policy.d` beside it.
 ///
 /// # Errors
-/// Every error in the file, or the one that it can't be read.
+/// Every error in the files, or the one that can't be read.
 pub fn load(file: &Path, surroundings: &Surroundings<'_>) -> Result<Checked, ConfigErrors> {
-    match bytes_of(file) {
-        Ok(bytes) => parse(file, &bytes, surroundings),
-        Err(error) => {
-            Err(ConfigErrors::whole_file(file, ErrorKind::Unreadable { reason: error.to_string() }))
-        }
-    }
+    parse(file, &text(file)?, surroundings)
 }
 
-/// At most as many bytes of a file as a config may have, and one more.
-fn bytes_of(file: &Path) -> io::Result<Vec<u8>> {
-    // Who opens a pipe to read waits for somebody who writes.
-    let opened = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
-    if !opened.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    opened.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
+/// Reads the text of a config: that of its own file, and of those of `policy.d` beside it.
+///
+/// # Errors
+/// The file that can't be read.
+pub fn text(file: &Path) -> Result<Vec<u8>, ConfigErrors> {
+    fragments::read(file).map(fragments::OnDisk::text)
 }
 
-/// Checks the content of a config file; `file` is its name in errors.
+/// Checks the text of a config; `file` is the name of its own file in errors.
 ///
 /// # Errors
 /// Every error in it. Where the text is not TOML, these are the syntax errors alone.
@@ -139,7 +129,15 @@ pub fn parse(file: &Path, bytes: &[u8], surroundings: &Surroundings<'_>) -> Resu
         return Err(ConfigErrors::whole_file(file, ErrorKind::FileTooLong));
     }
     let text = syntax::text(bytes);
-    let mut sink = Sink::new(text.utf8);
+    let (own, parts) = fragments::split(text.utf8);
+    let names: Vec<_> = parts.iter().map(|part| (part.start, part.name)).collect();
+    let mut sink = Sink::with_fragments(text.utf8, &names);
+    if !parts.is_empty() {
+        fragments::check(text.utf8, (own, &parts), &mut sink);
+        if sink.has_errors() {
+            return finish(file, None, sink);
+        }
+    }
     let Some(document) = text.parse(&mut sink) else {
         return finish(file, None, sink);
     };

@@ -2,7 +2,7 @@
 
 use ipnetwork::IpNetwork;
 
-use super::finding::quoted;
+use super::finding::{LineAt, quoted};
 
 /// What places the addresses of a CIDR in the place of its site.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ pub enum NoEffect {
     /// The same CIDR stands before it.
     Again {
         /// Where.
-        line: usize,
+        line: LineAt,
     },
     /// Narrower CIDRs have all of them.
     Covered {

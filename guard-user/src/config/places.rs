@@ -9,6 +9,7 @@ use guard_common::packet::Addr;
 use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::error::ErrorKind;
+use super::finding::LineAt;
 use super::groups::Groups;
 use super::no_effect::NoEffect;
 use super::raw::{Raw, RawSite};
@@ -71,7 +72,9 @@ pub(super) fn check_sites(raw: &Raw, nat64: &[Ipv6Network], groups: &Groups, sin
             };
             let claim = Claim { cidr, jurisdiction, site, at };
             match seen.get(&cidr) {
-                Some(other) => sink.error(at, "site.cidrs", stands_twice(&claim, other, sink.line(other.at))),
+                Some(other) => {
+                    sink.error(at, "site.cidrs", stands_twice(&claim, other, sink.line_at(other.at)))
+                }
                 None => drop(seen.insert(cidr, claim)),
             }
         }
@@ -89,7 +92,7 @@ pub(super) fn check_sites(raw: &Raw, nat64: &[Ipv6Network], groups: &Groups, sin
     }
 }
 
-fn stands_twice(claim: &Claim<'_>, other: &Claim<'_>, line: usize) -> ErrorKind {
+fn stands_twice(claim: &Claim<'_>, other: &Claim<'_>, line: LineAt) -> ErrorKind {
     if claim.jurisdiction == other.jurisdiction {
         let why = NoEffect::Again { line };
         return ErrorKind::NoEffect { site: claim.site_name(), cidr: claim.cidr, why };

@@ -28,27 +28,37 @@ pub(crate) fn text(bytes: &[u8]) -> FileText<'_> {
 }
 
 impl<'t> FileText<'t> {
+    /// A text that is UTF-8 to its end.
+    pub(crate) const fn whole(utf8: &'t str) -> Self {
+        Self { utf8, whole: true }
+    }
+
     /// The document; `None` where it is none, which has been reported.
     pub(crate) fn parse(self, sink: &mut dyn Report) -> Option<Spanned<DeTable<'t>>> {
+        self.parse_at(0, sink)
+    }
+
+    /// Likewise of a text that begins at this byte offset of the one that the sink knows.
+    pub(crate) fn parse_at(self, start: usize, sink: &mut dyn Report) -> Option<Spanned<DeTable<'t>>> {
         if !self.whole {
-            sink.report(self.utf8.len(), String::new(), ErrorKind::NotUtf8);
+            sink.report(start + self.utf8.len(), String::new(), ErrorKind::NotUtf8);
             return None;
         }
         let (document, syntax_errors) = DeTable::parse_recoverable(self.utf8);
         if syntax_errors.is_empty() {
             return Some(document);
         }
-        report(&syntax_errors, self.utf8, sink);
+        report(&syntax_errors, (start, self.utf8), sink);
         None
     }
 }
 
 /// Reports the first syntax error of each line: those after it are mostly its echo.
-fn report(errors: &[Error], text: &str, sink: &mut dyn Report) {
+fn report(errors: &[Error], (start, text): (usize, &str), sink: &mut dyn Report) {
     let mut lines = BTreeSet::new();
     for error in errors {
-        let at = error.span().map_or(text.len(), |span| span.start);
-        if lines.insert(sink.line(at)) {
+        let at = start + error.span().map_or(text.len(), |span| span.start);
+        if lines.insert(sink.line_at(at)) {
             let reason = error.message().replace('\n', " ");
             sink.report(at, String::new(), ErrorKind::Syntax { reason });
         }

@@ -5,6 +5,7 @@
 pub mod engine;
 mod runtime;
 
+pub(crate) use runtime::gaps;
 pub use runtime::{Options, StartError, run, what_goes_on};
 
 use crate::config::policy::{Action, Ingress};

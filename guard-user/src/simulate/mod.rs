@@ -24,5 +24,6 @@ pub use compare::{Found, Kind, Sides};
 pub use possible::{Lack, Needs, interfaces};
 pub use shadowed::kind_of;
 pub use sums::{Group, Sums};
+pub(crate) use traffic::sender;
 pub use traffic::{Amount, Seen, Traffic};
 pub use unrecorded::{Permitted, Unrecorded};

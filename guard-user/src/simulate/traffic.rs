@@ -281,7 +281,7 @@ pub(super) fn amount(flows: u64, line: &Value, [packets, bytes]: [&str; 2]) -> A
 }
 
 /// Who sent, as groups are named.
-pub(super) fn sender(line: &Value) -> String {
+pub(crate) fn sender(line: &Value) -> String {
     let (process, cgroup) = (&line["process"], line["cgroup"].as_str());
     if let Some(people) = line["people"].as_str().filter(|people| *people != "shown") {
         return format!("({people})");

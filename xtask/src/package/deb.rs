@@ -37,13 +37,14 @@ pub(super) fn make(into: &Path, version: Option<&str>) -> Result<PathBuf> {
 }
 
 /// What must be in the package, by its path there and its mode.
-const CONTENTS: [(&str, &str); 12] = [
+const CONTENTS: [(&str, &str); 13] = [
     ("./usr/bin/borderguard", "-rwxr-xr-x"),
     ("./usr/lib/systemd/system/borderguard.service", "-rw-r--r--"),
     ("./usr/lib/systemd/system/borderguard-checkpoint.service", "-rw-r--r--"),
     ("./usr/lib/systemd/system/borderguard-checkpoint.timer", "-rw-r--r--"),
     ("./usr/lib/sysusers.d/borderguard.conf", "-rw-r--r--"),
     ("./etc/borderguard/policy.toml", "-rw-r-----"),
+    ("./etc/borderguard/policy.d/README", "-rw-r--r--"),
     ("./etc/logrotate.d/borderguard", "-rw-r--r--"),
     ("./usr/share/man/man1/borderguard.1.gz", "-rw-r--r--"),
     ("./usr/share/man/man1/borderguard-exemption-stay.1.gz", "-rw-r--r--"),

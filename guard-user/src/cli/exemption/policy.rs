@@ -191,6 +191,7 @@ impl Against {
             Err(hopeless) => {
                 let error = Finding {
                     place: None,
+                    within: None,
                     field: "approval".to_owned(),
                     kind: ErrorKind::NotApprovable(hopeless),
                 };

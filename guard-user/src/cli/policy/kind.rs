@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::approval::{GEO, GEO_OLDER, POLICY};
 use crate::cli::CliError;
@@ -19,19 +19,21 @@ pub(super) enum Signed {
 }
 
 impl Signed {
-    /// Reads it from the bytes of this file.
+    /// Reads it, and what a signature is made over: the bytes of a database, the whole text of a config.
     ///
     /// # Errors
-    /// Where it is neither, or has errors.
-    pub(super) fn read(file: &Path, bytes: &[u8]) -> Result<Self> {
-        if mmdb::is_meant(bytes) {
+    /// Where it can't be read, is neither, or has errors.
+    pub(super) fn read(file: &Path) -> Result<(Self, Vec<u8>)> {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        if mmdb::is_meant(&bytes) {
             let database =
-                mmdb::parse(bytes, file).map_err(|error| CliError::bad_input(error.to_string()))?;
-            return Ok(Self::Database(Box::new(database)));
+                mmdb::parse(&bytes, file).map_err(|error| CliError::bad_input(error.to_string()))?;
+            return Ok((Self::Database(Box::new(database)), bytes));
         }
-        let checked = config::parse(file, bytes, &Surroundings::new(None));
+        let text = config::text(file).map_err(|errors| CliError::errors(&errors))?;
+        let checked = config::parse(file, &text, &Surroundings::new(None));
         let checked = checked.map_err(|errors| CliError::errors(&errors))?;
-        Ok(Self::Config(Box::new(checked.policy)))
+        Ok((Self::Config(Box::new(checked.policy)), text))
     }
 
     /// What a signature over it is made for, where databases were in force that were built then.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ssh_key::PublicKey;
@@ -53,13 +53,12 @@ pub struct Args {
 /// Where the config in force or the file can't be used, the signature's file is there already, nobody said yes, or
 /// `ssh-keygen` can't sign.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
-    let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
-    let signable = signable(args, bytes, now)?;
+    let signable = signable(args, now)?;
     signing::sign(signable, (&args.new, &args.how), &mut signing::terminal::answer, out)
 }
 
-fn signable(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
-    let signed = Signed::read(&args.new, &bytes)?;
+fn signable(args: &Args, now: Timestamp) -> Result<Signable> {
+    let (signed, bytes) = Signed::read(&args.new)?;
     let sha256 = sha256(&bytes);
     let mut shown = Vec::new();
     let mut warnings = Vec::new();

@@ -54,8 +54,8 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
         );
         CliError::bad_input(message)
     })?;
-    let bytes = std::fs::read(&args.new).with_context(|| format!("cannot read {}", args.new.display()))?;
-    let namespace = Signed::read(&args.new, &bytes)?.namespace(&built);
+    let (signed, bytes) = Signed::read(&args.new)?;
+    let namespace = signed.namespace(&built);
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let signatures = beside::read(&args.new)

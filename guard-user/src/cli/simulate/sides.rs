@@ -26,6 +26,8 @@ use crate::store::{kernel_entries, last_database};
 /// What is to be simulated.
 pub(super) struct Wanted<'a> {
     pub(super) new: PathBuf,
+    /// The candidate's text, where it is not the file's.
+    pub(super) text: Option<&'a [u8]>,
     pub(super) geo: &'a [PathBuf],
     pub(super) exemptions: &'a [PathBuf],
     pub(super) without: &'a [String],
@@ -102,7 +104,10 @@ pub(super) struct Both {
 /// # Errors
 /// Where one of them can't be used.
 pub(super) fn candidate(wanted: &Wanted<'_>) -> Result<Candidate> {
-    let checked = config::load(&wanted.new, &Surroundings::new(None));
+    let checked = match wanted.text {
+        Some(text) => config::parse(&wanted.new, text, &Surroundings::new(None)),
+        None => config::load(&wanted.new, &Surroundings::new(None)),
+    };
     let mut policy = checked.map_err(|errors| CliError::errors(&errors))?.policy;
     inputs::look_up_users(&mut policy).map_err(|error| CliError::document(error.to_string()))?;
     let files = if wanted.geo.is_empty() { &policy.geo.files } else { wanted.geo };
@@ -192,6 +197,14 @@ fn policy_of(socket: &Path, sha256: Option<&str>, config: &str) -> Result<Policy
     let Some(sha256) = sha256 else {
         return Err(CliError::bad_input("the daemon does not know which config is in force yet").into());
     };
+    policy_of_trail(socket, sha256, config)
+}
+
+/// A config that was in force, as the audit trail has it.
+///
+/// # Errors
+/// Where it has none of this SHA-256, or this version can't use it.
+pub(in crate::cli) fn policy_of_trail(socket: &Path, sha256: &str, config: &str) -> Result<Policy> {
     let Response::Config { text } = ask(socket, &Request::AuditConfig { sha256: sha256.to_owned() })? else {
         return Err(unexpected(socket).into());
     };
@@ -200,7 +213,7 @@ fn policy_of(socket: &Path, sha256: Option<&str>, config: &str) -> Result<Policy
     let mut policy = checked
         .map_err(|error| {
             CliError::document(format!(
-                "the config in force (SHA-256 {sha256}) can't be used by this version:\n{error}"
+                "the config that was in force (SHA-256 {sha256}) can't be used by this version:\n{error}"
             ))
         })?
         .policy;

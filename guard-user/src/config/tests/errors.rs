@@ -24,8 +24,13 @@ fn every_kind_of_error_has_an_example() {
     // These concern the file as a whole or its length, and have tests of their own below.
     let elsewhere = ["unreadable", "file-too-long", "not-utf8", "over-limit"];
     let examples = examples().map(|example| example.0);
-    let shown: BTreeSet<&str> = examples.chain(elsewhere).chain(super::host::ERRORS).collect();
-    let sources = [include_str!("../hint.rs"), include_str!("../approval_fault.rs")];
+    let shown = examples.chain(elsewhere).chain(super::host::ERRORS);
+    let shown: BTreeSet<&str> = shown.chain(super::fragments::ERRORS).collect();
+    let sources = [
+        include_str!("../hint.rs"),
+        include_str!("../approval_fault.rs"),
+        include_str!("../fragment_fault.rs"),
+    ];
     let all: BTreeSet<&str> = sources.into_iter().flat_map(codes_in).collect();
     assert!(all.len() > 30);
     assert_eq!(shown, all);

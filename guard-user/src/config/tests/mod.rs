@@ -13,6 +13,7 @@ pub(crate) mod documentation;
 mod error_examples;
 mod errors;
 pub(crate) mod findings;
+mod fragments;
 mod host;
 mod policy;
 mod sites;

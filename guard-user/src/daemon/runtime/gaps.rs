@@ -11,18 +11,18 @@ use crate::store::what_was_live;
 
 /// A time in which not all was judged or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Gap {
+pub(crate) struct Gap {
     /// Its first moment; `None` where it is not known, or where it lies before the first record.
-    pub(super) from: Option<Timestamp>,
+    pub(crate) from: Option<Timestamp>,
     /// Its last moment; `None` where it is not known, or goes on.
-    pub(super) until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// What it is, one sentence.
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 impl Gap {
     /// Whether any moment from the one to the other belongs to it. A gap whose time is not known belongs to every time.
-    pub(super) fn overlaps(&self, from: Timestamp, until: Timestamp) -> bool {
+    pub(crate) fn overlaps(&self, from: Timestamp, until: Timestamp) -> bool {
         self.from.is_none_or(|its| its <= until) && self.until.is_none_or(|its| its >= from)
     }
 }
@@ -52,7 +52,7 @@ impl Guarded {
 }
 
 /// A gap for each such time, in the order of the trail.
-pub(super) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap> {
+pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap> {
     let mut gaps = Vec::new();
     let mut running = false;
     // Since when nothing of the guard is in the kernel, by somebody's command.

@@ -1,7 +1,5 @@
 //! Whether a config may be taken: one that newly lets anything pass needs the signatures that the config in force asks for.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -13,7 +11,7 @@ use super::approvals::Moment;
 use super::kept_config::{ConfigKeeper, NotRead};
 use crate::approval::{self, Signature, beside};
 use crate::config::policy::{Approvals, Policy};
-use crate::config::{self, Checked, Surroundings, limits};
+use crate::config::{self, Checked, Surroundings};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Held, LoadFailure, SignedFile};
 use crate::exemption::record::ApprovedBy;
@@ -40,7 +38,7 @@ impl<'a> From<&'a Path> for OfFile<'a> {
 
 /// A config that was read.
 pub(super) struct Candidate {
-    /// The file's bytes, which signatures are made over.
+    /// Its text, which signatures are made over.
     bytes: Vec<u8>,
     observe: bool,
     /// What they say.
@@ -48,22 +46,16 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// Reads a config that was read before and may be something else by now: a pipe would be waited for.
+    /// Reads a config that was read before and may be something else by now.
     ///
     /// # Errors
     /// Every error in it, or that it can't be read.
     pub(super) fn read(file: &Path, observe: bool) -> Result<Self, LoadFailure> {
-        let unreadable = |error: std::io::Error| bad_input(format!("{}: {error}", file.display()));
-        if std::fs::metadata(file).is_ok_and(|metadata| !metadata.is_file()) {
-            return Err(bad_input(format!("{}: it is not a regular file", file.display())));
-        }
-        let mut bytes = Vec::new();
-        let opened = File::open(file).map_err(unreadable)?;
-        opened.take(limits::FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-        Self::of(file, bytes, observe)
+        let text = config::text(file).map_err(|errors| bad_input(errors.to_string()))?;
+        Self::of(file, text, observe)
     }
 
-    /// The config of these bytes.
+    /// The config of this text.
     ///
     /// # Errors
     /// Every error in it.

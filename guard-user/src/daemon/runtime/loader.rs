@@ -139,8 +139,8 @@ fn read(
             (Candidate::of(&it.name, it.bytes.clone(), observe)?, source)
         }
     };
-    if let LoadOf::Candidate(..) = of {
-        own_file::has(file, &live.bytes)?;
+    if let LoadOf::Candidate(it, _) = of {
+        own_file::has(file, &live.bytes, it)?;
     }
     let Checked { mut policy, warnings } = candidate.checked.clone();
     look_up(&mut policy)?;

@@ -17,7 +17,7 @@ mod first_tables;
 #[cfg(test)]
 mod floor;
 mod flow_records;
-mod gaps;
+pub(crate) mod gaps;
 mod gate;
 mod history;
 mod kept_config;

@@ -1,4 +1,5 @@
-//! The daemon's config file, which a confirmed candidate takes the place of.
+//! The daemon's config file, which a confirmed candidate takes the place of. The files of `policy.d` beside it stay as they are:
+//! several files can't be exchanged in one step.
 
 use std::ffi::OsString;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -9,17 +10,20 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 
 use crate::approval::{Signature, beside};
+use crate::config::fragments::{self, FOLDER, OnDisk};
 use crate::control::protocol::ErrorKind;
 use crate::daemon::engine::{Applied, LoadFailure};
 
-/// That the file has this text, by which a start goes back from a candidate.
+/// That the file, with those beside it, has this text, by which a start goes back from the candidate, and that the candidate can
+/// take its place.
 ///
 /// # Errors
-/// Where it has another one, or can't be read.
-pub(super) fn has(file: &Path, live: &[u8]) -> Result<(), LoadFailure> {
-    let found = fs::read(file).map_err(|error| failed(file, &error))?;
-    if found == live {
-        return can_be_replaced(file);
+/// Where it has another one, or can't be read, or the candidate has other files beside its own, or no other file can take its place.
+pub(super) fn has(file: &Path, live: &[u8], candidate: &Applied) -> Result<(), LoadFailure> {
+    let found = read(file)?;
+    let own = own_of(&found, file, candidate).map(drop);
+    if found.text() == live {
+        return own.and_then(|()| can_be_replaced(file));
     }
     let name = file.display();
     let message = format!(
@@ -56,7 +60,9 @@ fn can_be_replaced(file: &Path) -> Result<(), LoadFailure> {
 pub(super) fn replace(file: &Path, before: &[u8], applied: &Applied) -> Result<(), LoadFailure> {
     // A link stays one.
     let target = fs::canonicalize(file).map_err(|error| failed(file, &error))?;
-    let found = fs::read(&target).map_err(|error| failed(file, &error))?;
+    let on_disk = read(file)?;
+    let own = own_of(&on_disk, file, applied)?;
+    let found = on_disk.clone().text();
     if found != applied.bytes && found != before {
         let message = format!(
             "{} was changed since the candidate was applied: put it back, or roll back and apply anew",
@@ -66,9 +72,29 @@ pub(super) fn replace(file: &Path, before: &[u8], applied: &Applied) -> Result<(
     }
     let written = fs::metadata(&target).and_then(|metadata| {
         put_signatures(file, applied, &metadata)?;
-        if found == applied.bytes { Ok(()) } else { write(&target, &applied.bytes, &metadata) }
+        if found == applied.bytes { Ok(()) } else { write(&target, own, &metadata) }
     });
     written.map_err(|error| failed(file, &error))
+}
+
+fn read(file: &Path) -> Result<OnDisk, LoadFailure> {
+    fragments::read(file)
+        .map_err(|errors| LoadFailure { kind: ErrorKind::Failed, message: errors.to_string() })
+}
+
+/// What the file itself is to have for the candidate to be in its place.
+///
+/// # Errors
+/// Where the candidate has other files beside its own than this one has.
+fn own_of<'t>(on_disk: &OnDisk, file: &Path, candidate: &'t Applied) -> Result<&'t [u8], LoadFailure> {
+    on_disk.own_of(&candidate.bytes).ok_or_else(|| {
+        let (name, folder) = (candidate.name.display(), fragments::folder(file));
+        let message = format!(
+            "{name} has other files in {FOLDER} beside it than the daemon has in {}, and those change by a reload alone: have              the same beside it, as by a copy of the file in the same folder",
+            folder.display()
+        );
+        LoadFailure { kind: ErrorKind::BadInput, message }
+    })
 }
 
 fn failed(file: &Path, error: &io::Error) -> LoadFailure {
@@ -175,8 +201,8 @@ mod tests {
         std::os::unix::fs::symlink(&real, &file).unwrap();
         fs::write(folder.path().join("policy.toml.bob.sig"), "of the old one").unwrap();
         fs::write(folder.path().join("policy.toml.new"), "left by an earlier try").unwrap();
-        has(&file, b"old").unwrap();
-        assert!(has(&file, b"new").unwrap_err().message.contains("apply the copy"));
+        has(&file, b"old", &applied(&[])).unwrap();
+        assert!(has(&file, b"new", &applied(&[])).unwrap_err().message.contains("apply the copy"));
         let signed =
             applied(&[("/root/new.toml.anne.sig", "a"), ("/root/new.toml.sig", "b"), ("other", "c")]);
         replace(&file, b"old", &signed).unwrap();
