@@ -208,14 +208,16 @@ impl LinuxKernel {
     pub(super) fn note_carriers(&mut self, volumes: Option<&VolumeTarget>) -> Result<(), KernelError> {
         if let Some(volumes) = volumes {
             self.set_volumes(volumes)?;
+            self.written.volumes = Some(volumes.clone());
             return self.set_on_functions(Task::Carriers, true);
         }
         self.set_on_functions(Task::Carriers, false)?;
+        self.written.volumes = None;
         self.forget_volumes()
     }
 
     /// Has the hooks know of volumes. What is new is there before anything goes.
-    fn set_volumes(&self, target: &VolumeTarget) -> Result<(), KernelError> {
+    pub(super) fn set_volumes(&self, target: &VolumeTarget) -> Result<(), KernelError> {
         let maps = &self.view.maps;
         let known = self.look_at_volumes()?;
         for (slot, (hash, before)) in target.slots.iter().zip(&known.known.slots).enumerate() {
@@ -278,7 +280,7 @@ impl LinuxKernel {
 }
 
 /// The words of [`device_bit`] for these devices.
-fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
+pub(super) fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
     let mut words = vec![0; DEVICE_WORDS];
     for device in devices {
         let (word, bit) = device_bit(device);
@@ -290,6 +292,13 @@ fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
 }
 
 impl View {
+    /// The bits that stand for devices of volumes.
+    pub(super) fn device_bits(&self) -> Result<Vec<u64>, KernelError> {
+        let mut words = Vec::with_capacity(DEVICE_WORDS);
+        let each = self.maps.device_bits.for_each(|_, value| words.extend(read::<u64>(value)));
+        each.map_err(reading("DEVICE_BITS")).map(|()| words)
+    }
+
     /// Writes the bits that stand for devices of volumes.
     fn set_device_bits(&self, words: &[u64]) -> Result<(), KernelError> {
         for (word, bits) in (0_u32..).zip(words) {
