@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 /// Within this all geo tables are looked at.
-const ALL_GEO: Duration = Duration::from_secs(15);
+const ALL_GEO: Duration = Duration::from_secs(32);
 const GEO: [&str; 5] = ["V4_INDEX", "V4_ENTRIES", "V6_INDEX", "V6_ENTRIES", "V6_DETAIL"];
 
 struct Guarded {
@@ -93,27 +93,39 @@ fn any_byte_of_the_policy_and_of_the_live_word_that_changes_is_found() {
 
 #[test]
 #[ignore = "needs root and BPF"]
-fn any_byte_of_a_geo_table_that_changes_is_found_within_ten_seconds() {
+fn any_byte_of_a_geo_table_that_changes_is_found_within_thirty_seconds() {
     let mut it = Guarded::new("tamper-geo");
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[8; 32]);
-    for table in GEO {
-        let slot = live(&it.pins.path()).unwrap().geo_slot().to_ne_bytes();
+    let slot = live(&it.pins.path()).unwrap().geo_slot().to_ne_bytes();
+    let mut places = BTreeMap::new();
+    let mut change = |it: &Guarded, table: &'static str| {
         let at = random.next_u64() as usize % it.map(table).get(&slot).unwrap().len();
         it.map(table).change(&slot, |bytes| bytes[at] ^= 1).unwrap();
-        let begin = Instant::now();
-        let found =
-            retry_until(ALL_GEO, "the change to be found", || Some(it.look()).filter(|it| !it.is_empty()));
-        let found = found.unwrap();
-        println!("{table}: found after {:?}", begin.elapsed());
-        assert_eq!((found[0].table, &found[0].mending), (table, &Mending::NextGeo));
-        assert!(found[0].first.contains(&(at / 8).to_string()) && found[0].right_ns.is_some(), "{found:?}");
-        it.mend(&found);
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(200) {
-            assert_eq!(it.look(), []);
-        }
-        assert_eq!(judged(&it.kernel, STORAGE), (Verdict::Drop, Reason::Forbidden));
+        places.insert(table, at);
+    };
+    // The one that was looked at last comes last: by then all of them are looked at.
+    change(&it, "V4_INDEX");
+    let begin = Instant::now();
+    let found =
+        retry_until(ALL_GEO, "the change to be found", || Some(it.look()).filter(|it| !it.is_empty()));
+    println!("found after {:?}", begin.elapsed());
+    assert_eq!(found.unwrap()[0].table, "V4_INDEX");
+    // Where anything else was changed, all are looked at at once.
+    GEO.into_iter().skip(1).for_each(|table| change(&it, table));
+    it.map("HELD").change(&3_u32.to_ne_bytes(), |bytes| bytes.fill(1)).unwrap();
+    let mut found = it.look();
+    found.retain(|it| it.table != "HELD");
+    found.sort_by_key(|it| GEO.iter().position(|table| *table == it.table));
+    assert_eq!(found.iter().map(|it| it.table).collect::<Vec<_>>(), GEO);
+    for tampered in &found {
+        let word = format!("word {}", places[tampered.table] / 8);
+        assert_eq!((&tampered.mending, &tampered.first), (&Mending::NextGeo, &word), "{tampered:?}");
+        assert!(tampered.right_ns.is_some() && tampered.entries == 1, "{tampered:?}");
     }
+    it.mend(&found);
+    it.map("HELD").change(&3_u32.to_ne_bytes(), |bytes| bytes.fill(1)).unwrap();
+    assert_eq!(it.look().iter().map(|it| it.table).collect::<Vec<_>>(), ["HELD"]);
+    assert_eq!(judged(&it.kernel, STORAGE), (Verdict::Drop, Reason::Forbidden));
 }
 
 #[test]

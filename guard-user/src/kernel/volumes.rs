@@ -280,7 +280,7 @@ impl LinuxKernel {
 }
 
 /// The words of [`device_bit`] for these devices.
-pub(super) fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
+fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
     let mut words = vec![0; DEVICE_WORDS];
     for device in devices {
         let (word, bit) = device_bit(device);
@@ -292,11 +292,12 @@ pub(super) fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
 }
 
 impl View {
-    /// The bits that stand for devices of volumes.
-    pub(super) fn device_bits(&self) -> Result<Vec<u64>, KernelError> {
+    /// Whether the bits that stand for devices of volumes are those of these volumes.
+    pub(super) fn has_device_bits_of(&self, volumes: &VolumeTarget) -> Result<bool, KernelError> {
         let mut words = Vec::with_capacity(DEVICE_WORDS);
         let each = self.maps.device_bits.for_each(|_, value| words.extend(read::<u64>(value)));
-        each.map_err(reading("DEVICE_BITS")).map(|()| words)
+        each.map_err(reading("DEVICE_BITS"))?;
+        Ok(words == bits(volumes.devices.keys().copied()))
     }
 
     /// Writes the bits that stand for devices of volumes.

@@ -1,7 +1,7 @@
 //! Whether what decides in the kernel is still what this process has written there: root can write into every map.
 //!
 //! What decides is held by value: the live word, the policy's table and the small tables at each look, the geo tables one
-//! after the other. Slots of tables are filled again by later generations, so that no map can be frozen (`BPF_MAP_FREEZE`),
+//! after the other, at a slower pace. Slots of tables are filled again by later generations, so that no map can be frozen (`BPF_MAP_FREEZE`),
 //! which would refuse the daemon's own writes too. What is of no generation is set back at once; a table of the live one is
 //! left to the next generation, which goes to the other slot. Counters, flows, events and scratch memory change with every
 //! packet and are not held; of what only grows it is held that it does ([`uses`]).
@@ -10,23 +10,27 @@ mod differing;
 mod uses;
 
 use std::collections::BTreeSet;
+use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::{ABI_VERSION, Control, ExemptionUse};
+use guard_common::abi::{ABI_VERSION, Control, ExemptionUse, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
 
 use super::api::{ObservedVolumes, VolumeTarget};
 use super::clock::boot_ns;
 use super::maps::FIRST;
-use super::plain::bytes_of;
+use super::plain::{self, bytes_of};
 use super::raw::Map;
 use super::tampered::{Mending, Tampered};
 use super::{KernelError, LinuxKernel, Observed};
 use differing::Differing;
 
-/// How long after one of the geo tables the next one is held against what was written. There are five.
-const GEO_PAUSE: Duration = Duration::from_millis(1_900);
+/// How long after one of the geo tables the next one is held against what was written. There are five, of 14 MiB together: to
+/// read one takes some milliseconds.
+const GEO_PAUSE: Duration = Duration::from_millis(5_900);
+/// How many there are.
+const GEO_TABLES: usize = 5;
 
 /// What this process has written into the kernel and nothing but it may change.
 #[derive(Debug, Default)]
@@ -39,7 +43,7 @@ pub(super) struct Written {
     next_geo: usize,
     geo_due: Option<Instant>,
     /// When each was last known to be right, nanoseconds of `CLOCK_BOOTTIME`.
-    geo_right_ns: [u64; 5],
+    geo_right_ns: [u64; GEO_TABLES],
     /// Slots that are marked as held.
     pub(super) held: BTreeSet<u16>,
     /// Cgroups to which ways past the hooks are not refused; `None` where that was not said yet.
@@ -70,10 +74,20 @@ impl Written {
         }
     }
 
+    /// Whether the live policy goes by the addresses of the host. To read all of their map takes a part of a millisecond.
+    fn asks_for_addresses(&self) -> bool {
+        let word = |at: usize| self.policy.as_ref().and_then(|policy| policy.get(at..));
+        let dimensions =
+            word(offset_of!(PolicyTable, dimensions)).and_then(plain::read::<u32>).unwrap_or(u32::MAX);
+        let refuse_in =
+            word(offset_of!(PolicyTable, refuse_in)).and_then(plain::read::<u64>).unwrap_or(u64::MAX);
+        dimensions & dimension::HOST != 0 || refuse_in != 0
+    }
+
     /// The geo tables that went live last are these.
     pub(super) fn keep_geo(&mut self, geo: Arc<GeoImage>) {
         self.geo = Some(geo);
-        self.geo_right_ns = [boot_ns(); 5];
+        self.geo_right_ns = [boot_ns(); GEO_TABLES];
     }
 }
 
@@ -87,17 +101,20 @@ impl LinuxKernel {
         // First: by it all others are found.
         self.watch_live_word().unwrap_or_else(|error| blind("the live word", error));
         self.watch_policy().unwrap_or_else(|error| blind("the policy's table", error));
-        self.watch_geo(Instant::now()).unwrap_or_else(|error| blind("the geo tables", error));
         self.watch_held().unwrap_or_else(|error| blind("what orders hold closed", error));
         self.watch_named().unwrap_or_else(|error| blind("whether sockets were named", error));
         match self.view.watch_mark() {
             Ok(found) => self.written.found.extend(found),
             Err(error) => blind("the mark of the audit trail", error),
         }
-        match self.addresses.watch(&self.view.maps.host_addresses) {
-            Ok(found) => self.written.found.extend(found),
-            Err(error) => blind("what is known of the host's addresses", error),
+        if self.written.asks_for_addresses() {
+            match self.addresses.watch(&self.view.maps.host_addresses) {
+                Ok(found) => self.written.found.extend(found),
+                Err(error) => blind("what is known of the host's addresses", error),
+            }
         }
+        // Last, for it is all of them where anything was found.
+        self.watch_geo(Instant::now()).unwrap_or_else(|error| blind("the geo tables", error));
     }
 
     fn watch_live_word(&mut self) -> Result<(), KernelError> {
@@ -133,37 +150,41 @@ impl LinuxKernel {
     /// Holds the next of the geo tables, where it is time for one: each is megabytes.
     fn watch_geo(&mut self, now: Instant) -> Result<(), KernelError> {
         let Some(geo) = &self.written.geo else { return Ok(()) };
-        if self.written.geo_due.is_some_and(|due| now < due) {
-            return Ok(());
-        }
+        // Who has changed something else may have changed these too.
+        let count = match (self.written.found.is_empty(), self.written.geo_due) {
+            (false, _) => GEO_TABLES,
+            (true, Some(due)) if now < due => return Ok(()),
+            (true, _) => 1,
+        };
         let maps = &self.view.maps;
-        let tables: [(&'static str, &Map, &[u8]); 5] = [
+        let tables: [(&'static str, &Map, &[u8]); GEO_TABLES] = [
             ("V4_INDEX", &maps.v4_index, bytes_of(&*geo.v4_index)),
             ("V4_ENTRIES", &maps.v4_entries, bytes_of(&*geo.v4_entries)),
             ("V6_INDEX", &maps.v6_index, bytes_of(&*geo.v6_index)),
             ("V6_ENTRIES", &maps.v6_entries, bytes_of(&*geo.v6_entries)),
             ("V6_DETAIL", &maps.detail, bytes_of(&*geo.detail)),
         ];
-        let at = self.written.next_geo;
-        let (Some((name, map, wanted)), Some(right_ns)) =
-            (tables.get(at), self.written.geo_right_ns.get_mut(at))
-        else {
-            return Ok(());
-        };
-        let differing = Differing::of(&read(map, name, self.live.geo_slot())?, wanted);
-        let is_right = differing.is_none();
-        self.written.next_geo = (at + 1) % tables.len();
-        self.written.geo_due = now.checked_add(GEO_PAUSE);
-        self.written.found.extend(differing.map(|it| Tampered {
-            table: name,
-            entries: it.words,
-            first: it.first_word(),
-            mending: Mending::NextGeo,
-            right_ns: Some(*right_ns),
-        }));
-        if is_right {
-            *right_ns = boot_ns();
+        for _ in 0..count {
+            let at = self.written.next_geo;
+            let (Some((name, map, wanted)), Some(right_ns)) =
+                (tables.get(at), self.written.geo_right_ns.get_mut(at))
+            else {
+                return Ok(());
+            };
+            self.written.next_geo = (at + 1) % GEO_TABLES;
+            let Some(differing) = Differing::of(&read(map, name, self.live.geo_slot())?, wanted) else {
+                *right_ns = boot_ns();
+                continue;
+            };
+            self.written.found.push(Tampered {
+                table: name,
+                entries: differing.words,
+                first: differing.first_word(),
+                mending: Mending::NextGeo,
+                right_ns: Some(*right_ns),
+            });
         }
+        self.written.geo_due = now.checked_add(GEO_PAUSE);
         Ok(())
     }
 
@@ -207,12 +228,12 @@ impl LinuxKernel {
     /// Sets back what the hooks of carriers are to know; `found` is what they do.
     pub(super) fn watch_volumes(&mut self, found: &mut ObservedVolumes) -> Result<(), KernelError> {
         let Some(written) = self.written.volumes.clone() else { return Ok(()) };
-        let bits = self.view.device_bits()?;
+        let has_bits = self.view.has_device_bits_of(&written)?;
         let known = &found.known;
         let differing = [
             ("VOLUMES", known.devices != written.devices),
             ("VOLUME_SLOTS", known.slots != written.slots),
-            ("DEVICE_BITS", bits != super::volumes::bits(written.devices.keys().copied())),
+            ("DEVICE_BITS", !has_bits),
             (
                 "CARRIER_CONTROL",
                 (known.spread, known.copied, known.tagged, known.init_scope)

@@ -48,6 +48,8 @@ pub(super) struct Told {
     /// When it was recorded last, nanoseconds of `CLOCK_BOOTTIME`, and how many finds are in no record.
     pub(super) recorded_ns: Option<u64>,
     pub(super) unrecorded: u64,
+    /// When it was last known to be right before the first of these.
+    pub(super) unrecorded_since: Option<jiff::Timestamp>,
 }
 
 impl Told {

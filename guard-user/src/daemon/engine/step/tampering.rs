@@ -52,6 +52,10 @@ impl Engine {
                 refused,
                 recorded_ns: before.as_ref().and_then(|before| before.recorded_ns),
                 unrecorded: before.as_ref().map_or(0, |before| before.unrecorded) + 1,
+                unrecorded_since: match &before {
+                    Some(before) if before.unrecorded > 0 => before.unrecorded_since,
+                    _ => right,
+                },
             };
             self.log(Level::Error, format!("{table}: {}", told.words()));
             self.tampering.told.insert(*table, told);
@@ -73,7 +77,7 @@ impl Engine {
                 let detail = json!({
                     "entries": told.entries,
                     "first": told.first,
-                    "last_right": told.between.0.map(|right| right.to_string()),
+                    "last_right": told.unrecorded_since.map(|right| right.to_string()),
                     "found": told.between.1.wall.to_string(),
                     "times": told.unrecorded,
                 });

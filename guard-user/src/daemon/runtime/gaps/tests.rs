@@ -208,3 +208,12 @@ fn a_gap_belongs_to_the_times_that_it_overlaps() {
         assert_eq!(in_life(gap(from, until)), is_in, "{from:?} {until:?}");
     }
 }
+
+#[test]
+fn a_table_that_was_changed_is_a_gap_from_when_it_was_right() {
+    let detail = json!({"last_right": "2026-12-01T00:00:03Z", "found": "2026-12-01T00:00:04Z", "entries": 1});
+    let tampered = record("05", Kind::Tampered, "POLICY", "", detail);
+    let words =
+        ["the table POLICY", "by another program after 2026-12-01T00:00:03Z", "seen at 2026-12-01T00:00:04Z"];
+    assert_one(&[start("00"), tampered], (Some("03"), Some("05")), &words);
+}
