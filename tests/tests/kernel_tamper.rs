@@ -8,14 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use guard_common::abi::Hook;
+use guard_common::abi::{CarrierControl, Hook, MAX_VOLUMES, device_bit};
 use guard_common::host::HostOrigin;
 use guard_common::interval::build::GeoImage;
 use guard_common::packet::Link;
 use guard_common::verdict::{Reason, Verdict};
 use guard_tests::proc::retry_until;
 use guard_tests::raw_map::{RawMap, live};
-use guard_user::kernel::{BypassTarget, Kernel, LinuxKernel, Mending, Tampered, View};
+use guard_user::kernel::{
+    BypassTarget, CgroupTarget, Kernel, LinuxKernel, Mending, Tampered, View, VolumeTarget,
+};
 use proptest::prelude::Rng as _;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
@@ -169,6 +171,54 @@ fn what_is_of_no_generation_is_set_back_by_the_look() {
     assert_eq!(allowed.first_key().unwrap(), Some(5_u64.to_ne_bytes().to_vec()));
     assert_eq!(it.look(), []);
     it.kernel.refuse_bypass(None).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_hooks_of_sockets_and_carriers_go_by_is_set_back_by_the_look() {
+    let mut it = Guarded::new("tamper-volumes");
+    let cgroup = guard_tests::cgroup::Cgroup::new("tamper-volumes").unwrap();
+    let device = 0x00f0_0007_u32;
+    let slots = std::iter::once(77).chain(std::iter::repeat_n(0, MAX_VOLUMES - 1)).collect();
+    let volumes = VolumeTarget {
+        devices: [(device, 1)].into(),
+        spread: 1,
+        tagged: 1,
+        slots,
+        ..VolumeTarget::default()
+    };
+    let (cgroup_path, id) = (cgroup.path().to_path_buf(), cgroup.id().unwrap());
+    let target = CgroupTarget { cgroup: cgroup_path, id, senders: false, volumes: Some(volumes) };
+    // Where the kernel does not take the programs, what they go by is written all the same.
+    let _only_the_programs_may_be_refused = it.kernel.note_sockets(Some(&target));
+    assert_eq!(it.look(), []);
+    for (table, key) in [
+        ("VOLUMES", device),
+        ("VOLUME_SLOTS", 0),
+        ("DEVICE_BITS", device_bit(device).0),
+        ("CARRIER_CONTROL", CarrierControl::Tagged as u32),
+    ] {
+        let (map, key) = (it.map(table), key.to_ne_bytes());
+        let written = map.get(&key).unwrap();
+        assert_ne!(written, [0; 8], "{table}");
+        map.change(&key, |bytes| bytes.fill(0)).unwrap();
+        assert_eq!(it.look().iter().map(|it| it.table).collect::<Vec<_>>(), [table]);
+        assert_eq!(map.get(&key).unwrap(), written, "{table}");
+        assert_eq!(it.look(), []);
+    }
+    // What hooks count there themselves is none of it.
+    let control = it.map("CARRIER_CONTROL");
+    control.change(&(CarrierControl::Reported as u32).to_ne_bytes(), |bytes| bytes[0] += 1).unwrap();
+    assert_eq!(it.look(), []);
+    // Once sockets are named, nobody but the guard says that they are not.
+    let named = it.map("SOCKETS_NAMED");
+    named.set(&[0; 4], &1_u64.to_ne_bytes()).unwrap();
+    assert_eq!(it.look(), []);
+    named.set(&[0; 4], &[0; 8]).unwrap();
+    assert_eq!(it.look().iter().map(|it| it.table).collect::<Vec<_>>(), ["SOCKETS_NAMED"]);
+    assert_eq!(named.get(&[0; 4]).unwrap(), 1_u64.to_ne_bytes());
+    it.kernel.note_sockets(None).unwrap();
+    assert_eq!(it.look(), []);
 }
 
 #[test]

@@ -21,9 +21,10 @@ impl LinuxKernel {
     /// the cgroup before any other one is taken off.
     pub(super) fn set_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
         if let Some(target) = target {
-            // Said before it is tried: what fails is tried again by the next look.
-            self.written.allowed = Some(target.allowed.clone());
+            // What was written in part is not known to be anybody's.
+            self.written.allowed = None;
             self.allow(&target.allowed)?;
+            self.written.allowed = Some(target.allowed.clone());
         }
         let target = target.map(|it| CgroupTarget {
             cgroup: it.cgroup.clone(),

@@ -73,8 +73,9 @@ impl View {
     /// [`KernelError::Map`] where it can't be read.
     pub(super) fn begin_mark(&self) -> Result<(), KernelError> {
         let map = &self.maps.high_water;
+        let mut last = last();
         let mark = mark_in(map)?;
-        last().insert(map.id(), Last { mark, found: 0 });
+        last.insert(map.id(), Last { mark, found: 0 });
         Ok(())
     }
 

@@ -81,6 +81,7 @@ mod untagged;
 mod view;
 mod volumes;
 mod watch;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -140,7 +141,7 @@ use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
 use stage::Stage;
-use watch::Written;
+use written::Written;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);

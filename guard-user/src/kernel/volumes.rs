@@ -207,6 +207,8 @@ impl LinuxKernel {
     /// Notes who carries data of these volumes, or of none.
     pub(super) fn note_carriers(&mut self, volumes: Option<&VolumeTarget>) -> Result<(), KernelError> {
         if let Some(volumes) = volumes {
+            // What was written in part is not known to be anybody's.
+            self.written.volumes = None;
             self.set_volumes(volumes)?;
             self.written.volumes = Some(volumes.clone());
             return self.set_on_functions(Task::Carriers, true);
