@@ -44,6 +44,7 @@ pub mod pcap;
 pub mod privilege;
 pub mod proc;
 pub mod program;
+pub mod raw_map;
 pub mod resources;
 pub mod scratch;
 pub mod service;

@@ -3,9 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 use std::fs;
-use std::io;
 use std::mem::offset_of;
-use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use guard_tests::bed::{Bed, Family, PATIENCE, PIN, STORE, US};
 use guard_tests::bpffs;
 use guard_tests::netns::Netns;
 use guard_tests::proc::retry_until;
+use guard_tests::raw_map::RawMap;
 use guard_user::control::status::Status;
 use guard_user::health::ProblemCode;
 use guard_user::kernel::{Interface, View};
@@ -167,26 +167,6 @@ fn one_that_no_program_judged_has_left_and_goes_no_further_than_the_other_end() 
     is_well(&bed);
 }
 
-/// Writes a word into one element of an array that is pinned here.
-fn write_word(map: &Path, key: u32, offset: usize, word: u64) {
-    let map = MapData::from_pin(map).unwrap();
-    let size = map.info().unwrap().value_size() as usize;
-    let mut value = vec![0_u64; size.div_ceil(8)];
-    let fd = map.fd().as_fd().as_raw_fd().cast_unsigned();
-    let call = |command: i64, value: &mut [u64]| {
-        let mut attributes = [u64::from(fd), (&raw const key) as u64, value.as_mut_ptr() as u64, 0];
-        // SAFETY: BPF_MAP_LOOKUP_ELEM (1) and BPF_MAP_UPDATE_ELEM (2) read a key of 4 bytes, and write or read a value of
-        // the map's size, for which there is room.
-        let done =
-            unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attributes, size_of_val(&attributes)) };
-        assert_eq!(done, 0, "{}", io::Error::last_os_error());
-    };
-    call(1, &mut value);
-    let place = value.get_mut(offset / 8).unwrap();
-    *place = word;
-    call(2, &mut value);
-}
-
 #[test]
 #[ignore = "needs root and BPF"]
 fn one_that_is_judged_otherwise_by_a_changed_table_does_not_leave_and_is_told() {
@@ -196,13 +176,20 @@ fn one_that_is_judged_otherwise_by_a_changed_table_does_not_leave_and_is_told() 
     let tap = Tap::on(bed.router());
     let _daemon = bed.start(&[]).unwrap();
     retry_until(PATIENCE, "a canary", || canaries(&log).pop()).unwrap();
-    let map = bed.pin_path().join("maps/POLICY");
+    let map = RawMap::open(&bed.pin_path().join("maps/POLICY")).unwrap();
     // No pin drops any more: both are observed.
     for (offset, verdict) in
         [(offset_of!(PolicyTable, drop), "observe"), (offset_of!(PolicyTable, pins), "pass")]
     {
-        (0..2).for_each(|slot| write_word(&map, slot, offset, 0));
-        let why = is_missing(&bed, &format!("its verdict was {verdict}"));
+        // Again and again, for the daemon publishes anew what it finds changed.
+        let change = || {
+            for slot in 0..2_u32 {
+                let none = |bytes: &mut [u8]| bytes[offset..offset + 8].fill(0);
+                map.change(&slot.to_ne_bytes(), none).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let why = meanwhile(change, || is_missing(&bed, &format!("its verdict was {verdict}")));
         assert!(why.contains("was not judged"), "{why}");
     }
     assert_eq!(tap.canaries(), Vec::<Vec<u8>>::new(), "whatever the verdict");

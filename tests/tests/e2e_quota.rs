@@ -15,6 +15,7 @@ use guard_tests::proc::{Process, retry_until};
 use guard_tests::resources::stay_on;
 use guard_tests::wire::Received;
 use guard_user::exemption::State;
+use guard_user::health::{Problem, ProblemCode};
 use rustix::process::Signal;
 
 /// The largest frame of an Ethernet, without its checksum.
@@ -126,6 +127,11 @@ fn senders_on_all_cpus_spend_one_quota_and_not_a_byte_more() {
     // What was refused is told as such, and what comes after the end is forbidden like anything else.
     let status = bed.status().unwrap();
     assert!(bed::packets(&status, "egress", "drop", "exemption-exhausted") > 0, "{:?}", status.totals);
+    let by_another = |it: &Problem| it.code == ProblemCode::TablesChanged;
+    assert!(
+        !status.problems.iter().any(by_another),
+        "the kernel's own charges and refunds are no other hand's"
+    );
     let told = |reason: &str| bed.event(PATIENCE, reason, |it| it["reason"] == reason).unwrap();
     assert_eq!(told("exemption-exhausted")["verdict"], "drop");
     for family in Family::ALL {

@@ -64,6 +64,13 @@ fn zeroed_detail() -> Box<Detail> {
     unsafe { Box::<Detail>::new_zeroed().assume_init() }
 }
 
+/// Its name alone: it has millions of intervals.
+impl fmt::Debug for GeoImage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GeoImage")
+    }
+}
+
 impl GeoImage {
     /// Tables of zeroes, to be filled.
     fn zeroed() -> Self {

@@ -74,6 +74,8 @@ kinds! {
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";
+    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that.
+    Tampered = "tampered";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.

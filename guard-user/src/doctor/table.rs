@@ -29,6 +29,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     SelectorsFull,
     InterfaceNotReleased,
     CanaryMissing,
+    TablesChanged,
     TablesBehind,
     ConfigRefused,
     ConfigUnheld,

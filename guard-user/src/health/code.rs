@@ -98,6 +98,9 @@ codes! {
     PinsPrivate = "pins-private",
         "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
         "Mount bpffs at /sys/fs/bpf of the host before the daemon starts, and do not start it by `ip netns exec`, which gives it a /sys of its own: use `nsenter --net=...` or the unit's `NetworkNamespacePath=`.";
+    TablesChanged = "tables-changed",
+        "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads; the audit trail has it (`tampered`).",
+        "Find who did it: the message and the trail have between which moments. What left meanwhile may have been judged by the changed table. Then `borderguard reload`, which the audit trail has with who asked for it.";
     TablesBehind = "tables-behind",
         "The live generation is not what the config and the store want: a change is not in the kernel yet.",
         "See the message. It is tried again every few seconds; exemptions that should be closed may still be open.";

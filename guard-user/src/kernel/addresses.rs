@@ -15,7 +15,10 @@ use super::KernelError;
 use super::netlink::{Dump, Request, attributes, number, value};
 use super::plain::{bytes_of, read};
 use super::raw::Map;
+use super::tampered::Tampered;
 
+/// The map's name.
+const NAME: &str = "HOST_ADDRESSES";
 /// `RTM_NEWADDR`, `RTM_GETADDR` (linux/rtnetlink.h).
 const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
@@ -116,7 +119,7 @@ impl KnownAddresses {
         there: &BTreeSet<Addr>,
         now: Instant,
     ) -> Result<(), KernelError> {
-        let failed = |what| move |source: io::Error| KernelError::Map { what, map: "HOST_ADDRESSES", source };
+        let failed = |what| move |source: io::Error| KernelError::Map { what, map: NAME, source };
         // Taken, so that what fails is read anew at the next look.
         let mut in_map = match self.in_map.take() {
             Some(in_map) => in_map,
@@ -148,6 +151,34 @@ impl KnownAddresses {
             0 => Ok(()),
             missing => Err(KernelError::AddressesFull { missing, max: MAX_HOST_ADDRESSES }),
         }
+    }
+}
+
+impl KnownAddresses {
+    /// Sets the map back to what was written there, where somebody else has changed it.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] where it can't be read.
+    pub(super) fn watch(&self, map: &Map) -> Result<Option<Tampered>, KernelError> {
+        let Some(written) = &self.in_map else { return Ok(None) };
+        let mut found = BTreeSet::new();
+        map.for_each(|key, _| found.extend(read::<Addr>(key))).map_err(|source| KernelError::Map {
+            what: "read",
+            map: NAME,
+            source,
+        })?;
+        let differing: Vec<Addr> = found.symmetric_difference(written).copied().collect();
+        let Some(first) = differing.first() else { return Ok(None) };
+        // What was added goes first: it may have taken the room of what is missing.
+        let set = |address: &Addr| match written.contains(address) {
+            false => map.remove(bytes_of(address)),
+            true => map.update(bytes_of(address), &[1]),
+        };
+        let (missing, added): (Vec<&Addr>, Vec<&Addr>) =
+            differing.iter().partition(|address| written.contains(address));
+        let outcome = added.into_iter().chain(missing).try_for_each(set);
+        let first = (differing.len(), IpAddr::from(*first).to_string());
+        Ok(Some(Tampered::set_back(NAME, first, outcome)))
     }
 }
 

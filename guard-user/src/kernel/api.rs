@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use guard_common::abi::shadow::{ShadowFlow, ShadowFlowKey};
 use guard_common::abi::traced::TraceTarget;
@@ -14,6 +15,7 @@ use guard_common::abi::{ExemptionUse, FailsafeUse, HighWater, Hook, PolicyTable,
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
+use super::tampered::Tampered;
 use super::{Counters, Interface, KernelError, Place, Published, ShadowCounts, ShadowTables, TraceRecords};
 
 /// By what a program is attached.
@@ -213,6 +215,8 @@ pub struct Observed {
     /// exchanged the names; `.` is the folder
     /// itself, without which another daemon could start beside this one.
     pub missing_entries: Vec<String>,
+    /// Tables that somebody else has changed.
+    pub tampered: Vec<Tampered>,
 }
 
 /// What came of a look at a trace.
@@ -299,7 +303,14 @@ pub trait Kernel: Tracing + Send {
     ///
     /// # Errors
     /// Whatever fails before the flip leaves the old generation live, as [`generation`](Self::generation) tells.
-    fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError>;
+    fn publish(
+        &mut self,
+        policy: &PolicyTable,
+        geo: Option<&Arc<GeoImage>>,
+    ) -> Result<Published, KernelError>;
+
+    /// The geo tables that are live, as they were published; `None` where an earlier process did that.
+    fn published_geo(&self) -> Option<Arc<GeoImage>>;
 
     /// Changes the mark that is kept for a daemon that starts again, and returns what it was before.
     ///
@@ -307,7 +318,8 @@ pub trait Kernel: Tracing + Send {
     /// Where the kernel refuses.
     fn change_mark(&mut self, change: &mut dyn FnMut(&mut HighWater)) -> Result<HighWater, KernelError>;
 
-    /// Looks at interfaces, attachments and entries in bpffs. One interface that can't be looked at hides no
+    /// Looks at interfaces, attachments and entries in bpffs, and at what decides in the maps: what somebody else has
+    /// changed there of no generation is set back. One interface that can't be looked at hides no
     /// other one.
     ///
     /// # Errors

@@ -11,15 +11,20 @@ const HOOKS: &[CgroupHook] = &[CgroupHook::Setsockopt];
 
 impl LinuxKernel {
     /// Looks at every link of ours that refuses them, and at whom it does not refuse.
-    pub(super) fn look_at_bypass(&self) -> Result<ObservedBypass, KernelError> {
-        Ok(ObservedBypass { attachments: self.look_at_cgroups(HOOKS)?, allowed: self.allowed()? })
+    pub(super) fn look_at_bypass(&mut self) -> Result<ObservedBypass, KernelError> {
+        let mut allowed = self.allowed()?;
+        self.watch_allowed(&mut allowed);
+        Ok(ObservedBypass { attachments: self.look_at_cgroups(HOOKS)?, allowed })
     }
 
     /// Refuses ways past the hooks as it is wanted: nowhere for `None`. Who is refused is set first; then a link is on
     /// the cgroup before any other one is taken off.
     pub(super) fn set_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
         if let Some(target) = target {
+            // What was written in part is not known to be anybody's.
+            self.written.allowed = None;
             self.allow(&target.allowed)?;
+            self.written.allowed = Some(target.allowed.clone());
         }
         let target = target.map(|it| CgroupTarget {
             cgroup: it.cgroup.clone(),
@@ -37,7 +42,7 @@ impl LinuxKernel {
         Ok(ids)
     }
 
-    fn allow(&mut self, wanted: &BTreeSet<u64>) -> Result<(), KernelError> {
+    pub(super) fn allow(&self, wanted: &BTreeSet<u64>) -> Result<(), KernelError> {
         let map = &self.view.maps.bypass_allowed;
         let failed = |source| KernelError::Map { what: "write", map: "BYPASS_ALLOWED", source };
         let allowed = self.allowed()?;

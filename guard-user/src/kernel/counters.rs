@@ -223,7 +223,11 @@ impl LinuxKernel {
             .maps
             .exemption_use
             .update(&u32::from(slot).to_ne_bytes(), bytes_of(&used))
-            .map_err(|source| KernelError::Map { what: "write", map: "EXEMPTION_USE", source })
+            .map_err(|source| KernelError::Map { what: "write", map: "EXEMPTION_USE", source })?;
+        if let Some(known) = self.written.uses.get_mut(usize::from(slot)) {
+            *known = used;
+        }
+        Ok(())
     }
 }
 

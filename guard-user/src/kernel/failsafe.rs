@@ -119,7 +119,16 @@ impl View {
     /// [`KernelError::Map`] where a map can't be read.
     pub fn failsafe_uses(&self) -> Result<Vec<FailsafeUse>, KernelError> {
         let uses = self.failsafe_elements()?;
-        let Some(rules) = self.live_failsafes()? else { return Ok(uses) };
+        self.of_live_rules(uses, self.live_policy()?.as_deref())
+    }
+
+    /// What the elements have, by the number of the rule in this live table of the policy.
+    pub(super) fn of_live_rules(
+        &self,
+        uses: Vec<FailsafeUse>,
+        policy: Option<&[u8]>,
+    ) -> Result<Vec<FailsafeUse>, KernelError> {
+        let Some(rules) = policy.and_then(Rules::of) else { return Ok(uses) };
         let of = |element: &u32| uses.get(*element as usize).copied().unwrap_or_default();
         let rules = rules.matches.iter().zip(&rules.elements);
         Ok(rules

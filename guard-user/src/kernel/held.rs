@@ -18,7 +18,7 @@ impl View {
         held_in(&self.maps.held)
     }
 
-    /// Marks a slot as held, or not any more. The mark stays where the daemon ends; the kernel's programs do not
+    /// Marks a slot as held in the kernel, or not any more. The mark stays where the daemon ends; the kernel's programs do not
     /// look at it.
     ///
     /// # Errors

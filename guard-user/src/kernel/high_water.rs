@@ -1,7 +1,8 @@
 //! How far the audit trail had come, in a map that outlives the daemon.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use guard_common::abi::HighWater;
 use jiff::Timestamp;
@@ -9,6 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::plain::{bytes_of, read};
 use super::raw::Map;
+use super::tampered::Tampered;
 use super::{KernelError, View};
 
 /// The one element.
@@ -64,6 +66,53 @@ impl View {
     }
 }
 
+impl View {
+    /// From now on nobody but this process changes the mark.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] where it can't be read.
+    pub(super) fn begin_mark(&self) -> Result<(), KernelError> {
+        let map = &self.maps.high_water;
+        let mut last = last();
+        let mark = mark_in(map)?;
+        last.insert(map.id(), Last { mark, found: 0 });
+        Ok(())
+    }
+
+    /// Sets the mark back where somebody else has changed it. A change of this process's own does that too, and it is told
+    /// here.
+    ///
+    /// # Errors
+    /// [`KernelError::Map`] where it can't be read.
+    pub(super) fn watch_mark(&self) -> Result<Option<Tampered>, KernelError> {
+        let map = &self.maps.high_water;
+        let mut last = last();
+        let Some(Last { mark, found }) = last.get_mut(&map.id()) else { return Ok(None) };
+        let mut outcome = Ok(());
+        if mark_in(map)? != *mark {
+            *found += 1;
+            outcome = write(map, mark);
+        }
+        let first = format!("the mark of record {}", mark.sequence);
+        let found = std::mem::take(found);
+        Ok((found > 0).then(|| Tampered::set_back(NAME, (found, first), outcome)))
+    }
+}
+
+/// A mark as this process has written it last.
+struct Last {
+    mark: HighWater,
+    /// How often another one was found in its place since that was told.
+    found: usize,
+}
+
+/// By the ids of their maps, which are never given again in a boot. The workers of kernel and store each change their part.
+/// Neither waits for a disk here.
+fn last() -> MutexGuard<'static, BTreeMap<u32, Last>> {
+    static LAST: Mutex<BTreeMap<u32, Last>> = Mutex::new(BTreeMap::new());
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn mark_in(map: &Map) -> Result<HighWater, KernelError> {
     let failed = |source| KernelError::Map { what: "read", map: NAME, source };
     let mut bytes = [0; size_of::<HighWater>()];
@@ -72,15 +121,28 @@ fn mark_in(map: &Map) -> Result<HighWater, KernelError> {
 }
 
 fn change_in(map: &Map, change: impl FnOnce(&mut HighWater)) -> Result<HighWater, KernelError> {
-    // The workers of kernel and store each change their part. Neither waits for a disk here.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let before = mark_in(map)?;
+    let mut last = last();
+    let there = mark_in(map)?;
+    let before = match last.get_mut(&map.id()) {
+        // What somebody else has written there counts for nothing.
+        Some(Last { mark, found }) => {
+            *found += usize::from(*mark != there);
+            *mark
+        }
+        None => there,
+    };
     let mut mark = before;
     change(&mut mark);
-    if mark != before {
-        let failed = |source| KernelError::Map { what: "write", map: NAME, source };
-        map.update(&KEY, bytes_of(&mark)).map_err(failed)?;
+    if mark != there {
+        write(map, &mark)?;
+    }
+    if let Some(last) = last.get_mut(&map.id()) {
+        last.mark = mark;
     }
     Ok(before)
+}
+
+fn write(map: &Map, mark: &HighWater) -> Result<(), KernelError> {
+    let failed = |source| KernelError::Map { what: "write", map: NAME, source };
+    map.update(&KEY, bytes_of(mark)).map_err(failed)
 }

@@ -1,6 +1,7 @@
 //! The running kernel behind the trait of [`api`](super::api).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 use guard_common::abi::{ExemptionUse, HighWater, PolicyTable, dimension};
@@ -60,16 +61,31 @@ impl Kernel for LinuxKernel {
         LinuxKernel::generation(self)
     }
 
-    fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError> {
+    fn publish(
+        &mut self,
+        policy: &PolicyTable,
+        geo: Option<&Arc<GeoImage>>,
+    ) -> Result<Published, KernelError> {
         if policy.dimensions & dimension::HOST != 0 || policy.refuse_in != 0 {
             // So that its first packet is judged by the addresses of now. What fails is told by the next look.
             let _told_later = self.follow_addresses();
         }
-        LinuxKernel::publish(self, policy, geo)
+        let published = LinuxKernel::publish(self, policy, geo.map(AsRef::as_ref));
+        if let Some(geo) = geo
+            && self.generation == policy.generation
+        {
+            self.written.keep_geo(Arc::clone(geo));
+        }
+        published
+    }
+
+    fn published_geo(&self) -> Option<Arc<GeoImage>> {
+        self.written.geo.clone()
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut observed = self.look()?;
+        self.watch(&mut observed);
         observed.missing_entries.splice(..0, self.missing_of_maps());
         match self.missing_of_misnamed() {
             Ok(misnamed) => observed.missing_entries.extend(misnamed),
@@ -79,7 +95,7 @@ impl Kernel for LinuxKernel {
         }
         observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
         observed.netns = raw::netns_cookie().ok();
-        match self.failsafe_uses() {
+        match self.watched_failsafes() {
             Ok(uses) => observed.failsafe = Some(uses),
             Err(error) => {
                 observed.blind.push(format!("budgets of failsafe rules can't be looked at: {error}"))
@@ -90,8 +106,11 @@ impl Kernel for LinuxKernel {
         if let Err(error) = self.forget_empty_cgroups() {
             observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
         }
-        let volumes = self.look_at_volumes();
-        match volumes.and_then(|it| Ok(ObservedVolumes { relays: self.look_at_relays()?, ..it })) {
+        let volumes = self.look_at_volumes().and_then(|mut it| {
+            self.watch_volumes(&mut it)?;
+            Ok(ObservedVolumes { relays: self.look_at_relays()?, ..it })
+        });
+        match volumes {
             Ok(volumes) => observed.volumes = Some(volumes),
             Err(error) => {
                 observed.blind.push(format!("what is known of volumes can't be looked at: {error}"))
@@ -121,6 +140,7 @@ impl Kernel for LinuxKernel {
             );
             observed.blind.insert(0, mounted);
         }
+        observed.tampered = std::mem::take(&mut self.written.found);
         Ok(observed)
     }
 
@@ -144,6 +164,7 @@ impl Kernel for LinuxKernel {
             // While a hook was not there, sockets were made that it has not noted.
             if !CgroupHook::OF_SOCKETS.iter().all(is_there) {
                 self.view.are_named(false)?;
+                self.written.are_named = false;
             }
         }
         let on_cgroup = self.set_on_cgroup(&CgroupHook::OF_SOCKETS, target);
@@ -180,7 +201,7 @@ impl Kernel for LinuxKernel {
     }
 
     fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
-        View::exemption_uses(self)
+        self.watched_uses()
     }
 
     fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError> {
@@ -200,6 +221,11 @@ impl Kernel for LinuxKernel {
     }
 
     fn hold(&mut self, slot: u16, held: bool) -> Result<(), KernelError> {
-        super::View::hold(self, slot, held)
+        super::View::hold(self, slot, held)?;
+        match held {
+            true => self.written.held.insert(slot),
+            false => self.written.held.remove(&slot),
+        };
+        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 
 mod on_cgroups;
 mod operation;
+mod tables;
 mod told;
 mod traced;
 
@@ -16,6 +17,7 @@ use guard_common::interval::build::GeoImage;
 
 use on_cgroups::OnCgroups;
 pub(crate) use operation::Operation;
+use tables::Tables;
 use told::Told;
 
 use super::{
@@ -59,6 +61,7 @@ struct State {
     on_cgroups: OnCgroups,
     failures: BTreeMap<Operation, u32>,
     told: Told,
+    tables: Tables,
     traced: traced::Trace,
 }
 
@@ -181,6 +184,13 @@ impl MemoryKernel {
         }
     }
 
+    /// Another program that uses the maps takes the place of the ones on an interface.
+    pub(crate) fn exchange(&self, name: &str) {
+        for device in self.state().interfaces.values_mut().filter(|device| device.name == name) {
+            device.attachments.values_mut().for_each(|link| link.program = u32::MAX);
+        }
+    }
+
     /// Somebody detaches what is on cgroups.
     pub(crate) fn take_off_cgroups(&self) {
         self.state().on_cgroups.each(|attachment| attachment.cgroup = 0);
@@ -212,39 +222,6 @@ impl MemoryKernel {
         let used = state.uses.entry(slot).or_default();
         used.bytes += bytes;
         used.packets += 1;
-    }
-
-    /// The names of all interfaces.
-    #[must_use]
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.state().interfaces.values().map(|device| device.name.clone()).collect()
-    }
-
-    /// The names of interfaces with the program at egress.
-    #[must_use]
-    pub(crate) fn guarded(&self) -> Vec<String> {
-        let state = self.state();
-        let guarded =
-            state.interfaces.values().filter(|it| it.attachments.contains_key(&(Hook::Egress as u8)));
-        guarded.map(|device| device.name.clone()).collect()
-    }
-
-    /// Slots that the live table opens.
-    #[must_use]
-    pub(crate) fn open_slots(&self) -> BTreeSet<u16> {
-        self.state().live.clone()
-    }
-
-    /// Slots that are marked as closed by an order.
-    #[must_use]
-    pub(crate) fn marked(&self) -> Vec<u16> {
-        self.state().held.iter().copied().collect()
-    }
-
-    /// How many pins the live table has.
-    #[must_use]
-    pub(crate) fn pins(&self) -> u32 {
-        self.state().pins
     }
 
     /// How many generations were published.
@@ -291,7 +268,15 @@ impl Kernel for MemoryKernel {
         self.state().generation
     }
 
-    fn publish(&mut self, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Published, KernelError> {
+    fn published_geo(&self) -> Option<Arc<GeoImage>> {
+        self.state().tables.geo.clone()
+    }
+
+    fn publish(
+        &mut self,
+        policy: &PolicyTable,
+        geo: Option<&Arc<GeoImage>>,
+    ) -> Result<Published, KernelError> {
         let mut state = self.state();
         if geo.is_none() && state.generation == 0 {
             return Err(KernelError::NoGeo);
@@ -302,6 +287,7 @@ impl Kernel for MemoryKernel {
         state.may(Operation::Publish)?;
         (state.generation, state.mark_at_flip) = (policy.generation, state.mark);
         state.live = open_slots(policy);
+        state.tables.published(geo);
         state.until = policy.exemptions.iter().map(|it| it.valid_until_ns).collect();
         state.pins = policy.pins.count_ones();
         state.refuses_bypass = policy.dimensions & dimension::REFUSES_BYPASS != 0;
@@ -314,7 +300,7 @@ impl Kernel for MemoryKernel {
     fn observe(&mut self) -> Result<Observed, KernelError> {
         let mut state = self.state();
         state.may(Operation::Observe)?;
-        let program = state.program;
+        let (program, tampered) = (state.program, state.tables.look());
         let told = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
@@ -359,6 +345,7 @@ impl Kernel for MemoryKernel {
             addresses_unknown: told.addresses_unknown,
             failsafe: told.failsafe,
             blind: Vec::new(),
+            tampered,
         })
     }
 

@@ -75,11 +75,14 @@ mod spare;
 mod stacked;
 mod stage;
 mod swap;
+mod tampered;
 mod test_run;
 mod traced;
 mod untagged;
 mod view;
 mod volumes;
+mod watch;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -121,6 +124,7 @@ pub use shadow::{ShadowCounts, ShadowTables};
 pub use shadow_reader::ShadowReader;
 pub use socket_facts::{NamedSockets, Running, running};
 pub use stacked::Joined;
+pub use tampered::{Mending, Tampered};
 pub use test_run::Judged;
 pub use traced::{TraceReader, TraceRecords, TracedPacket};
 pub use view::View;
@@ -138,6 +142,7 @@ use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
 use stage::Stage;
+use written::Written;
 
 /// The oldest kernel that the programs are tested on.
 const OLDEST: (u8, u8) = (6, 1);
@@ -184,6 +189,8 @@ pub struct LinuxKernel {
     spare: Option<Spare>,
     memory: Memory,
     addresses: KnownAddresses,
+    /// What this process has written, by which it is told what somebody else has changed.
+    written: Written,
     // Last, so that the lock is let go when all else is closed.
     folder: Folder,
 }
@@ -260,6 +267,8 @@ impl LinuxKernel {
             source,
         })?;
         let adopted = found == Found::All;
+        let held = view.held()?;
+        view.begin_mark()?;
         let mut kernel = Self {
             current: ids(&ebpf)?,
             kept_maps: KeptMaps::open(pin_path, maps::declared()?.into_keys())?,
@@ -287,6 +296,7 @@ impl LinuxKernel {
                 .ok(),
             memory: Memory::default(),
             addresses: KnownAddresses::default(),
+            written: Written::begin(held),
             folder,
         };
         kernel.keep_adopted()?;

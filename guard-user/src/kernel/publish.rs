@@ -26,7 +26,8 @@ use super::{KernelError, LinuxKernel};
 impl LinuxKernel {
     /// Makes a new generation live: fills the idle tables, reads all of them back and compares, flips the
     /// live word, and waits until no packet is judged by the old tables any more. `None` for `geo` keeps
-    /// the geo tables as they are.
+    /// the geo tables as they are. New ones are not kept here, so that no look holds the kernel's against them; those of
+    /// [`Kernel::publish`](super::Kernel::publish) are.
     ///
     /// When it returns `Ok`, the old generation judges nothing: an exemption that the new one lacks lets
     /// no further packet through. Whatever fails before the flip leaves the old generation live.
@@ -53,7 +54,15 @@ impl LinuxKernel {
         self.judges_calls |= will_judge;
         let mut quiet = self.quiet;
         let now = Instant::now();
-        let mut slots = KernelSlots { kernel: self, policy, geo, begun: now, filled: now, flipped: now };
+        let mut slots = KernelSlots {
+            kernel: self,
+            policy,
+            geo,
+            table: Vec::new(),
+            begun: now,
+            filled: now,
+            flipped: now,
+        };
         let outcome = switch(&mut slots, next, &mut quiet);
         let KernelSlots { begun, filled, flipped, .. } = slots;
         self.quiet = quiet;
@@ -68,17 +77,19 @@ impl LinuxKernel {
         })
     }
 
-    fn fill(&self, next: Live, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<(), KernelError> {
+    /// Fills the slots; the policy's table as it is there.
+    fn fill(&self, next: Live, policy: &PolicyTable, geo: Option<&GeoImage>) -> Result<Vec<u8>, KernelError> {
         let maps = &self.view.maps;
         let policy = self.with_failsafe_elements(policy)?;
         fill(&maps.policy, "POLICY", next.policy_slot(), &policy)?;
-        let Some(geo) = geo else { return Ok(()) };
+        let Some(geo) = geo else { return Ok(policy) };
         let slot = next.geo_slot();
         fill(&maps.v4_index, "V4_INDEX", slot, bytes_of(&*geo.v4_index))?;
         fill(&maps.v4_entries, "V4_ENTRIES", slot, bytes_of(&*geo.v4_entries))?;
         fill(&maps.v6_index, "V6_INDEX", slot, bytes_of(&*geo.v6_index))?;
         fill(&maps.v6_entries, "V6_ENTRIES", slot, bytes_of(&*geo.v6_entries))?;
-        fill(&maps.detail, "V6_DETAIL", slot, bytes_of(&*geo.detail))
+        fill(&maps.detail, "V6_DETAIL", slot, bytes_of(&*geo.detail))?;
+        Ok(policy)
     }
 }
 
@@ -131,6 +142,8 @@ struct KernelSlots<'a> {
     kernel: &'a mut LinuxKernel,
     policy: &'a PolicyTable,
     geo: Option<&'a GeoImage>,
+    /// The policy's table as it was filled in.
+    table: Vec<u8>,
     begun: Instant,
     filled: Instant,
     flipped: Instant,
@@ -148,7 +161,7 @@ impl Slots for KernelSlots<'_> {
 
     fn fill(&mut self, next: Live) -> Result<(), KernelError> {
         self.begun = Instant::now();
-        self.kernel.fill(next, self.policy, self.geo)?;
+        self.table = self.kernel.fill(next, self.policy, self.geo)?;
         self.filled = Instant::now();
         Ok(())
     }
@@ -162,6 +175,7 @@ impl Slots for KernelSlots<'_> {
         self.flipped = Instant::now();
         self.kernel.live = next;
         self.kernel.generation = self.policy.generation;
+        self.kernel.written.went_live(std::mem::take(&mut self.table), self.geo.is_some());
         Ok(())
     }
 }

@@ -207,15 +207,19 @@ impl LinuxKernel {
     /// Notes who carries data of these volumes, or of none.
     pub(super) fn note_carriers(&mut self, volumes: Option<&VolumeTarget>) -> Result<(), KernelError> {
         if let Some(volumes) = volumes {
+            // What was written in part is not known to be anybody's.
+            self.written.volumes = None;
             self.set_volumes(volumes)?;
+            self.written.volumes = Some(volumes.clone());
             return self.set_on_functions(Task::Carriers, true);
         }
         self.set_on_functions(Task::Carriers, false)?;
+        self.written.volumes = None;
         self.forget_volumes()
     }
 
     /// Has the hooks know of volumes. What is new is there before anything goes.
-    fn set_volumes(&self, target: &VolumeTarget) -> Result<(), KernelError> {
+    pub(super) fn set_volumes(&self, target: &VolumeTarget) -> Result<(), KernelError> {
         let maps = &self.view.maps;
         let known = self.look_at_volumes()?;
         for (slot, (hash, before)) in target.slots.iter().zip(&known.known.slots).enumerate() {
@@ -290,6 +294,14 @@ fn bits(devices: impl IntoIterator<Item = u32>) -> Vec<u64> {
 }
 
 impl View {
+    /// Whether the bits that stand for devices of volumes are those of these volumes.
+    pub(super) fn has_device_bits_of(&self, volumes: &VolumeTarget) -> Result<bool, KernelError> {
+        let mut words = Vec::with_capacity(DEVICE_WORDS);
+        let each = self.maps.device_bits.for_each(|_, value| words.extend(read::<u64>(value)));
+        each.map_err(reading("DEVICE_BITS"))?;
+        Ok(words == bits(volumes.devices.keys().copied()))
+    }
+
     /// Writes the bits that stand for devices of volumes.
     fn set_device_bits(&self, words: &[u64]) -> Result<(), KernelError> {
         for (word, bits) in (0_u32..).zip(words) {

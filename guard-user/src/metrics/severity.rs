@@ -21,6 +21,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::GuardedLate
         | P::CanaryMissing
         | P::PinsPrivate
+        | P::TablesChanged
         | P::TablesBehind
         | P::RollBackFailed
         | P::ConfigUnrecorded

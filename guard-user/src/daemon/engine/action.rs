@@ -170,8 +170,7 @@ pub enum State {
     Stopping,
 }
 
-/// A step of the worker that owns the kernel side. Jobs that close or publish come before all others, those
-/// that let go after them.
+/// A step of the worker that owns the kernel side. What closes or publishes comes first, what lets go last.
 #[derive(Debug)]
 pub enum KernelJob {
     /// Look at interfaces, attachments, entries and these cgroups.
@@ -254,6 +253,8 @@ pub struct Publish {
     pub table: Table,
     /// New geo tables.
     pub geo: Option<Geo>,
+    /// Whether the geo tables that are live are filled in anew where there are no new ones: somebody else has changed them.
+    pub geo_anew: bool,
     /// The names by which events of it are told.
     pub names: Names,
     /// The config that goes live with it, where that is another one than before: the kernel has it before the flip.

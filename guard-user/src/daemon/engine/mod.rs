@@ -37,6 +37,7 @@ mod shadow;
 mod signers;
 mod state;
 mod step;
+mod tampering;
 #[cfg(test)]
 mod tests;
 mod tracing;

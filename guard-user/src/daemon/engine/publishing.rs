@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::basis::{Basis, Table};
+use super::tampering::Again;
 use crate::config::policy::Policy;
 use crate::report::receipt::TableHashes;
 
@@ -29,6 +30,8 @@ pub(super) struct InFlight {
     pub(super) policy: Arc<Policy>,
     /// Whether it has the closings alone of what is wanted, for the whole does not fit.
     pub(super) is_part: bool,
+    /// What of the live one is published anew by it.
+    pub(super) again: Again,
 }
 
 pub(super) struct Failed {

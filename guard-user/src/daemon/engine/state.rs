@@ -25,6 +25,7 @@ use super::quotas::Quotas;
 use super::reads::Reads;
 use super::records::Gap;
 use super::signers::Signers;
+use super::tampering::Tampering;
 use super::tracing::Tracing;
 use crate::audit::Who;
 use crate::config::policy::{InterfacePattern, Policy};
@@ -78,6 +79,7 @@ pub struct Engine {
     pub(super) daemon: Who,
     pub(super) closings: Closings,
     pub(super) publishing: Publishing,
+    pub(super) tampering: Tampering,
     pub(super) interfaces: Interfaces,
     pub(super) cgroups: Cgroups,
     pub(super) bypass: Bypass,

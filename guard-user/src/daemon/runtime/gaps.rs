@@ -164,6 +164,16 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             );
             push(time("since"), Some(record.time), words);
         }
+        if is(Kind::Tampered) {
+            let words = format!(
+                "the table {} in the kernel was changed by another program after {}, which was seen at {}: what crossed in \
+                 between may have been judged by that, or booked",
+                record.subject,
+                of("last_right"),
+                of("found")
+            );
+            push(time("last_right"), Some(record.time), words);
+        }
         if is(Kind::Gap) {
             let lost = number("lost").unwrap_or_default();
             let words = format!(

@@ -123,14 +123,16 @@ fn publish(kernel: &mut dyn Kernel, names: &SharedNames, job: Publish) -> Publis
     let generation = job.names.generation;
     // Before the kernel judges by it: an event must find its names.
     names.add(job.names);
-    let result = mark_and_publish(kernel, &job.table.0, (job.geo.as_ref(), job.goes_live.as_ref()));
+    let anew = || job.geo_anew.then(|| kernel.published_geo()).flatten().map(Geo);
+    let geo = job.geo.or_else(anew);
+    let result = mark_and_publish(kernel, &job.table.0, (geo.as_ref(), job.goes_live.as_ref()));
     let went_live = kernel.generation() == generation;
     if !went_live {
         names.take_back(generation);
     }
     // Behind the publication, which nothing is to hold up.
     let policy_sha256 = went_live.then(|| hashes::policy_sha256(&job.table.0));
-    let geo_sha256 = job.geo.as_ref().filter(|_| went_live).map(|geo| hashes::geo_sha256(&geo.0));
+    let geo_sha256 = geo.as_ref().filter(|_| went_live).map(|geo| hashes::geo_sha256(&geo.0));
     let counters = (went_live && job.counts_change_hands).then(|| kernel.counters().ok()).flatten();
     PublishOutcome {
         serial: job.serial,
@@ -156,7 +158,7 @@ fn mark_and_publish(
         }
         None => None,
     };
-    let result = kernel.publish(table, geo.map(|geo| &*geo.0));
+    let result = kernel.publish(table, geo.map(|geo| &geo.0));
     if let Some((it, before)) = before
         && kernel.generation() != table.generation
     {

@@ -34,6 +34,39 @@ impl Told {
 }
 
 impl MemoryKernel {
+    /// The names of all interfaces.
+    #[must_use]
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.state().interfaces.values().map(|device| device.name.clone()).collect()
+    }
+
+    /// The names of interfaces with the program at egress.
+    #[must_use]
+    pub(crate) fn guarded(&self) -> Vec<String> {
+        let state = self.state();
+        let guarded =
+            state.interfaces.values().filter(|it| it.attachments.contains_key(&(Hook::Egress as u8)));
+        guarded.map(|device| device.name.clone()).collect()
+    }
+
+    /// Slots that the live table opens.
+    #[must_use]
+    pub(crate) fn open_slots(&self) -> BTreeSet<u16> {
+        self.state().live.clone()
+    }
+
+    /// Slots that are marked as closed by an order.
+    #[must_use]
+    pub(crate) fn marked(&self) -> Vec<u16> {
+        self.state().held.iter().copied().collect()
+    }
+
+    /// How many pins the live table has.
+    #[must_use]
+    pub(crate) fn pins(&self) -> u32 {
+        self.state().pins
+    }
+
     /// Why the programs do not know all addresses of the host.
     pub(crate) fn lose_addresses(&self, why: Option<&str>) {
         self.state().told.addresses_unknown = why.map(str::to_owned);

@@ -274,6 +274,7 @@ impl Engine {
         let generation = self.publishing.generation();
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
+        self.forget_tampering();
         self.record_config(Kind::Reload, &by);
         self.look_at_signers();
         for (ticket, _) in waiting {

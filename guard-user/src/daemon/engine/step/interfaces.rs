@@ -22,6 +22,14 @@ use crate::kernel::{Attachment, Interface, Observed, ObservedInterface, Stray, U
 /// Interfaces to which programs are being attached at once.
 const AT_ONCE: usize = 8;
 
+/// Whether somebody has put another program into the place of the one that this daemon had there. One that is not current for
+/// another reason, as after a trace, is still the same.
+fn is_exchanged(before: Option<&Attachment>, now: Option<&Attachment>) -> bool {
+    before.zip(now).is_some_and(|(before, now)| {
+        before.is_current && !now.is_current && (before.link == now.link && before.program != now.program)
+    })
+}
+
 impl Engine {
     /// How an interface stands to the config.
     pub(super) fn claim(&self, it: &ObservedInterface) -> Claim {
@@ -137,6 +145,7 @@ impl Engine {
         self.interfaces.lost.retain(|(index, _), _| !news.contains(index));
         self.note_lost(before.as_ref(), &observed, now);
         self.interfaces.note_passed(&observed, now);
+        self.tampering_seen(&observed.tampered, now);
         self.interfaces.looked = Some(now);
         for it in &observed.interfaces {
             if it.at(Hook::Egress).is_some()
@@ -211,7 +220,8 @@ impl Engine {
                 let was_on = is_wanted
                     && it.at(hook).is_some()
                     && !self.interfaces.releasing.contains(&it.interface.name);
-                if was_on && next.at(hook).is_none() && self.claim(next) != Claim::None {
+                let is_off = next.at(hook).is_none() || is_exchanged(it.at(hook), next.at(hook));
+                if was_on && is_off && self.claim(next) != Claim::None {
                     let name = &next.interface.name;
                     let line = format!(
                         "{name}: something has taken Border Guard off ({}); it is attached again",

@@ -28,6 +28,7 @@ mod records;
 mod shadow;
 mod signers;
 mod status;
+mod tampering;
 mod tracing;
 mod unconfirmed;
 
@@ -57,6 +58,7 @@ use crate::daemon::engine::quotas::Quotas;
 use crate::daemon::engine::reads::Reads;
 use crate::daemon::engine::signers::Signers;
 use crate::daemon::engine::state::{Begin, Due, Engine, Purpose};
+use crate::daemon::engine::tampering::Tampering;
 use crate::daemon::engine::tracing::Tracing;
 use crate::daemon::engine::{
     Action, Asker, Input, Level, StoreId, StoreJob, StoreOutcome, Surroundings, Ticket,
@@ -95,6 +97,7 @@ impl Engine {
             daemon,
             closings: Closings::begin(held),
             publishing: Publishing::new(generation),
+            tampering: Tampering::default(),
             interfaces: Interfaces::default(),
             cgroups: Cgroups::default(),
             bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
@@ -269,6 +272,7 @@ impl Engine {
             self.look_at_tracing(now);
             self.interfaces.look();
             self.forget_the_start(now);
+            self.record_tampering(|told| told.record_is_due(now), now);
             self.log_problems(now);
         }
         if now.boot_ns >= self.due.watchdog {

@@ -46,6 +46,7 @@ impl Engine {
     pub(in crate::daemon::engine) fn problems(&self, now: Clocks) -> Vec<Problem> {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
+        problems.extend(self.problems_of_tampering());
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_pins_interfaces(&mut problems);
         self.problems_of_bypass(&mut problems, now);

@@ -10,6 +10,7 @@ use crate::daemon::engine::basis::{Basis, Table};
 use crate::daemon::engine::input::PublishOutcome;
 use crate::daemon::engine::publishing::{Failed, InFlight, Tables};
 use crate::daemon::engine::state::{Engine, Purpose, Switch};
+use crate::daemon::engine::tampering::Again;
 use crate::daemon::engine::{Action, KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::{Clocks, Document};
@@ -80,7 +81,9 @@ impl Engine {
             return Tables::Failed(failed.why.clone());
         }
         match &self.publishing.live {
-            Some(live) if live.judges_like(&wanted) => Tables::Current,
+            Some(live) if live.judges_like(&wanted) && self.tampering.again == Again::Nothing => {
+                Tables::Current
+            }
             _ => Tables::OnTheWay,
         }
     }
@@ -94,7 +97,8 @@ impl Engine {
         if self.cut_what_is_over(now) {
             return;
         }
-        if self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted)) {
+        let is_live = self.publishing.live.as_ref().is_some_and(|live| live.judges_like(&wanted));
+        if is_live && self.tampering.again == Again::Nothing {
             self.publishing.failed = None;
             return;
         }
@@ -146,16 +150,19 @@ impl Engine {
         self.publishing.serial += 1;
         let generation = self.publishing.generation + 1;
         let geo = self.config.candidate.as_ref().and_then(|candidate| candidate.geo.as_ref());
+        let again = std::mem::take(&mut self.tampering.again);
         let publish = Publish {
             serial: self.publishing.serial,
             table,
             geo: geo.map(|(image, _)| image.clone()),
+            geo_anew: again == Again::Geo,
             names: self.names_of(&basis, &policy, generation),
             goes_live: self.goes_live(now),
             // Where it is not known yet whose the numbers were, any of them may go to another pin.
             counts_change_hands: self.counts_unread.is_some() || self.counts.change_hands(&policy.pins),
         };
-        self.publishing.in_flight = Some(InFlight { basis, began_ns: now.boot_ns, policy, is_part: false });
+        self.publishing.in_flight =
+            Some(InFlight { basis, began_ns: now.boot_ns, policy, is_part: false, again });
         self.ask_kernel(KernelJob::Publish(Box::new(publish)));
     }
 
@@ -199,11 +206,17 @@ impl Engine {
         if outcome.serial != self.publishing.serial {
             return;
         }
-        let Some(InFlight { basis, policy, is_part, .. }) = self.publishing.in_flight.take() else { return };
+        let Some(InFlight { basis, policy, is_part, again, .. }) = self.publishing.in_flight.take() else {
+            return;
+        };
         // Another one may have taken the place of a first config that was on its way.
         let is_candidate = self.config.candidate.as_ref().is_some_and(|it| it.serial == basis.config);
         let went_live = outcome.generation == self.publishing.generation + 1;
+        if !went_live {
+            self.tampering.again = self.tampering.again.max(again);
+        }
         if went_live {
+            self.published_anew(again);
             self.publishing.generation = outcome.generation;
             self.publishing.since = Some(now.wall);
             let hashes = &mut self.publishing.hashes;

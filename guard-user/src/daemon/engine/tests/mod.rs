@@ -19,6 +19,7 @@ mod reloads;
 mod shadow;
 mod stacked;
 mod store;
+mod tampering;
 mod tracing;
 mod unconfirmed;
 mod world;

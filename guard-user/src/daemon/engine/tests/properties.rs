@@ -10,7 +10,7 @@ use super::unconfirmed::apply_for;
 use super::world::{Part, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
-use crate::kernel::memory::Operation;
+use crate::kernel::memory::{MemoryKernel, Operation};
 
 /// One thing that happens.
 #[derive(Clone, Debug)]
@@ -34,6 +34,7 @@ enum Event {
     TakeOff(u8),
     TakeOffCgroups,
     RemoveEntries,
+    Tamper(u8),
     Changed,
     FailKernel(u8, u8),
     FailDisk(u8),
@@ -67,6 +68,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (0_u8..4).prop_map(Event::TakeOff),
         1 => Just(Event::TakeOffCgroups),
         1 => Just(Event::RemoveEntries),
+        2 => any::<u8>().prop_map(Event::Tamper),
         2 => Just(Event::Changed),
         2 => (0_u8..11, 1_u8..3).prop_map(|(operation, times)| Event::FailKernel(operation, times)),
         2 => (0_u8..12).prop_map(Event::FailDisk),
@@ -125,6 +127,10 @@ fn happen(world: &mut World, event: &Event, versions: &mut [u32; 3]) {
         Event::TakeOff(at) => world.kernel.take_off(name(at)),
         Event::TakeOffCgroups => world.kernel.take_off_cgroups(),
         Event::RemoveEntries => world.kernel.remove_entries(),
+        Event::Tamper(table) => {
+            let tables = MemoryKernel::tables();
+            world.kernel.tamper(tables[usize::from(table) % tables.len()]);
+        }
         Event::Changed => world.step(Input::Changed),
         Event::FailKernel(operation, times) => {
             let all = [
@@ -195,6 +201,7 @@ proptest! {
         for id in world.closings.values() {
             prop_assert!(!open.contains(id), "{} was closed, and is open", id);
         }
+        prop_assert_eq!(world.kernel.tampered(), Vec::<&str>::new());
         prop_assert_eq!(world.bypass_difference(), None);
         prop_assert_eq!(world.noting_difference(), None);
         let problems = world.problems();

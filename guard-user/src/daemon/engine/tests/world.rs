@@ -174,6 +174,7 @@ impl World {
                 differences.push(format!("{name} is not guarded"));
             }
         }
+        differences.extend(self.kernel.tampered().iter().map(|table| format!("{table} was changed")));
         differences.extend(self.bypass_difference().into_iter().chain(self.noting_difference()));
         differences
     }

@@ -229,3 +229,12 @@ fn a_time_in_which_every_guarded_interface_was_gone_has_a_sentence() {
     let restarted = [&none[..], &[end("04"), start("05"), attach("09", "eth1", 4)]].concat();
     assert_one(&restarted, (Some("03"), Some("09")), &["eth1 came"]);
 }
+
+#[test]
+fn a_table_that_was_changed_is_a_gap_from_when_it_was_right() {
+    let detail = json!({"last_right": "2026-12-01T00:00:03Z", "found": "2026-12-01T00:00:04Z", "entries": 1});
+    let tampered = record("05", Kind::Tampered, "POLICY", "", detail);
+    let words =
+        ["the table POLICY", "by another program after 2026-12-01T00:00:03Z", "seen at 2026-12-01T00:00:04Z"];
+    assert_one(&[start("00"), tampered], (Some("03"), Some("05")), &words);
+}

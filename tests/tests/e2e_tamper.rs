@@ -1,0 +1,326 @@
+//! What root writes into the kernel's tables under a daemon that runs: it opens what is pinned as long as the daemon is held
+//! up, and nothing once the daemon has looked, which is told and recorded. Judged by what arrives at the far side.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
+
+use std::mem::offset_of;
+use std::time::{Duration, Instant};
+
+use guard_common::abi::failsafe::{begun, minute_at, minute_of};
+use guard_common::abi::{Exemption, Live, Place, PlacedBy, PolicyTable, dimension};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_tests::bed::{BELGIUM, Bed, Family, MAIL_PORT, PATIENCE, PIN, US};
+use guard_tests::proc::{Process, retry_until};
+use guard_tests::raw_map::{RawMap, live};
+use guard_tests::resources::stay_on;
+use guard_user::exemption::Clocks;
+use guard_user::health::{Problem, ProblemCode};
+use rustix::process::Signal;
+
+/// How soon the far side gets nothing again: the daemon looks each second.
+const SOON: Duration = Duration::from_secs(2);
+/// Likewise where a geo table alone is changed: all of them are looked at within thirty seconds.
+const GEO_SOON: Duration = Duration::from_secs(32);
+
+fn map(bed: &Bed, name: &str) -> RawMap {
+    RawMap::open(&bed.pin_path().join("maps").join(name)).unwrap()
+}
+
+fn boot_ns() -> u64 {
+    Clocks::read().boot_ns
+}
+
+fn policy_slot(bed: &Bed) -> [u8; 4] {
+    live(&bed.pin_path()).unwrap().policy_slot().to_ne_bytes()
+}
+
+/// Changes the live table of the policy, and its number, so that nothing is remembered of what was looked up before.
+fn change_policy(bed: &Bed, change: impl FnOnce(&mut [u8])) {
+    let change = |bytes: &mut [u8]| {
+        bytes[offset_of!(PolicyTable, generation) + 5] ^= 1;
+        change(bytes);
+    };
+    map(bed, "POLICY").change(&policy_slot(bed), change).unwrap();
+}
+
+fn set(bytes: &mut [u8], at: usize, value: &[u8]) {
+    bytes[at..at + value.len()].copy_from_slice(value);
+}
+
+/// Sets a bit of a word in each of these many elements.
+fn set_bits(bytes: &mut [u8], (at, stride, count): (usize, usize, usize)) {
+    (0..count).for_each(|number| bytes[at + number * stride] |= 1);
+}
+
+fn add_dimension(bytes: &mut [u8], bits: u32) {
+    let at = offset_of!(PolicyTable, dimensions);
+    let dimensions = u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap()) | bits;
+    set(bytes, at, &dimensions.to_ne_bytes());
+}
+
+fn us() -> Jurisdiction {
+    "US".parse().unwrap()
+}
+
+/// What arrives in Boston of five datagrams of the mailbox.
+fn arrived(bed: &Bed) -> u64 {
+    bed.send(5, MAIL_PORT, US, Family::V4).unwrap()
+}
+
+/// The problems that tables were changed.
+fn told(bed: &Bed) -> Vec<Problem> {
+    let problems = bed.status().unwrap().problems.into_iter();
+    problems.filter(|problem| problem.code == ProblemCode::TablesChanged).collect()
+}
+
+/// Has root change a table while the daemon is held up, which lets mails to Boston, and the daemon go on: soon none arrives
+/// any more, and it is told and on record, until a reload.
+fn opens_until_it_is_seen(
+    (bed, daemon): (&Bed, &Process),
+    (table, soon): (&str, Duration),
+    change: impl FnOnce(&Bed),
+) {
+    assert_eq!(arrived(bed), 0, "{table}: nothing leaves before");
+    daemon.signal(Signal::STOP);
+    change(bed);
+    assert!(arrived(bed) > 0, "{table}: what root has changed opens nothing, so that this test says nothing");
+    daemon.signal(Signal::CONT);
+    let begin = Instant::now();
+    retry_until(PATIENCE, "nothing to arrive any more", || (arrived(bed) == 0).then_some(())).unwrap();
+    let took = begin.elapsed();
+    println!("{table}: closed after {took:?}");
+    assert!(took < soon, "{table}: it took {took:?}");
+    is_told_until_a_reload(bed, table);
+    assert_eq!(arrived(bed), 0, "{table}: it stays closed");
+}
+
+fn is_told_until_a_reload(bed: &Bed, table: &str) {
+    let problem = retry_until(Duration::from_secs(30), "the problem", || {
+        told(bed)
+            .into_iter()
+            .find(|it| it.subject.as_deref() == Some(table) && it.message.contains("right again"))
+    })
+    .unwrap();
+    assert!(problem.message.contains("somebody else has changed it"), "{problem}");
+    let is_of_it = |record: &guard_user::audit::Stored| record.kind == "tampered" && record.subject == table;
+    let records = bed.trail().unwrap();
+    let record = records.iter().rev().find(|record| is_of_it(record)).unwrap();
+    assert!(record.detail["entries"].as_u64().unwrap() > 0, "{record:?}");
+    assert!(!record.detail["first"].as_str().unwrap().is_empty(), "{record:?}");
+    let time = |key: &str| record.detail[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(time("last_right") < time("found"), "{record:?}");
+    let shown = bed.tell(&["audit", "show"]).unwrap();
+    assert!(shown.contains("tampered") && shown.contains(table), "{shown}");
+    bed.tell(&["reload"]).unwrap();
+    assert_eq!(told(bed), []);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_live_policy_that_root_changes_is_live_again_as_it_was() {
+    let bed = Bed::new("tamper-policy").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let it = (&bed, &daemon);
+    let policy = ("POLICY", SOON);
+    // The forbidden place is permitted.
+    opens_until_it_is_seen(it, policy, |bed| {
+        let at = offset_of!(PolicyTable, permitted) + 8 * usize::from(us().index());
+        change_policy(bed, |bytes| set(bytes, at, &[0xff; 8]));
+    });
+    // No address is a pin's source.
+    opens_until_it_is_seen(it, policy, |bed| {
+        let sets = offset_of!(PolicyTable, source_sets)..offset_of!(PolicyTable, local_ports);
+        change_policy(bed, |bytes| bytes[sets].fill(0));
+    });
+    // An exemption that nobody has loaded has everybody there as its recipient, by every port.
+    opens_until_it_is_seen(it, policy, |bed| {
+        let place = usize::from(us().index());
+        change_policy(bed, |bytes| {
+            add_dimension(bytes, dimension::EXEMPTION);
+            let at = offset_of!(PolicyTable, exemptions);
+            set(bytes, at + offset_of!(Exemption, pins), &[0xff; 8]);
+            set(bytes, at + offset_of!(Exemption, valid_until_ns), &[0xff; 8]);
+            set(bytes, at + offset_of!(Exemption, quota), &[0xff; 8]);
+            set_bits(bytes, (offset_of!(PolicyTable, exempt_jurisdictions) + 32 * place, 32, 1));
+            set_bits(bytes, (offset_of!(PolicyTable, exempt_pins), 32, 64));
+            set_bits(bytes, (offset_of!(PolicyTable, remote_sets) + 16, 48, 1024));
+        });
+    });
+    // A failsafe rule covers all.
+    opens_until_it_is_seen(it, policy, |bed| {
+        change_policy(bed, |bytes| {
+            add_dimension(bytes, dimension::FAILSAFE);
+            set_bits(bytes, (offset_of!(PolicyTable, local_sets) + 8, 16, 1024));
+            set_bits(bytes, (offset_of!(PolicyTable, remote_sets) + 8, 48, 1024));
+            set_bits(bytes, (offset_of!(PolicyTable, peer_sets), 40, 4096));
+        });
+    });
+    restarts_cleanly(&bed, daemon);
+}
+
+/// The next daemon finds nothing wrong, and the trail is whole.
+fn restarts_cleanly(bed: &Bed, daemon: Process) {
+    daemon.kill(PATIENCE).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(told(bed), []);
+    let verified = bed.ask(&["audit", "verify"]).unwrap();
+    assert!(verified.is_done(), "{verified:?}");
+    assert_eq!(arrived(bed), 0);
+    daemon.kill(PATIENCE).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn an_older_generation_that_root_makes_live_is_not() {
+    let bed = Bed::new("tamper-live").unwrap();
+    bed.configure(&PIN.replace("[\"EU\"]", "[\"EU\", \"US\"]")).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(arrived(&bed), 5);
+    bed.configure(PIN).unwrap();
+    bed.tell(&["reload"]).unwrap();
+    // The slot that is not live has what was live before.
+    opens_until_it_is_seen((&bed, &daemon), ("CONTROL", SOON), |bed| {
+        let now = live(&bed.pin_path()).unwrap();
+        let before = Live::new(now.policy_slot() ^ 1, now.geo_slot());
+        map(bed, "CONTROL").change(&[0; 4], |bytes| set(bytes, 0, &before.0.to_ne_bytes())).unwrap();
+    });
+    // A word that no version writes, by which no table is found, and the ABI of another version.
+    for at in [1, 4] {
+        map(&bed, "CONTROL").change(&[0; 4], |bytes| bytes[at] ^= 0xff).unwrap();
+        is_told_until_a_reload(&bed, "CONTROL");
+        assert_eq!(arrived(&bed), 0);
+    }
+    restarts_cleanly(&bed, daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_range_that_root_moves_to_another_country_is_back_where_it_was() {
+    let bed = Bed::new("tamper-geo").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    stay_on(0).unwrap();
+    opens_until_it_is_seen((&bed, &daemon), ("V4_ENTRIES", GEO_SOON), |bed| {
+        let slot = live(&bed.pin_path()).unwrap().geo_slot().to_ne_bytes();
+        let [from, to] = ["US", "BE"].map(|code| Place::new(code.parse().unwrap(), PlacedBy::Site).0);
+        map(bed, "V4_ENTRIES")
+            .change(&slot, |bytes| {
+                for entry in bytes.chunks_exact_mut(4).filter(|entry| entry[..2] == from.to_ne_bytes()) {
+                    set(entry, 0, &to.to_ne_bytes());
+                }
+            })
+            .unwrap();
+        // Each processor remembers the place of the last destination.
+        assert_eq!(bed.send(5, MAIL_PORT, BELGIUM, Family::V4).unwrap(), 5);
+    });
+    restarts_cleanly(&bed, daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_quota_that_root_makes_whole_again_is_spent_all_the_same() {
+    const QUOTA: u64 = 10_000;
+    let bed = Bed::new("tamper-quota").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    // Bytes of a datagram as a frame.
+    let frame = 14 + 20 + 8 + 21;
+    // What is charged falls, or what may be charged rises.
+    for (id, table) in [("charged", "EXEMPTION_USE"), ("quota", "POLICY")] {
+        bed.exempt(id, &["203.0.113.10/32"], 600, Some(QUOTA)).unwrap();
+        let slot = bed.exemption(id).unwrap().slot.unwrap();
+        let passed = bed.send(100, MAIL_PORT, US, Family::V4).unwrap();
+        assert_eq!(passed, 100);
+        retry_until(PATIENCE, "a look at it", || {
+            (bed.exemption(id).unwrap().used_bytes == 100 * frame).then_some(())
+        })
+        .unwrap();
+        std::thread::sleep(SOON);
+        daemon.signal(Signal::STOP);
+        let more = bed.send(100, MAIL_PORT, US, Family::V4).unwrap();
+        assert_eq!(more, QUOTA / frame - 100, "the kernel ends it by itself");
+        match table {
+            "POLICY" => change_policy(&bed, |bytes| {
+                let at = offset_of!(PolicyTable, exemptions) + usize::from(slot) * size_of::<Exemption>();
+                set(bytes, at + offset_of!(Exemption, quota), &u64::MAX.to_ne_bytes());
+            }),
+            _ => map(&bed, table).change(&u32::from(slot).to_ne_bytes(), |bytes| bytes.fill(0)).unwrap(),
+        }
+        assert_eq!(arrived(&bed), 5, "{table}");
+        daemon.signal(Signal::CONT);
+        let begin = Instant::now();
+        std::thread::sleep(SOON);
+        // What the daemon has not seen of the use is open once more, and no more.
+        let again = bed.send(500, MAIL_PORT, US, Family::V4).unwrap();
+        assert!(again <= more, "{table}: {again} more after {:?}", begin.elapsed());
+        assert_eq!(arrived(&bed), 0, "{table}");
+        is_told_until_a_reload(&bed, table);
+        assert_eq!(arrived(&bed), 0, "{table}");
+    }
+    restarts_cleanly(&bed, daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_budget_of_a_failsafe_rule_that_root_makes_whole_again_stays_spent() {
+    let bed = Bed::new("tamper-budget").unwrap();
+    let rule = "[[failsafe]]\nname = \"rescue\"\nlocal_ports = [\"udp/143\"]\npeers = [\"203.0.113.0/24\"]\n\
+                bytes_per_minute = 20_000\n";
+    bed.configure(&format!("{PIN}{rule}")).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    // All of it is within one minute of the kernel's clock.
+    let left = 60_000_000_000 - boot_ns() % 60_000_000_000;
+    if left < 40_000_000_000 {
+        std::thread::sleep(Duration::from_nanos(left));
+    }
+    let passed = bed.send(500, MAIL_PORT, US, Family::V4).unwrap();
+    assert_eq!(passed, 20_000 / (14 + 20 + 8 + 21));
+    std::thread::sleep(SOON);
+    let minute = minute_at(boot_ns());
+    opens_until_it_is_seen((&bed, &daemon), ("FAILSAFE_USE", SOON), |bed| {
+        for element in 0..64_u32 {
+            let is_spent =
+                |bytes: &[u8]| minute_of(u64::from_ne_bytes(bytes[..8].try_into().unwrap())) == minute;
+            map(bed, "FAILSAFE_USE")
+                .change(&element.to_ne_bytes(), |bytes| {
+                    if is_spent(bytes) {
+                        set(bytes, 0, &begun(minute).to_ne_bytes());
+                    }
+                })
+                .unwrap();
+        }
+    });
+    assert_eq!(minute_at(boot_ns()), minute, "it took too long to say anything");
+    daemon.kill(PATIENCE).unwrap();
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_decides_beside_the_tables_is_set_back_and_told() {
+    let bed = Bed::new("tamper-beside").unwrap();
+    let select = "sources = [\"192.0.2.10/32\", \"2001:db8:1::10/128\"]";
+    assert!(PIN.contains(select));
+    bed.configure(&PIN.replace(select, "sources = [\"host\"]")).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    // An address of the host, and a cgroup whose processes may send past the guard.
+    let addresses = map(&bed, "HOST_ADDRESSES");
+    let address = addresses.first_key().unwrap().unwrap();
+    addresses.remove(&address).unwrap();
+    is_told_until_a_reload(&bed, "HOST_ADDRESSES");
+    assert!(addresses.get(&address).is_ok());
+    let allowed = map(&bed, "BYPASS_ALLOWED");
+    allowed.set(&7_u64.to_ne_bytes(), &[1]).unwrap();
+    is_told_until_a_reload(&bed, "BYPASS_ALLOWED");
+    assert_eq!(allowed.first_key().unwrap(), None);
+    // What a daemon that starts again goes by.
+    let held = map(&bed, "HELD");
+    held.change(&3_u32.to_ne_bytes(), |bytes| bytes[0] = 1).unwrap();
+    is_told_until_a_reload(&bed, "HELD");
+    assert_eq!(held.get(&3_u32.to_ne_bytes()).unwrap(), [0; 8]);
+    let mark = map(&bed, "HIGH_WATER");
+    mark.change(&[0; 4], |bytes| bytes.fill(0)).unwrap();
+    is_told_until_a_reload(&bed, "HIGH_WATER");
+    assert_ne!(mark.get(&[0; 4]).unwrap()[..8], [0; 8]);
+    assert_eq!(arrived(&bed), 0);
+    restarts_cleanly(&bed, daemon);
+}
