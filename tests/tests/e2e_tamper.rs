@@ -16,10 +16,10 @@ use guard_user::exemption::Clocks;
 use guard_user::health::{Problem, ProblemCode};
 use rustix::process::Signal;
 
-/// How soon the far side gets nothing again: the daemon looks each second.
-const SOON: Duration = Duration::from_secs(2);
-/// Likewise where a geo table alone is changed: all of them are looked at within thirty seconds.
-const GEO_SOON: Duration = Duration::from_secs(32);
+/// How soon the far side gets nothing again: the daemon looks each second, and at the policy's table every two.
+const SOON: Duration = Duration::from_secs(3);
+/// Likewise where a geo table alone is changed: all of them are looked at within a minute.
+const GEO_SOON: Duration = Duration::from_secs(62);
 
 fn map(bed: &Bed, name: &str) -> RawMap {
     RawMap::open(&bed.pin_path().join("maps").join(name)).unwrap()
@@ -94,7 +94,7 @@ fn opens_until_it_is_seen(
 }
 
 fn is_told_until_a_reload(bed: &Bed, table: &str) {
-    let problem = retry_until(Duration::from_secs(30), "the problem", || {
+    let problem = retry_until(Duration::from_secs(70), "the problem", || {
         told(bed)
             .into_iter()
             .find(|it| it.subject.as_deref() == Some(table) && it.message.contains("right again"))

@@ -23,7 +23,7 @@ use proptest::test_runner::{RngAlgorithm, TestRng};
 use support::{OTHER, PinPlace, STORAGE, frame, geo, judged, policy};
 
 /// Within this all geo tables are looked at.
-const ALL_GEO: Duration = Duration::from_secs(32);
+const ALL_GEO: Duration = Duration::from_secs(62);
 const GEO: [&str; 5] = ["V4_INDEX", "V4_ENTRIES", "V6_INDEX", "V6_ENTRIES", "V6_DETAIL"];
 
 struct Guarded {
@@ -81,7 +81,10 @@ fn any_byte_of_the_policy_and_of_the_live_word_that_changes_is_found() {
         let written = map.get(&key).unwrap();
         let at = random.next_u64() as usize % written.len();
         map.change(&key, |bytes| bytes[at] ^= 1 + (random.next_u64() % 255) as u8).unwrap();
-        let found = it.look();
+        // The policy has a pace of its own, but where anything else was found.
+        it.map("HELD").change(&3_u32.to_ne_bytes(), |bytes| bytes.fill(1)).unwrap();
+        let mut found = it.look();
+        found.retain(|it| it.table != "HELD");
         assert_eq!(found.iter().map(|it| it.table).collect::<Vec<_>>(), [table], "byte {at}");
         assert_eq!((found[0].entries, found[0].right_ns), (1, None), "{found:?}");
         it.mend(&found);
@@ -95,7 +98,7 @@ fn any_byte_of_the_policy_and_of_the_live_word_that_changes_is_found() {
 
 #[test]
 #[ignore = "needs root and BPF"]
-fn any_byte_of_a_geo_table_that_changes_is_found_within_thirty_seconds() {
+fn any_byte_of_a_geo_table_that_changes_is_found_within_a_minute() {
     let mut it = Guarded::new("tamper-geo");
     let mut random = TestRng::from_seed(RngAlgorithm::ChaCha, &[8; 32]);
     let slot = live(&it.pins.path()).unwrap().geo_slot().to_ne_bytes();

@@ -1,7 +1,7 @@
 //! Whether what decides in the kernel is still what this process has written there: root can write into every map.
 //!
-//! What decides is held by value: the live word, the policy's table and the small tables at each look, the geo tables one
-//! after the other, at a slower pace. Slots of tables are filled again by later generations, so that no map can be frozen
+//! What decides is held by value: the live word and the small tables at each look, the policy's table and one of the geo
+//! tables at a pace of their own. Slots of tables are filled again by later generations, so that no map can be frozen
 //! (`BPF_MAP_FREEZE`), which would refuse the daemon's own writes too. What is of no generation is set back at once; a table
 //! of the live one is left to the next generation, which goes to the other slot. Counters, flows, events and scratch memory
 //! change with every packet and are not held; of what only grows it is held that it does ([`uses`]).
@@ -26,7 +26,9 @@ use differing::Differing;
 
 /// How long after one of the geo tables the next one is held against what was written. There are five, of 14 MiB together: to
 /// read one takes some milliseconds.
-const GEO_PAUSE: Duration = Duration::from_millis(5_900);
+const GEO_PAUSE: Duration = Duration::from_millis(11_900);
+/// Likewise of the policy's table, which is half a megabyte.
+const POLICY_PAUSE: Duration = Duration::from_millis(1_900);
 
 impl LinuxKernel {
     /// Holds all of it against the kernel, but for what other parts of the look read anyway. What can't be read is said in
@@ -37,7 +39,6 @@ impl LinuxKernel {
         };
         // First: by it all others are found.
         self.watch_live_word().unwrap_or_else(|error| blind("the live word", error));
-        self.watch_policy().unwrap_or_else(|error| blind("the policy's table", error));
         self.watch_held().unwrap_or_else(|error| blind("what orders hold closed", error));
         self.watch_named().unwrap_or_else(|error| blind("whether sockets were named", error));
         match self.view.watch_mark() {
@@ -50,8 +51,10 @@ impl LinuxKernel {
                 Err(error) => blind("what is known of the host's addresses", error),
             }
         }
-        // Last, for it is all of them where anything was found.
-        self.watch_geo(Instant::now()).unwrap_or_else(|error| blind("the geo tables", error));
+        // Last, for what has a pace of its own is looked at at once where anything was found.
+        let now = Instant::now();
+        self.watch_policy(now).unwrap_or_else(|error| blind("the policy's table", error));
+        self.watch_geo(now).unwrap_or_else(|error| blind("the geo tables", error));
     }
 
     fn watch_live_word(&mut self) -> Result<(), KernelError> {
@@ -70,8 +73,13 @@ impl LinuxKernel {
         Ok(())
     }
 
-    fn watch_policy(&mut self) -> Result<(), KernelError> {
+    /// Holds the policy's table, where it is time for that.
+    fn watch_policy(&mut self, now: Instant) -> Result<(), KernelError> {
         let Some(written) = &self.written.policy else { return Ok(()) };
+        if self.written.found.is_empty() && self.written.policy_due.is_some_and(|due| now < due) {
+            return Ok(());
+        }
+        self.written.policy_due = now.checked_add(POLICY_PAUSE);
         let found = read(&self.view.maps.policy, "POLICY", self.live.policy_slot())?;
         let differing = Differing::of(&found, written);
         self.written.found.extend(differing.map(|it| Tampered {

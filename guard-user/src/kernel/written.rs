@@ -21,6 +21,8 @@ pub(super) const GEO_TABLES: usize = 5;
 pub(super) struct Written {
     /// The live table of the policy; `None` where an earlier process made it live.
     pub(super) policy: Option<Vec<u8>>,
+    /// When it is held next.
+    pub(super) policy_due: Option<Instant>,
     /// The live geo tables; `None` where they are not kept.
     pub(super) geo: Option<Arc<GeoImage>>,
     /// Which of the geo tables is held next, and when.
