@@ -18,7 +18,7 @@ const MODE: u32 = 0o600;
 /// Files of an archive, with what is in each: the table of docs/bundle.md.
 pub const FILES: &[(&str, &str)] = &[
     ("about.json", "when it was made, by which version, on which kernel; what is missing, and why"),
-    ("policy.toml", "the config as it is on the disk"),
+    ("policy.toml", "the config as it is on the disk, with its files in `policy.d`"),
     ("status.json", "what `borderguard status --json` prints, of exemptions without their texts"),
     ("problems.json", "the daemon's problems"),
     ("doctor.json", "what `borderguard doctor --json` prints"),
