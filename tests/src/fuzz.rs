@@ -6,30 +6,12 @@
 mod databases;
 mod frames;
 mod kernel;
+mod target;
 mod texts;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
-use anyhow::{Context as _, Result};
+pub use target::Target;
 
 use crate::mutation::Numbers;
-
-/// What takes inputs: it panics where one shows a fault.
-pub struct Target {
-    /// Its name on the command line, and of its folder in the corpus.
-    pub name: &'static str,
-    /// What it reads.
-    pub what: &'static str,
-    /// Whether it needs root and BPF.
-    pub needs_bpf: bool,
-    /// Takes one input.
-    pub take: fn(&[u8]),
-    /// Inputs to begin with.
-    pub seeds: fn() -> Result<Vec<Vec<u8>>>,
-    /// The most bytes of an input that say anything.
-    pub longest: usize,
-}
 
 /// All of them.
 pub const TARGETS: &[Target] = &[
@@ -52,27 +34,6 @@ pub const TARGETS: &[Target] = &[
 #[must_use]
 pub fn target(name: &str) -> Option<&'static Target> {
     TARGETS.iter().find(|target| target.name == name)
-}
-
-impl Target {
-    /// What was kept of earlier runs, by the names of the files.
-    ///
-    /// # Errors
-    /// Where it can't be read.
-    pub fn kept(&self) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name);
-        let mut kept = Vec::new();
-        if !folder.is_dir() {
-            return Ok(kept);
-        }
-        for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
-            let file = entry?.path();
-            let bytes = fs::read(&file).with_context(|| file.display().to_string())?;
-            kept.push((file, bytes));
-        }
-        kept.sort();
-        Ok(kept)
-    }
 }
 
 /// An input with a few bytes changed, a piece taken out or said twice, or with another's end.

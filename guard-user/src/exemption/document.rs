@@ -4,13 +4,11 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 use jiff::Timestamp;
 
-use super::doubts;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
 use super::particulars::Particulars;
 use crate::approval::{self, NotEnough, Requirement, Rule};
 use crate::config::policy::{Approvals, PortRange};
-use crate::text::visible;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
 /// document, and the document every rule of law.
@@ -92,23 +90,6 @@ impl Document {
     #[must_use]
     pub fn names_host(&self, host: &str, fleet: Option<&str>) -> bool {
         self.hosts.iter().any(|name| name == host || Some(name.as_str()) == fleet)
-    }
-
-    /// What a reader may doubt, a sentence each: no error, for somebody may mean it.
-    #[must_use]
-    pub fn doubts(&self) -> Vec<String> {
-        let is_word = |text: &str| !text.trim().contains(' ');
-        let purpose = is_word(&self.purpose)
-            .then(|| "its purpose is one word: will a reader know what it is for?".to_owned());
-        let large = self.recipients.iter().filter(|it| it.large_network.as_deref().is_some_and(is_word));
-        let large =
-            large.map(|it| format!("why the networks of \"{}\" are large is one word", visible(&it.name)));
-        let keeps = self.particulars.retention.is_none() && self.particulars.delete_by.is_none();
-        let keeps = (keeps && self.instrument.ground.is_personal()).then(|| {
-            "it does not say how long the data is kept (retention, delete_by): Art. 30(1)(f) asks for it where possible"
-                .to_owned()
-        });
-        purpose.into_iter().chain(large).chain(keeps).chain(doubts::of_days_and_numbers(self)).collect()
     }
 
     /// First moment at which nothing passes by it any more: the end of its window, or when its assessment

@@ -1,9 +1,10 @@
-//! What a reader may doubt of a document's days and numbers: no error, for somebody may mean it.
+//! What a reader may doubt of a document: no error, for somebody may mean it.
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::document::Document;
 use super::particulars::DutyKind;
+use crate::text::visible;
 
 /// How far a duty's days may be from the window before somebody may have mistyped the year.
 const YEAR: SignedDuration = SignedDuration::from_hours(366 * 24);
@@ -12,8 +13,27 @@ const UNSEEN: SignedDuration = SignedDuration::from_hours(2 * 366 * 24);
 /// Data subjects past which nobody calls their number limited.
 const LIMITED_SUBJECTS: u32 = 100_000;
 
+impl Document {
+    /// What a reader may doubt, a sentence each: no error, for somebody may mean it.
+    #[must_use]
+    pub fn doubts(&self) -> Vec<String> {
+        let is_word = |text: &str| !text.trim().contains(' ');
+        let purpose = is_word(&self.purpose)
+            .then(|| "its purpose is one word: will a reader know what it is for?".to_owned());
+        let large = self.recipients.iter().filter(|it| it.large_network.as_deref().is_some_and(is_word));
+        let large =
+            large.map(|it| format!("why the networks of \"{}\" are large is one word", visible(&it.name)));
+        let keeps = self.particulars.retention.is_none() && self.particulars.delete_by.is_none();
+        let keeps = (keeps && self.instrument.ground.is_personal()).then(|| {
+            "it does not say how long the data is kept (retention, delete_by): Art. 30(1)(f) asks for it where possible"
+                .to_owned()
+        });
+        purpose.into_iter().chain(large).chain(keeps).chain(of_days_and_numbers(self)).collect()
+    }
+}
+
 /// A sentence for each.
-pub(super) fn of_days_and_numbers(document: &Document) -> Vec<String> {
+fn of_days_and_numbers(document: &Document) -> Vec<String> {
     let (begin, end) = (document.valid_from, document.valid_until);
     let mut doubts = Vec::new();
     for duty in &document.particulars.duties {

@@ -11,7 +11,7 @@ use guard_user::explain::capture;
 use guard_user::explain::frames::parse_frame;
 use guard_user::geo::mmdb;
 
-use super::Target;
+use super::target::Target;
 use crate::frames::frames;
 use crate::geo_file::countries;
 use crate::pcap::{LinkType, Writer};

@@ -11,7 +11,7 @@ use guard_user::explain::frames::parse_frame;
 use guard_user::explain::{Explainer, Surroundings};
 use guard_user::geo::embedded;
 
-use super::Target;
+use super::target::Target;
 use crate::frames::{exemptions, forwarded, frames, marked, policy};
 
 pub(super) const PARSER: Target = Target {

@@ -4,7 +4,8 @@ use std::cell::RefCell;
 
 use anyhow::{Context as _, Error, Result};
 
-use super::{Target, frames};
+use super::frames;
+use super::target::Target;
 use crate::bpffs::BpfFs;
 use crate::differential::Both;
 use crate::privilege::can_bpf;

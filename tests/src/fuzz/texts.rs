@@ -14,7 +14,7 @@ use guard_user::exemption::{self, LawPack, Lift};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::Target;
+use super::target::Target;
 use crate::document::exemption_within;
 use crate::{frames, pages, storm};
 

@@ -26,7 +26,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "inputs", may: &["config", "geo"] },
     Layer { module: "compile", may: &["config", "exemption", "geo"] },
     Layer { module: "store", may: &["approval", "audit", "config", "digest", "exemption", "geo", "text"] },
-    Layer { module: "explain", may: &["compile", "config", "exemption", "geo"] },
+    Layer { module: "explain", may: &["compile", "config", "exemption", "geo", "text"] },
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "groups", "text"] },
     Layer { module: "canary", may: &["compile", "config"] },
