@@ -143,8 +143,9 @@ fn the_memory_of_generations_that_are_gone_is_given_back() {
         bed.tell(&["reload"]).unwrap();
         bed.status().unwrap();
     }
-    // Without a bound on what the allocator keeps it was more than 100 MiB.
+    // Without a bound on what the allocator keeps it was more than 100 MiB. Of this 14 MiB are the live geo tables, for the watch
+    // over them, and where networks are by them.
     let used = memory_kib(daemon.pid(), "RssAnon").unwrap() / 1024;
-    assert!(used < 32, "{used} MiB");
+    assert!(used < 44, "{used} MiB");
     daemon.kill(bed::PATIENCE).unwrap();
 }

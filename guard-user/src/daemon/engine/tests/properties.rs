@@ -232,9 +232,16 @@ proptest! {
             happen(&mut world, event, &mut versions);
         }
         world.step(Input::Changed);
-        world.pass(6_000_000_000);
-        world.settle();
-        let (differs, problems) = (world.differences(), world.known_problems());
-        prop_assert!(differs.is_empty() || !problems.is_empty(), "{:?}", differs);
+        // What a look could not read in time for what it was for, the next look is for.
+        let mut differs = Vec::new();
+        for _ in 0..3 {
+            world.pass(6_000_000_000);
+            world.settle();
+            differs = world.differences();
+            if differs.is_empty() || !world.known_problems().is_empty() {
+                return Ok(());
+            }
+        }
+        prop_assert!(false, "{:?}", differs);
     }
 }
