@@ -57,7 +57,7 @@ const RT_ONLY: &str = "kernel_preempt";
 const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
 /// `cargo xtask nightly` runs them. That the programs of a shadow load is in `kernel_load`.
-const NIGHTLY: [&str; 9] = [
+const NIGHTLY: [&str; 10] = [
     "guest_bonds",
     "guest_copies",
     "guest_cost",
@@ -67,6 +67,7 @@ const NIGHTLY: [&str; 9] = [
     "guest_pins",
     "guest_relays",
     "kernel_shadow",
+    "kernel_tamper",
 ];
 /// Of what runs on both other kernels in the usual run, the suites that one of them runs alone.
 const USUAL_ON_ONE: [&str; 1] = ["guest_clock"];
