@@ -18,7 +18,8 @@ fn many() -> (u32, Duration) {
     if std::env::var_os("BORDERGUARD_GUEST").is_some() {
         (100, Duration::from_secs(2))
     } else {
-        (1000, Duration::from_millis(100))
+        // Machines on which this ran differ by a half.
+        (1000, Duration::from_millis(150))
     }
 }
 
