@@ -1,8 +1,8 @@
 //! Packets from one namespace to another: with nothing on their way, an empty program, the guard, an nftables set and a trie of
 //! the same ranges.
 //!
-//! Only documentation addresses may be on a wire here. So every contender has the embedded database's IPv6 ranges moved below
-//! 2001:db8::/32: as many, and as they lie to each other.
+//! Only documentation addresses may be on a wire here. So every contender has as many ranges below 2001:db8::/32 as the embedded
+//! database has of IPv6, with the same places in the same order.
 
 use std::io::Write as _;
 use std::net::Ipv6Addr;
@@ -16,6 +16,7 @@ use aya::maps::lpm_trie::{Key, LpmTrie};
 use aya::programs::tc::{SchedClassifierLinkId, TcAttachOptions};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 use aya::{Ebpf, EbpfLoader};
+use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::Addr;
 use guard_user::compile::{HostFacts, geo_image, policy_table};
 use guard_user::geo::{GeoDb, Runs, embedded};
@@ -102,16 +103,16 @@ fn at(way: Way) -> usize {
     WAYS.iter().position(|it| *it == way).unwrap_or_default()
 }
 
-/// The IPv6 ranges below 2000::/3, in which all of them lie that are given out, below 2001:db8::/32.
+/// The IPv6 ranges, one behind the other below 2001:db8::/32, each of 2^14 networks of 64 bits.
 fn moved(database: &GeoDb) -> GeoDb {
-    const FIRST: u128 = 0x2000 << 112;
-    const END: u128 = 0x4000 << 112;
     const EXAMPLES: u128 = 0x2001_0db8 << 96;
+    const EACH: u32 = 64 + 14;
+    let most = 1_usize << (96 - EACH);
     let mut v6 = Runs::unknown();
-    for (start, place) in database.v6.iter().filter(|(start, _)| (FIRST..END).contains(start)) {
-        v6.push(EXAMPLES | (start << 3 >> 32), place);
+    for (number, (_, place)) in (0..).zip(database.v6.iter().take(most - 1)) {
+        v6.push(EXAMPLES | number << EACH, place);
     }
-    v6.push(EXAMPLES + (1 << 96), guard_common::jurisdiction::Jurisdiction::UNKNOWN);
+    v6.push(EXAMPLES + (1 << 96), Jurisdiction::UNKNOWN);
     GeoDb { v6, ..database.clone() }
 }
 
