@@ -48,6 +48,10 @@ fn until_gone(bed: &Bed) {
     retry_until(PATIENCE, "the way back", gone).unwrap();
 }
 
+/// What promotes the pin whatever was seen of it.
+const MEANT: &[&str] =
+    &["pin", "promote", "mail", "--min-seen", "0s", "--max-recent", "9", "--max-new-drops", "100%", "--yes"];
+
 /// From `observe` to `drop`, step by step: each waits for its confirmation, and one that nobody confirmed is gone.
 #[test]
 #[ignore = "needs root and BPF"]
@@ -104,18 +108,7 @@ fn a_pin_is_promoted_step_by_step() {
     assert!(flagged.contains("is live until"), "{flagged}");
     assert_eq!((action(&bed), passes(&bed)), ("flag".to_owned(), [true, true]));
     assert_eq!(fs::read_to_string(bed.config()).unwrap(), before, "nobody confirmed it yet");
-    let busy = bed.ask(&[
-        "pin",
-        "promote",
-        "mail",
-        "--min-seen",
-        "0s",
-        "--max-recent",
-        "9",
-        "--max-new-drops",
-        "100%",
-        "--yes",
-    ]);
+    let busy = bed.ask(MEANT);
     assert_eq!(busy.unwrap().status.code(), Some(1));
     bed.tell(&["confirm"]).unwrap();
     assert_eq!(
@@ -131,23 +124,11 @@ fn a_pin_is_promoted_step_by_step() {
     assert_eq!(codes(&told), ["recent", "new-drops"], "{told}");
     assert!(told["recent"]["flows"].as_u64().unwrap() >= 1, "{told}");
     assert_eq!((action(&bed), passes(&bed)), ("flag".to_owned(), [true, true]));
-    let meant = [
-        "pin",
-        "promote",
-        "mail",
-        "--min-seen",
-        "0s",
-        "--max-recent",
-        "9",
-        "--max-new-drops",
-        "100%",
-        "--yes",
-    ];
-    bed.tell(&[&meant[..], &["--confirm-within", "20s"]].concat()).unwrap();
+    bed.tell(&[MEANT, &["--confirm-within", "20s"]].concat()).unwrap();
     assert_eq!((action(&bed), passes(&bed)), ("drop".to_owned(), [true, false]), "dropped");
     until_gone(&bed);
     assert_eq!((action(&bed), passes(&bed)), ("flag".to_owned(), [true, true]), "nobody confirmed it");
-    bed.tell(&meant).unwrap();
+    bed.tell(MEANT).unwrap();
     assert_eq!(passes(&bed), [true, false]);
     bed.tell(&["confirm"]).unwrap();
     // The answer does not wait for the disk.
@@ -398,19 +379,7 @@ fn a_candidate_has_the_files_that_are_there() {
         refused.status.code() == Some(2) && refused.complaint.contains("other files in policy.d"),
         "{refused:?}"
     );
-    let meant = [
-        "pin",
-        "promote",
-        "mail",
-        "--min-seen",
-        "0s",
-        "--max-recent",
-        "9",
-        "--max-new-drops",
-        "100%",
-        "--yes",
-    ];
-    bed.tell(&meant).unwrap();
+    bed.tell(MEANT).unwrap();
     assert_eq!(passes(&bed), [true, false]);
     // Somebody adds a file meanwhile: what is confirmed would be another config.
     let cork = parts.folder().join("cork.toml");

@@ -42,20 +42,25 @@ impl By {
     pub const fn is_permitted(self) -> bool {
         matches!(self, Self::Home(_) | Self::Permit(_))
     }
+
+    /// The same of a pin of this name, as the begin of a sentence.
+    fn words(self, pin: &str) -> String {
+        let pin = escaped(pin);
+        match self {
+            Self::Home(place) => format!("{place} is the home of the pin {pin}"),
+            Self::Permit(place) => format!("the pin {pin} permits {place}"),
+            Self::Action(Action::Observe) => format!("the pin {pin} only observes"),
+            Self::Action(_) => format!("the pin {pin} only flags"),
+            Self::Observe => "the config only observes (`host.observe`)".to_owned(),
+            Self::NoPin => format!("the config has no pin {pin}, and by that name judges nothing"),
+        }
+    }
 }
 
 impl fmt::Display for Needless<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipient, by, .. } = self;
-        let pin = escaped(self.pin);
-        match by {
-            By::Home(place) => write!(f, "{place} is the home of the pin {pin}")?,
-            By::Permit(place) => write!(f, "the pin {pin} permits {place}")?,
-            By::Action(Action::Observe) => write!(f, "the pin {pin} only observes")?,
-            By::Action(_) => write!(f, "the pin {pin} only flags")?,
-            By::Observe => f.write_str("the config only observes (`host.observe`)")?,
-            By::NoPin => write!(f, "the config has no pin {pin}, and by that name judges nothing")?,
-        }
+        let Self { pin, recipient, by } = self;
+        f.write_str(&by.words(pin))?;
         match by {
             By::Home(place) | By::Permit(place) if *place != recipient.jurisdiction => {
                 write!(f, ", where networks of {} are placed", escaped(&recipient.name))
@@ -106,14 +111,9 @@ fn milder(policy: &Policy, pin: &Pin) -> Option<By> {
 #[must_use]
 pub fn milder_words(policy: &Policy, pins: &[String]) -> Vec<String> {
     let of_name = |name: &String| {
-        let name_of = escaped(name);
-        match policy.pins.iter().find(|pin| pin.name == *name).map(|pin| milder(policy, pin)) {
-            None => Some(format!("the config has no pin {name_of}, and by that name judges nothing")),
-            Some(Some(By::Observe)) => Some("the config only observes (`host.observe`)".to_owned()),
-            Some(Some(By::Action(Action::Observe))) => Some(format!("the pin {name_of} only observes")),
-            Some(Some(_)) => Some(format!("the pin {name_of} only flags")),
-            Some(None) => None,
-        }
+        let pin = policy.pins.iter().find(|pin| pin.name == *name);
+        let by = pin.map_or(Some(By::NoPin), |pin| milder(policy, pin));
+        by.map(|by| by.words(name))
     };
     let words: BTreeSet<String> = pins.iter().filter_map(of_name).collect();
     words.into_iter().collect()

@@ -16,7 +16,7 @@ use netlink_packet_route::tc::{
 };
 
 use super::error::refused;
-use super::netlink::{Request, attributes, emit, value};
+use super::netlink::{Request, attributes, emit, text, value};
 use super::programs::Programs;
 use super::{How, Interface, KernelError, folder};
 
@@ -242,12 +242,6 @@ pub(super) fn notes(pin_path: &Path) -> Result<Vec<Note>, KernelError> {
 fn header(index: u32, handle: TcHandle, parent: TcHandle, info: u32) -> Vec<u8> {
     // Indexes are positive numbers of 31 bits.
     emit(&TcHeader { index: index.cast_signed(), handle, parent, info, ..TcHeader::default() })
-}
-
-/// A text that ends with a zero byte.
-fn text(value: &[u8]) -> String {
-    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
-    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
 }
 
 #[cfg(test)]

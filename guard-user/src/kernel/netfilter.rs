@@ -10,7 +10,7 @@ use guard_common::abi::Hook;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 
 use super::Observed;
-use super::netlink::{Request, attributes, value};
+use super::netlink::{Request, attributes, text, value};
 
 /// `NFNL_SUBSYS_NFTABLES` in the upper half, and `NFT_MSG_GETCHAIN`.
 const GET_CHAIN: u16 = 10 << 8 | 4;
@@ -130,11 +130,6 @@ fn device(it: netlink_packet_core::NlaBuffer<&[u8]>) -> Option<Device> {
 
 fn number(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
-}
-
-fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 #[cfg(test)]

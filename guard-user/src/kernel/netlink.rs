@@ -179,6 +179,12 @@ pub(super) fn value(attribute: NlaBuffer<&[u8]>) -> &[u8] {
     attribute.into_inner().get(NLA_HEADER_SIZE..len).unwrap_or_default()
 }
 
+/// A text that ends with a zero byte.
+pub(super) fn text(value: &[u8]) -> String {
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    String::from_utf8_lossy(value.get(..end).unwrap_or_default()).into_owned()
+}
+
 /// The number at the begin of these bytes.
 pub(super) fn number(bytes: &[u8]) -> Option<u32> {
     bytes.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))

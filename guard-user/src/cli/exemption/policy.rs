@@ -1,5 +1,6 @@
 //! The config that a document is held against: its pins, and whether its signers can approve it at all.
 
+use std::cell::OnceCell;
 use std::path::Path;
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ use crate::config::policy::Approvals;
 use crate::config::{self, Errors, Finding, Policy, Surroundings};
 use crate::exemption::needless::{NotNeeded, not_needed};
 use crate::exemption::{Document, ErrorKind, LawPack};
+use crate::geo::GeoDb;
 use crate::inputs;
 
 /// What a config says, by its text alone.
@@ -49,6 +51,8 @@ pub(super) struct Against {
     pub(super) pins: Vec<String>,
     approval: Option<Approvers>,
     policy: Policy,
+    /// Read once, where anything asks for it.
+    database: OnceCell<Result<GeoDb, String>>,
 }
 
 struct Approvers {
@@ -89,7 +93,8 @@ impl Against {
             };
             Ok(Approvers { approvals: approvals.clone(), allowed })
         });
-        Ok(Self { pins: pin_names(&policy), approval: approval.transpose()?, policy })
+        let (pins, database) = (pin_names(&policy), OnceCell::new());
+        Ok(Self { pins, approval: approval.transpose()?, policy, database })
     }
 
     /// How large the networks of recipients may be without a word on why.
@@ -107,9 +112,9 @@ impl Against {
     pub(super) fn not_needed(&self, document: &Document) -> Vec<String> {
         let mut policy = self.policy.clone();
         if document.recipients.iter().any(|it| !it.networks.is_empty())
-            && let Ok(database) = inputs::load_database(&policy.geo)
+            && let Ok(database) = self.database()
         {
-            compile::place(&mut policy, &database);
+            compile::place(&mut policy, database);
         }
         let NotNeeded { permitted, forbidden } = not_needed(document, &policy);
         let permitted = (!permitted.is_empty()).then(|| {
@@ -140,8 +145,12 @@ impl Against {
     /// # Errors
     /// Where a database can't be used: on an approver's machine it need not be there.
     pub(super) fn places(&self) -> Result<Places, String> {
-        let database = inputs::load_database(&self.policy.geo).map_err(|error| error.to_string())?;
-        Ok(Places::new(&self.policy, &database))
+        Ok(Places::new(&self.policy, self.database()?))
+    }
+
+    fn database(&self) -> Result<&GeoDb, String> {
+        let load = || inputs::load_database(&self.policy.geo).map_err(|error| error.to_string());
+        self.database.get_or_init(load).as_ref().map_err(Clone::clone)
     }
 
     /// Whether the signers can approve a document at all. A config may ask for no approval.
