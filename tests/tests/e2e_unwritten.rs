@@ -4,6 +4,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, STORE, send};
@@ -114,19 +115,10 @@ fn records_that_a_full_disk_refused_are_a_gap_of_the_trail_after_a_restart() {
     assert_ne!(text, changed);
     fs::write(bed.config(), changed).unwrap();
     let daemon = bed.start(&[]).unwrap();
-    // Nothing is left.
-    let mut size = 1 << 20;
-    for number in 0.. {
-        // What is written of a file before the disk is full stays.
-        if fs::write(disk.join(format!("fill{number}")), vec![1_u8; size]).is_err() {
-            size /= 2;
-        }
-        if size < 512 {
-            break;
-        }
-    }
     let has_gap = || bed.status().unwrap().problems.iter().any(|it| it.code == ProblemCode::AuditGap);
-    for _ in 0..50 {
+    for turn in 0..50 {
+        // Each time anew: a file that the daemon could not write whole is taken away and leaves its place free.
+        fill(&disk, turn);
         let _refused_or_not = bed.ask(&["reload"]).unwrap();
         if has_gap() {
             break;
@@ -161,4 +153,18 @@ fn records_that_a_full_disk_refused_are_a_gap_of_the_trail_after_a_restart() {
     assert!(said["lost"].as_u64() >= Some(4), "{said}");
     let plural = if gaps == 1 { "" } else { "s" };
     assert!(words.contains(&format!("{gaps} gap{plural} in it, of {} records", said["lost"])), "{words}");
+}
+
+/// Writes files until the disk takes not even a small one.
+fn fill(disk: &Path, turn: u32) {
+    let mut size = 1 << 20;
+    for number in 0.. {
+        // What is written of a file before the disk is full stays.
+        if fs::write(disk.join(format!("fill{turn}-{number}")), vec![1_u8; size]).is_err() {
+            size /= 2;
+        }
+        if size < 512 {
+            break;
+        }
+    }
 }
