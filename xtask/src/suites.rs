@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -164,7 +165,9 @@ impl Suite {
     }
 
     fn run_with(&self, names: &[String], options: &[&str], show: impl FnMut(&str)) -> Result<Tally> {
+        let started = Instant::now();
         let mut tally = counted(self.command().args(options).args(self.choice(names)), show)?;
+        tally.times.push((self.title(), started.elapsed()));
         for failure in &mut tally.failures {
             *failure = format!("{}: {failure}", self.name);
         }

@@ -1,6 +1,11 @@
 //! What a test program says of its tests, counted.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use crate::run;
+
+/// How many of the longest suites are named.
+const LONGEST: usize = 12;
 
 /// The sums over test programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -10,6 +15,8 @@ pub(crate) struct Tally {
     pub(crate) skipped: u64,
     /// The names of the tests that failed.
     pub(crate) failures: Vec<String>,
+    /// How long each suite took.
+    pub(crate) times: Vec<(String, Duration)>,
     /// Whether the line with the result was seen: a program that died did not print one.
     pub(crate) complete: bool,
 }
@@ -32,6 +39,17 @@ impl Tally {
         self.failed += other.failed;
         self.skipped += other.skipped;
         self.failures.extend(other.failures);
+        self.times.extend(other.times);
+    }
+
+    /// The suites that took longest, for whoever has to bring the time of all down.
+    pub(crate) fn longest(&self) -> String {
+        let mut times: Vec<_> = self.times.iter().collect();
+        times.sort_by(|(_, a), (_, b)| b.cmp(a));
+        let named = |(name, took): &(String, Duration)| format!("\n  {name:42} {}", run::duration(*took));
+        let all: Duration = times.iter().map(|(_, took)| *took).sum();
+        let of = format!("the longest of {} suites, {} in all:", times.len(), run::duration(all));
+        of + &times.into_iter().take(LONGEST).map(named).collect::<String>()
     }
 
     /// How many tests were run.

@@ -90,7 +90,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
         bail!("no name of a test contains {}", names.join(" or "));
     }
 
-    println!();
+    println!("\n{}\n", sum.longest());
     for failure in &sum.failures {
         println!("failed: {failure}");
     }

@@ -190,6 +190,7 @@ fn with_guest(mut qemu: Command, guest: &Guest<'_>) -> Command {
 /// The suite that runs at present, and what it has printed.
 struct Running {
     name: String,
+    begun: Duration,
     tally: Tally,
     lines: Vec<String>,
 }
@@ -224,9 +225,9 @@ impl Console {
             "READY" => self.release = Some((rest.to_owned(), at)),
             "SUITE" => {
                 let name = rest.to_owned();
-                self.suite = Some(Running { name, tally: Tally::default(), lines: Vec::new() });
+                self.suite = Some(Running { name, begun: at, tally: Tally::default(), lines: Vec::new() });
             }
-            "RESULT" => return self.suite_ends(rest),
+            "RESULT" => return self.suite_ends(rest, at),
             "EXIT" => self.exit = rest.parse().ok(),
             _ => {}
         }
@@ -234,8 +235,8 @@ impl Console {
     }
 
     /// Takes `NAME EXIT-CODE` of a suite's end.
-    fn suite_ends(&mut self, rest: &str) -> Option<String> {
-        let Running { name, mut tally, lines } = self.suite.take()?;
+    fn suite_ends(&mut self, rest: &str, at: Duration) -> Option<String> {
+        let Running { name, begun, mut tally, lines } = self.suite.take()?;
         let code = rest.rsplit(' ').next().unwrap_or_default();
         if code != "0" && tally.failed == 0 {
             tally.failed += 1;
@@ -244,6 +245,7 @@ impl Console {
         for failure in &mut tally.failures {
             *failure = format!("{name}: {failure}");
         }
+        tally.times.push((name.clone(), at.saturating_sub(begun)));
         let shown = if tally.failed == 0 {
             format!("{name}: ok, {} passed", tally.passed)
         } else {

@@ -17,6 +17,7 @@ use crate::config::{self, Errors, Finding, Policy, Surroundings};
 use crate::exemption::needless::{NotNeeded, not_needed};
 use crate::exemption::{Document, ErrorKind, LawPack};
 use crate::geo::GeoDb;
+use crate::hostname::hostname;
 use crate::inputs;
 
 /// What a config says, by its text alone.
@@ -74,6 +75,8 @@ pub(super) struct Prospect {
     written_by: Option<String>,
     /// Whether it names no host, and a host of this config refuses it for that.
     is_for_no_host: bool,
+    /// For whom it is, where neither this machine nor the config's fleet is among them.
+    elsewhere: Option<String>,
     /// Whether the config asks for no approval.
     is_unasked: bool,
 }
@@ -159,7 +162,8 @@ impl Against {
     /// What is missing also when all of them sign.
     pub(super) fn prospect(&self, document: &Document, now: Timestamp) -> Result<Prospect, Hopeless> {
         let Some(Approvers { approvals, allowed }) = &self.approval else {
-            return Ok(Prospect { is_unasked: true, ..Prospect::default() });
+            let elsewhere = self.elsewhere(document);
+            return Ok(Prospect { is_unasked: true, elsewhere, ..Prospect::default() });
         };
         let hopeless = |why| Hopeless { why, without_key: Vec::new() };
         let signers = approvals.signers.as_slice();
@@ -184,8 +188,24 @@ impl Against {
             due,
             written_by,
             is_for_no_host: document.hosts.is_empty(),
+            elsewhere: self.elsewhere(document),
             is_unasked: false,
         })
+    }
+
+    /// The hosts of a document, where a host with this machine's name and the config's fleet refuses it. On an approver's
+    /// machine that says nothing of the host that it is for, so it is no error.
+    fn elsewhere(&self, document: &Document) -> Option<String> {
+        let fleet = self.policy.host.fleet.as_deref();
+        if document.hosts.is_empty() || document.names_host(hostname(), fleet) {
+            return None;
+        }
+        let fleet = fleet.map_or_else(|| "no fleet".to_owned(), |fleet| format!("the fleet {fleet}"));
+        let hosts = document.hosts.join(", ");
+        Some(format!(
+            "it is for {hosts}, and every other host refuses it: this machine is {}, and the config names {fleet}",
+            hostname()
+        ))
     }
 
     /// The same, as an error in the document.
@@ -229,6 +249,7 @@ impl Prospect {
         let nowhere = self.is_for_no_host.then(|| {
             "it names no host that it is for (`hosts`), and a host of this config refuses it".to_owned()
         });
-        unasked.into_iter().chain(nowhere).chain(by).chain(due).chain(unread).chain(cannot).collect()
+        let elsewhere = self.elsewhere.clone();
+        unasked.into_iter().chain(nowhere).chain(elsewhere).chain(by).chain(due).chain(unread).chain(cannot).collect()
     }
 }

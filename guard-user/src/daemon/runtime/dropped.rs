@@ -24,8 +24,10 @@ const ROOM: usize = 4096;
 const COLLECTED: Duration = Duration::from_millis(10);
 /// How much longer than a look it rests after one, so that it takes no more of a processor than a part.
 const RESTS: u32 = 9;
-/// For how long a socket is not looked for again: one that sends to ever new places and is connected to none stays open.
+/// For how long a socket is not looked for again at first, and after how many looks in vain: one that sends to ever new places
+/// and is connected to none stays open.
 const AGAIN: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(64);
 
 /// A socket of which a generation drops every packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +47,41 @@ impl Hopeless {
             && reasons.iter().any(|reason| *reason as u8 == key.reason)
             && record.cookie != 0;
         is_hopeless.then_some(Self { cookie: record.cookie, generation: record.generation })
+    }
+}
+
+/// The sockets that were looked for. A flood from one that can't be closed costs a look now and then, and not one each
+/// second: each goes through all sockets of the host.
+#[derive(Debug, Default)]
+struct Looked(HashMap<u64, Again>);
+
+/// When a socket is looked for again, and how long that was to wait.
+#[derive(Clone, Copy, Debug)]
+struct Again {
+    at: Instant,
+    after: Duration,
+}
+
+impl Looked {
+    /// Forgets whom nobody has asked for since, and all where they are more than there is room for.
+    fn tidy(&mut self, now: Instant) {
+        self.0.retain(|_, again| now < again.at + again.after);
+        if self.0.len() > ROOM {
+            self.0.clear();
+        }
+    }
+
+    /// Whether it is time to look for this socket.
+    fn is_due(&self, cookie: u64, now: Instant) -> bool {
+        self.0.get(&cookie).is_none_or(|again| now >= again.at)
+    }
+
+    /// Notes that these are looked for now.
+    fn look(&mut self, cookies: &HashSet<u64>, now: Instant) {
+        for cookie in cookies {
+            let after = self.0.get(cookie).map_or(AGAIN, |again| LONGEST.min(again.after * 2));
+            self.0.insert(*cookie, Again { at: now + after, after });
+        }
     }
 }
 
@@ -75,22 +112,22 @@ impl Dropped {
 }
 
 fn work(view: &View, earlier: u64, sockets: &Receiver<Hopeless>) {
-    let (mut is_unsupported, mut looked) = (false, HashMap::<u64, Instant>::new());
+    let (mut is_unsupported, mut looked) = (false, Looked::default());
     while let Ok(first) = sockets.recv() {
         std::thread::sleep(COLLECTED);
         // An event may have waited since before a reload, or for a daemon to start: what was forbidden then may pass now.
         let live = view.live_generation().ok().filter(|live| *live > earlier);
         let all = std::iter::once(first).chain(sockets.try_iter().take(ROOM));
         let begin = Instant::now();
-        looked.retain(|_, at| begin.duration_since(*at) < AGAIN);
+        looked.tidy(begin);
         let cookies: HashSet<u64> = all
-            .filter(|it| Some(it.generation) == live && !looked.contains_key(&it.cookie))
+            .filter(|it| Some(it.generation) == live && looked.is_due(it.cookie, begin))
             .map(|it| it.cookie)
             .collect();
         if is_unsupported || cookies.is_empty() {
             continue;
         }
-        looked.extend(cookies.iter().map(|cookie| (*cookie, begin)));
+        looked.look(&cookies, begin);
         match sockets::close_by_cookie(&cookies) {
             Ok(done) => {
                 if done.closed > 0 {
@@ -134,5 +171,26 @@ mod tests {
         ] {
             assert_eq!(Hopeless::of(&other, &record), None, "{other:?}");
         }
+    }
+    #[test]
+    fn a_socket_that_can_t_be_closed_is_looked_for_ever_less() {
+        let (mut looked, mut now, mut looks) = (Looked::default(), Instant::now(), Vec::new());
+        let begin = now;
+        while now < begin + Duration::from_secs(400) {
+            looked.tidy(now);
+            if looked.is_due(7, now) {
+                looked.look(&HashSet::from([7]), now);
+                looks.push(now.duration_since(begin).as_secs());
+            }
+            now += Duration::from_millis(100);
+        }
+        assert_eq!(looks, [0, 1, 3, 7, 15, 31, 63, 127, 191, 255, 319, 383]);
+        // Another one is looked for at once, and this one too after nobody has asked for it.
+        assert!(looked.is_due(8, now));
+        looked.tidy(now + 3 * LONGEST);
+        assert!(looked.0.is_empty());
+        looked.look(&(0..=ROOM as u64).collect(), now);
+        looked.tidy(now);
+        assert!(looked.0.is_empty(), "it stays small");
     }
 }
