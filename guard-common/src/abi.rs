@@ -326,8 +326,8 @@ pub struct Exemption {
     /// The slot that is charged. Entries of one document, one for each recipient, share one account, and with it
     /// one quota; their pins, windows and quotas are the same. What has passed is booked on the entry's own slot.
     pub account: u32,
-    /// Padding up to 8 bytes, zero.
-    pub pad: u32,
+    /// By what its flows are told from those of another that has had the slot: a part of [`FlowKey::pins`].
+    pub identity: u32,
 }
 
 /// Everything of a policy but the geo tables: one map value, filled as a whole and then switched live.
@@ -375,8 +375,8 @@ pub struct PolicyTable {
     pub parent_len: u32,
     /// Users in use.
     pub user_len: u32,
-    /// Padding up to 8 bytes, zero.
-    pub user_pad: u32,
+    /// By what flows of these pins are told from those of others with the same bits: a part of [`FlowKey::pins`].
+    pub identity: u32,
     /// Pins that permit each jurisdiction.
     pub permitted: [u64; jurisdiction::COUNT],
     /// IPv4 source addresses; sets are numbers in `source_sets`.

@@ -17,8 +17,10 @@ use crate::tables::{Origin, Tables};
 use crate::verdict::{Reason, Verdict};
 
 pub use early::{CALL_PROTOCOLS, Call, caller_pins, refusing};
-pub use exempt::{FOUND, Wanted, account_of, candidates, exempt, find_exemption, first_candidate, take};
-pub use own::{is_sent_from, together};
+pub use exempt::{
+    FOUND, MAX_SHARING, Wanted, account_of, candidates, exempt, find_exemption, first_candidate, take,
+};
+pub use own::{OwnEnd, is_sent_from, together};
 use place::judge_destinations;
 pub use place::{destination, layer, layer_of, place, place_as_written, through_nat64};
 pub use tag::{

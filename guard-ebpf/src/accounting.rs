@@ -1,8 +1,9 @@
 //! What is accounted for a decided packet: its counters, and where one is kept its flow's record. Nothing here changes
 //! a verdict, and no verdict waits for it.
 
-use guard_common::abi::{Hook, Outcome, Place, PolicyTable, Provenance, permitted_index};
-use guard_common::verdict::Reason;
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, PolicyTable, Provenance, permitted_index};
+use guard_common::search::at_ref;
+use guard_common::verdict::{Reason, Verdict};
 
 use crate::counters::{add, outcome_key, total};
 use crate::maps::{OUTCOMES, PERMITTED};
@@ -31,6 +32,7 @@ pub fn account(
         subprograms::borderguard_count_unplaced(number);
     }
     if outcome.denied != 0 || outcome.tag & policy.record_all != 0 {
+        scratch.identity = identity(policy, &scratch.outcome);
         let left = subprograms::borderguard_record(number, policy.generation);
         if left != records::DONE {
             describe(&mut scratch.provenance);
@@ -39,18 +41,32 @@ pub fn account(
     }
 }
 
-/// Counts a packet for each of its pins.
+/// What the pins' numbers and the exemption's stand for in this policy.
+#[inline(always)]
+fn identity(policy: &PolicyTable, decision: &Outcome) -> u32 {
+    match decision.exemption {
+        NO_EXEMPTION => policy.identity,
+        slot => policy.identity ^ at_ref(&policy.exemptions, u32::from(slot)).identity,
+    }
+}
+
+/// Counts a packet for each of its pins: for those that forbid it as it was decided, and for the others, which permit it, as
+/// permitted where it leaves.
 #[inline(always)]
 fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
-    let permitted = decision.reason == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
-    let mut pins = if decision.denied != 0 { decision.denied } else { decision.tag };
+    let leaves = hook as u8 == Hook::Egress as u8 && decision.verdict != Verdict::Drop as u8;
+    let by_permission = decision.reason == Reason::Permitted as u8;
+    let mut pins = decision.tag;
+    if !leaves && decision.denied != 0 {
+        pins &= decision.denied;
+    }
     for _ in 0..64 {
         if pins == 0 {
             break;
         }
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
-        if permitted {
+        if leaves && (by_permission || decision.denied != 0 && decision.denied >> pin & 1 == 0) {
             add(
                 PERMITTED.get_ptr_mut(permitted_index(pin, Place(decision.place).jurisdiction_index())),
                 bytes,

@@ -30,11 +30,12 @@ pub const EVENT_DUE: u32 = 2;
 /// [`EVENT_DUE`]: only then it need be known who sends, which takes longer than all of this.
 #[inline(always)]
 pub fn record(hook: Hook, scratch: &mut Scratch, generation: u64) -> u32 {
-    let Scratch { provenance, packet, outcome: decision, .. } = scratch;
+    let Scratch { provenance, packet, outcome: decision, identity, .. } = scratch;
     let layer = decide::layer(packet, decide::layer_of(u32::from(decision.destination)));
     // A packet that could not be read to its first addresses has no flow of its own.
     let is_named = packet.layer_count != 0;
-    let key = if is_named { key_of(hook, layer, decision) } else { nameless(hook, decision) };
+    let mut key = if is_named { key_of(hook, layer, decision) } else { nameless(hook, decision) };
+    key.pins ^= *identity;
     let tcp_flags = if is_named { layer.tcp_flags } else { 0 };
     // Exemptions were held against the clock just before.
     let now = if decision.exemptable != 0 { scratch.now } else { boot_ns() };

@@ -89,8 +89,8 @@ pub struct Scratch {
     pub header: [u8; HEADER_LEN],
     /// What is looked at of a later segment.
     pub segment: [u8; SEGMENT_LEN],
-    /// Padding up to 8 bytes.
-    pub segment_pad: u32,
+    /// What the numbers of the pins and of the exemption stand for, where a record is kept: a part of [`FlowKey::pins`].
+    pub identity: u32,
     /// What the parser reads in it.
     pub packet: Packet,
     /// The outermost layer, while a packet is judged by another one in its place: an ICMP error by what it quotes, another one

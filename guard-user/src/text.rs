@@ -1,10 +1,14 @@
 //! Characters of a text that its readers would not see, or not see alike: the one list of them, for what refuses them
-//! and for what shows them.
+//! and for what shows them. And names that are taken for each other.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
 use unicode_general_category::{GeneralCategory, get_general_category};
+
+mod alike;
+
+pub use alike::{OtherScript, look_alike, looks};
 
 /// A character that is not seen, and where it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +36,7 @@ impl fmt::Display for Unseen {
             GeneralCategory::Unassigned | GeneralCategory::PrivateUse => {
                 "has a character that Unicode does not have, or leaves to each font"
             }
+            GeneralCategory::NonspacingMark => "has a mark that nobody sees, or that strikes letters out",
             _ => "has a character that nobody sees, or that turns text around",
         };
         write!(f, "{what}, U+{number:04X} as character {at}")
@@ -41,7 +46,7 @@ impl fmt::Display for Unseen {
 /// Whether nobody sees this character, or not everybody the same: control characters, what turns text around or is no
 /// sign of its own (Cf, which has all of Bidi_Control), line breaks, blanks that are none of the keyboard's, what
 /// Unicode does not have and what it leaves to fonts, by their general categories; and those of
-/// Default_Ignorable_Code_Point and the empty signs that have another category.
+/// Default_Ignorable_Code_Point, the empty signs that have another category, and what strikes letters out.
 #[must_use]
 pub fn is_unseen(letter: char) -> bool {
     use GeneralCategory as Of;
@@ -63,6 +68,9 @@ pub fn is_unseen(letter: char) -> bool {
         || matches!(letter,
             // Variation selectors, and the joiner of graphemes.
             '\u{34f}' | '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+            // What lies over the letter before it: text may look struck out, and counts all the same.
+            | '\u{334}'..='\u{338}' | '\u{20d2}' | '\u{20d3}' | '\u{20d8}'..='\u{20da}' | '\u{20e5}' | '\u{20e6}'
+            | '\u{20ea}' | '\u{20eb}'
             // Letters without a shape: fillers of Hangul, vowels of Khmer; and the empty cell of braille.
             | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{17b4}' | '\u{17b5}' | '\u{2800}')
 }
@@ -127,21 +135,6 @@ pub fn visible_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Whether people take two names for the same: in letters and digits alone, however they are written, and in signs that look
-/// alike (the skeleton of Unicode TR39).
-#[must_use]
-pub fn look_alike(one: &str, other: &str) -> bool {
-    // Small letters may look like others than capitals do.
-    let small = |name: &str| seen(&name.to_lowercase());
-    seen(one) == seen(other) || small(one) == small(other)
-}
-
-/// What people see of a name's letters and digits.
-fn seen(name: &str) -> String {
-    let signs = unicode_security::skeleton(name).flat_map(char::to_lowercase);
-    signs.filter(|sign| sign.is_alphanumeric()).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +195,7 @@ mod tests {
         }
         let told = |letter: char| Unseen::find(&letter.to_string()).unwrap().to_string();
         assert!(told('\u{378}').starts_with("has a character that Unicode does not have"));
+        assert!(told('\u{336}').starts_with("has a mark that nobody sees, or that strikes letters out"));
     }
 
     #[test]

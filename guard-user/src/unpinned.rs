@@ -1,4 +1,4 @@
-//! What of this host no pin knows: addresses, and sockets that wait for others.
+//! What of this host no pin knows: addresses, sockets that wait for others, and what the kernel answers by itself.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -55,7 +55,44 @@ pub fn of(policy: &Policy, host: &Reachable) -> UnpinnedStatus {
             });
         }
     }
-    UnpinnedStatus { addresses, sockets: sockets.into_iter().collect(), may_be_of }
+    UnpinnedStatus {
+        addresses,
+        sockets: sockets.into_iter().collect(),
+        may_be_of,
+        answered: answered(policy, host),
+    }
+}
+
+/// The pins of which the kernel's own answers are not known: it answers a packet whose source is another's (a ping, an error)
+/// without the socket, the cgroup, the user and the interface that sent it, and to where that source says.
+fn answered(policy: &Policy, host: &Reachable) -> Vec<String> {
+    let takes = |pin: &str, address: &IpAddr| {
+        let mut ways = policy.pins.iter().filter(|way| way.name == pin && has_addresses_alone(way));
+        ways.any(|way| way.select.from_host || way.select.sources.iter().any(|it| it.contains(*address)))
+    };
+    // Where no address is known, only the host itself is all of them.
+    let is_host = |pin: &str| {
+        policy.pins.iter().any(|way| way.name == pin && has_addresses_alone(way) && way.select.from_host)
+    };
+    let is_known = |pin: &str| {
+        is_host(pin) || (!host.addresses.is_empty() && host.addresses.iter().all(|it| takes(pin, it)))
+    };
+    let asked = policy.pins.iter().filter(|way| is_by_sender(way) && !way.select.has_sources());
+    let mut pins: Vec<String> =
+        asked.filter(|way| !is_known(&way.name)).map(|way| way.name.clone()).collect();
+    pins.dedup();
+    pins
+}
+
+/// Whether a way goes by who sends, or by where a packet comes from: by what an answer of the kernel's does not have.
+fn is_by_sender(way: &Pin) -> bool {
+    !(way.select.users.is_empty() && way.select.cgroups.is_empty()) || is_unforeseen(way)
+}
+
+/// Whether a way matches all that has its addresses: an answer of the kernel's has no ports. It is of either direction.
+fn has_addresses_alone(way: &Pin) -> bool {
+    let select = &way.select;
+    select.has_sources() && !is_by_sender(way) && select.ports.is_empty() && select.remote_ports.is_empty()
 }
 
 const fn protocol(socket: &Listening) -> Protocol {
@@ -100,7 +137,7 @@ fn may_serve(way: &Pin, socket: &Listening, cgroup: Option<&str>) -> bool {
 /// What is unpinned, as sentences; none where all is known.
 #[must_use]
 pub fn sentences(unpinned: &UnpinnedStatus) -> Vec<String> {
-    let UnpinnedStatus { addresses, sockets, may_be_of } = unpinned;
+    let UnpinnedStatus { addresses, sockets, may_be_of, answered } = unpinned;
     let mut said = Vec::new();
     if !addresses.is_empty() {
         said.push(format!("addresses that no pin has among its sources: {}", few(addresses.iter().cloned())));
@@ -119,6 +156,13 @@ pub fn sentences(unpinned: &UnpinnedStatus) -> Vec<String> {
         said.push(format!(
             "what else is served may be of {}, by volumes, interfaces or marks: it is not listed",
             few(may_be_of.iter().cloned())
+        ));
+    }
+    if !answered.is_empty() {
+        said.push(format!(
+            "what the kernel itself answers (pings, errors) to a packet of {} with another's source is of no pin: add a \
+             [[pin.select]] with sources = [\"host\"], or see docs/limits.md",
+            few(answered.iter().cloned())
         ));
     }
     said
@@ -179,23 +223,59 @@ mod tests {
                 ),
             ]
         );
+        let answers = "what the kernel itself answers (pings, errors) to a packet of mail with another's source is of no pin: add a \
+                       [[pin.select]] with sources = [\"host\"], or see docs/limits.md"
+            .to_owned();
         let (host, served) = ("select.sources = [\"host\"]\n", "select.cgroups = [\"mail.slice\"]\n");
         assert_eq!(told(host), Vec::<String>::new());
-        assert_eq!(told(served), [format!("{all}{ssh}")]);
+        assert_eq!(told(served), [format!("{all}{ssh}"), answers.clone()]);
         let by_user = "select.users = [7]\n";
-        assert_eq!(told(by_user), Vec::<String>::new());
+        assert_eq!(told(by_user), [answers.clone()]);
         let opened = "select = { users = [7], direction = \"opened\" }\n";
-        assert_eq!(told(opened), [format!("{all}{ssh}, tcp/143 (imap.service)")]);
+        assert_eq!(told(opened), [format!("{all}{ssh}, tcp/143 (imap.service)"), answers.clone()]);
         // Nobody can tell what these match.
         let volume = "select.volumes = [\"/srv/mail\"]\n";
         assert_eq!(
             told(volume),
-            ["what else is served may be of mail, by volumes, interfaces or marks: it is not listed"]
+            [
+                "what else is served may be of mail, by volumes, interfaces or marks: it is not listed"
+                    .to_owned(),
+                answers
+            ]
         );
         // A way by ports says nothing of addresses.
         let two =
             "[[pin.select]]\nsources = [\"192.0.2.10/32\"]\n[[pin.select]]\nremote_ports = [\"tcp/2380\"]\n";
         assert_eq!(told(two)[0], "addresses that no pin has among its sources: 192.0.2.11, 2001:db8::1");
+    }
+
+    #[test]
+    fn what_the_kernel_answers_by_itself_is_known_by_the_host_s_addresses_alone() {
+        let is_told =
+            |ways: &str| told(ways).iter().any(|it| it.starts_with("what the kernel itself answers"));
+        let with = |first: &str, second: &str| {
+            is_told(&format!("[[pin.select]]\n{first}\n[[pin.select]]\n{second}\n"))
+        };
+        for by in [
+            "users = [7]",
+            "cgroups = [\"mail.slice\"]",
+            "volumes = [\"/srv/mail\"]",
+            "interfaces = [\"veth0\"]",
+            "marks = [\"0x20/0xff\"]",
+            "users = [7]\nports = [\"tcp/143\"]",
+        ] {
+            assert!(is_told(&format!("[[pin.select]]\n{by}\n")), "{by}");
+            assert!(!with(by, "sources = [\"host\"]"), "{by}");
+            assert!(!with(by, "sources = [\"host\"]\ndirection = \"served\""), "{by}");
+            assert!(!with(by, "sources = [\"192.0.2.0/24\", \"2001:db8::/32\"]"), "{by}");
+            // Another way has to match answers too, and from each address.
+            assert!(with(by, "sources = [\"192.0.2.0/24\"]"), "{by}");
+            assert!(with(by, "sources = [\"host\"]\nports = [\"tcp/143\"]"), "{by}");
+            assert!(with(by, "sources = [\"host\"]\nusers = [7]"), "{by}");
+        }
+        // Of what is known by addresses alone nobody is asked.
+        assert!(!is_told("select.sources = [\"192.0.2.10/32\"]\n"));
+        assert!(!is_told("select.ports = [\"tcp/143\"]\n"));
     }
 
     #[test]

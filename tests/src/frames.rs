@@ -50,6 +50,7 @@ pub fn exemption(
     let kernel = KernelExemption {
         slot,
         account: slot,
+        identity: 0,
         pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
         jurisdictions: Vec::new(),
         networks: vec![network.parse().context("no network")?],

@@ -9,11 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 use aya::maps::MapData;
 use guard_common::abi::Live;
 
-/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM` and `BPF_MAP_GET_NEXT_KEY` (linux/bpf.h).
+/// `BPF_MAP_LOOKUP_ELEM`, `BPF_MAP_UPDATE_ELEM`, `BPF_MAP_DELETE_ELEM`, `BPF_MAP_GET_NEXT_KEY` and `BPF_MAP_FREEZE` (linux/bpf.h).
 const LOOKUP: c_long = 1;
 const UPDATE: c_long = 2;
 const DELETE: c_long = 3;
 const NEXT_KEY: c_long = 4;
+const FREEZE: c_long = 22;
 
 /// An open map, of one value for all processors.
 #[derive(Debug)]
@@ -89,6 +90,15 @@ impl RawMap {
         let mut value = self.get(key)?;
         change(&mut value);
         self.set(key, &value)
+    }
+
+    /// Has no process write into the map from now on, for as long as it is there.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn freeze(&self) -> Result<()> {
+        // SAFETY: the kernel is given no addresses.
+        Ok(unsafe { call(FREEZE, &mut [self.fd(), 0, 0, 0]) }?)
     }
 
     fn fd(&self) -> u64 {

@@ -190,6 +190,7 @@ fn stay(bed: &Bed, view: &View) -> Result<f64> {
         why: "lifted".to_owned(),
         lift: None,
         dry_run: false,
+        to_sign: false,
     };
     let resumed = ask(&bed.socket(), &request)?;
     ensure!(matches!(resumed, Response::Done { .. }), "not resumed: {resumed:?}");

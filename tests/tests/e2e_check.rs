@@ -190,5 +190,14 @@ fn what_no_pin_knows_is_listed_by_check_and_by_status() {
             (&web["protocol"], &web["port"], &web["address"]),
             (&json!("tcp"), &json!(8080), &json!(null))
         );
+        assert_eq!(unpinned["answered"], json!([]), "{unpinned}");
     }
+    // What the kernel answers to a process's spoofed packets has no cgroup.
+    let by_cgroup =
+        PIN_BOTH_WAYS.to_owned() + "[[pin.select]]\nsent_by = \"socket\"\ncgroups = [\"bg-no-such.slice\"]\n";
+    bed.configure(&by_cgroup).unwrap();
+    assert_eq!(check(&bed).1["unpinned"]["answered"], json!(["mail"]));
+    bed.tell(&["reload"]).unwrap();
+    let status = serde_json::to_value(bed.status().unwrap()).unwrap();
+    assert_eq!(status["unpinned"]["answered"], json!(["mail"]), "{status}");
 }

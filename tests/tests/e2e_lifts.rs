@@ -32,9 +32,12 @@ fn a_stay_is_lifted_by_those_who_could_have_approved_the_transfer_and_once() {
     story.load("one", &request("one", 1)).unwrap();
     stay(&story, REFERENCE);
     refused(&story, &RESUME, "lift-needed");
+    refused(&story, &[&RESUME[..], &["--dry-run"]].concat(), "lift-needed");
     let file = story.lift_document("lift", &RESUME).unwrap();
     let lift = ["exemption", "lift", file.as_str()];
+    let dry_run = [&lift[..], &["--dry-run"]].concat();
     refused(&story, &lift, "approvals-missing");
+    refused(&story, &dry_run, "approvals-missing");
     story.sign(&file, LEGAL).unwrap();
     refused(&story, &lift, "approvals-missing");
     // Who is nobody's, who signed for something else, and who signed another text.
@@ -58,6 +61,9 @@ fn a_stay_is_lifted_by_those_who_could_have_approved_the_transfer_and_once() {
     fs::write(&file, &text).unwrap();
     let verified = story.bed.ask(&["exemption", "verify", &file, "--loader", "root", "--json"]).unwrap();
     assert!(verified.status.success(), "{verified:?}");
+    let said = story.bed.tell(&dry_run).unwrap();
+    assert!(said.contains("nothing was changed: would be resumed: one"), "{said}");
+    assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), NOTHING);
     let said = story.bed.tell(&lift).unwrap();
     assert!(said.contains("resumed: one"), "{said}");
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);
@@ -106,6 +112,7 @@ fn an_instrument_that_fell_is_restored_by_what_every_rule_asks_for() {
     let next = story.approved("two", &request("two", 1)).unwrap();
     let restore = ["instrument", "restore", name, "--why", "in force again"];
     refused(&story, &restore, "lift-needed");
+    refused(&story, &[&restore[..], &["--dry-run"]].concat(), "lift-needed");
     let file = story.lift_document("lift", &restore).unwrap();
     story.sign(&file, LEGAL).unwrap();
     refused(&story, &["exemption", "lift", &file], "approvals-missing");

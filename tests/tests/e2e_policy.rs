@@ -77,6 +77,18 @@ fn a_config_that_opens_waits_for_its_signatures_and_one_that_closes_does_not() {
         assert_eq!(last.detail["request"], "start", "{last:?}");
         daemon.kill(PATIENCE).unwrap();
     }
+    // By a file that can't be used it goes on too, and nothing is let pass by that.
+    bed.tell(&["detach"]).unwrap();
+    let beside = bed.file("policy.d");
+    fs::create_dir(&beside).unwrap();
+    fs::write(beside.join("1.toml"), "x =\n").unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let why = refused(&bed).unwrap();
+    assert!(why.contains("1.toml") && why.contains("the one that was taken last goes on"), "{why}");
+    assert_eq!(passes(&bed), [false, false]);
+    assert!(!bed.ask(&["reload"]).unwrap().is_done());
+    daemon.kill(PATIENCE).unwrap();
+    fs::remove_dir_all(&beside).unwrap();
     let daemon = bed.start(&[]).unwrap();
     // The very text that was in force before: its signatures could be of that time.
     signers.sign(COMPLIANCE, POLICY, &bed.config()).unwrap();

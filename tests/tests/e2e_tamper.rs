@@ -218,6 +218,34 @@ fn a_range_that_root_moves_to_another_country_is_back_where_it_was() {
 
 #[test]
 #[ignore = "needs root and BPF"]
+fn what_root_changes_just_before_a_reload_is_told_though_the_reload_has_it_right() {
+    let bed = Bed::new("tamper-left").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let site = "[[site]]\nname = \"new\"\njurisdiction = \"BE\"\ncidrs = [\"2001:db8:77::/48\"]\n";
+    daemon.signal(Signal::STOP);
+    let at = offset_of!(PolicyTable, permitted) + 8 * usize::from(us().index());
+    change_policy(&bed, |bytes| set(bytes, at, &[0xff; 8]));
+    let geo_slot = live(&bed.pin_path()).unwrap().geo_slot().to_ne_bytes();
+    map(&bed, "V6_DETAIL").change(&geo_slot, |bytes| bytes[9] ^= 1).unwrap();
+    assert!(arrived(&bed) > 0, "what root has changed opens nothing");
+    // Other places too, so that the geo tables are filled anew.
+    bed.configure(&format!("{PIN}{site}")).unwrap();
+    daemon.signal(Signal::HUP);
+    daemon.signal(Signal::CONT);
+    retry_until(PATIENCE, "nothing to arrive any more", || (arrived(&bed) == 0).then_some(())).unwrap();
+    retry_until(Duration::from_secs(70), "both tables to be told", || {
+        let told = told(&bed);
+        let is_told = |table: &str| told.iter().any(|it| it.subject.as_deref() == Some(table));
+        (is_told("POLICY") && is_told("V6_DETAIL")).then_some(())
+    })
+    .unwrap();
+    is_told_until_a_reload(&bed, "POLICY");
+    restarts_cleanly(&bed, daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
 fn a_quota_that_root_makes_whole_again_is_spent_all_the_same() {
     const QUOTA: u64 = 10_000;
     let bed = Bed::new("tamper-quota").unwrap();
@@ -257,6 +285,33 @@ fn a_quota_that_root_makes_whole_again_is_spent_all_the_same() {
         is_told_until_a_reload(&bed, table);
         assert_eq!(arrived(&bed), 0, "{table}");
     }
+    restarts_cleanly(&bed, daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_quota_that_root_makes_whole_again_while_no_daemon_runs_goes_on_where_it_was() {
+    const QUOTA: u64 = 10_000;
+    let bed = Bed::new("tamper-between").unwrap();
+    bed.configure(PIN).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.exempt("spent", &["203.0.113.10/32"], 600, Some(QUOTA)).unwrap();
+    let slot = bed.exemption("spent").unwrap().slot.unwrap();
+    let frame = 14 + 20 + 8 + 21;
+    assert_eq!(bed.send(100, MAIL_PORT, US, Family::V4).unwrap(), 100);
+    retry_until(PATIENCE, "a look at it", || {
+        (bed.exemption("spent").unwrap().used_bytes == 100 * frame).then_some(())
+    })
+    .unwrap();
+    // Its end saves what was used.
+    daemon.signal(Signal::TERM);
+    daemon.wait(PATIENCE).unwrap();
+    map(&bed, "EXEMPTION_USE").change(&u32::from(slot).to_ne_bytes(), |bytes| bytes.fill(0)).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    let left = QUOTA / frame - 100;
+    assert_eq!(bed.send(500, MAIL_PORT, US, Family::V4).unwrap(), left);
+    is_told_until_a_reload(&bed, "EXEMPTION_USE");
+    assert!(bed.tell(&["audit", "show"]).unwrap().contains("EXEMPTION_USE"), "it is on record");
     restarts_cleanly(&bed, daemon);
 }
 

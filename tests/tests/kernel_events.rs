@@ -232,18 +232,7 @@ fn a_flow_that_passes_and_is_dropped_in_turn_adds_up_by_verdict() {
     const ROUNDS: u64 = 500;
     let pins = PinPlace::new("turns");
     let mut kernel = pins.open();
-    let exemption = KernelExemption {
-        slot: 7,
-        account: 7,
-        pins: vec!["mail".to_owned()],
-        jurisdictions: vec!["US".parse().unwrap()],
-        networks: Vec::new(),
-        placed: None,
-        ports: Vec::new(),
-        valid_from_ns: 0,
-        valid_until_ns: u64::MAX,
-        quota: ROUNDS * 60,
-    };
+    let exemption = KernelExemption { quota: ROUNDS * 60, ..exemption(0) };
     let table = policy_with("select.marks = [\"1\"]", &[exemption], &HostFacts::default(), 1);
     kernel.publish(&table, Some(&geo("US"))).unwrap();
     let mut reader = kernel.events().unwrap();
@@ -267,4 +256,92 @@ fn a_flow_that_passes_and_is_dropped_in_turn_adds_up_by_verdict() {
     ];
     assert_eq!(sums, BTreeMap::from(expected));
     assert_eq!(kernel.exemption_use(7).unwrap().packets, ROUNDS);
+}
+
+/// One of the pin `mail` to the US, in slot 7.
+fn exemption(identity: u32) -> KernelExemption {
+    KernelExemption {
+        slot: 7,
+        account: 7,
+        identity,
+        pins: vec!["mail".to_owned()],
+        jurisdictions: vec!["US".parse().unwrap()],
+        networks: Vec::new(),
+        placed: None,
+        ports: Vec::new(),
+        valid_from_ns: 0,
+        valid_until_ns: u64::MAX,
+        quota: u64::MAX,
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_flow_that_goes_on_under_other_names_has_another_record() {
+    let pins = PinPlace::new("names");
+    let mut kernel = pins.open();
+    let judge = |kernel: &LinuxKernel, packets: u64| {
+        for _ in 0..packets {
+            kernel
+                .judge_frame(Hook::Egress, Link::Ethernet, &frame(STORAGE), &HostOrigin::default())
+                .unwrap();
+        }
+    };
+    let records = |kernel: &LinuxKernel| {
+        let flows = kernel.flows().unwrap();
+        let mut found: Vec<_> =
+            flows.iter().map(|(key, it)| (it.generation, key.exemption, it.packets)).collect();
+        found.sort_unstable();
+        found
+    };
+    // The slot is given to another exemption, and the flow goes on by that.
+    for (generation, identity, packets) in [(1, 11, 50), (2, 22, 3), (3, 22, 4)] {
+        let exemptions = [exemption(identity)];
+        let table = policy_with("select.marks = [\"1\"]", &exemptions, &HostFacts::default(), generation);
+        kernel.publish(&table, (generation == 1).then(|| geo("US")).as_ref()).unwrap();
+        judge(&kernel, packets);
+    }
+    assert_eq!(records(&kernel), [(1, 7, 50), (3, 7, 7)]);
+    // The pin has another name, and drops on.
+    for (generation, name) in [(4, "mail"), (5, "letters")] {
+        let text = format!(
+            "approval = \"none\"\n[host]\ninterfaces = [\"bgk*\"]\n[[pin]]\nname = \"{name}\"\nhome = \"IE\"\n\
+             action = \"drop\"\nselect.sources = [\"192.0.2.10/32\"]\n"
+        );
+        let checked =
+            config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
+        let table = policy_table(&checked.policy, &[], &HostFacts::default(), generation).unwrap();
+        kernel.publish(&table, None).unwrap();
+        judge(&kernel, generation);
+    }
+    let none = guard_common::abi::NO_EXEMPTION;
+    assert_eq!(records(&kernel), [(1, 7, 50), (3, 7, 7), (4, none, 4), (5, none, 5)]);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_one_pin_permits_and_another_forbids_counts_for_both_where_it_leaves() {
+    let pins = PinPlace::new("both");
+    let mut kernel = pins.open();
+    for (generation, exemptions) in [(1, vec![]), (2, vec![exemption(1)])] {
+        let text = "approval = \"none\"\n[host]\ninterfaces = [\"bgk*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+            action = \"drop\"\nselect.sources = [\"192.0.2.10/32\"]\n[[pin]]\nname = \"records\"\nhome = \"IE\"\n\
+            permit = [\"US\"]\naction = \"drop\"\nselect.sources = [\"192.0.2.0/24\"]\n";
+        let checked =
+            config::parse(Path::new("test.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
+        let table = policy_table(&checked.policy, &exemptions, &HostFacts::default(), generation).unwrap();
+        kernel.publish(&table, (generation == 1).then(|| geo("US")).as_ref()).unwrap();
+        for _ in 0..10 * generation {
+            kernel
+                .judge_frame(Hook::Egress, Link::Ethernet, &frame(STORAGE), &HostOrigin::default())
+                .unwrap();
+        }
+    }
+    let counters = kernel.counters().unwrap();
+    let forbidding: Vec<_> =
+        counters.outcomes.iter().map(|it| (it.pin, it.reason, it.count.packets)).collect();
+    assert_eq!(forbidding, [(0, Reason::Exempt, 20), (0, Reason::Forbidden, 10)]);
+    // What is dropped is no transfer of the other pin's.
+    let permitting: Vec<_> = counters.permitted.iter().map(|it| (it.pin, it.count.packets)).collect();
+    assert_eq!(permitting, [(1, 20)]);
 }

@@ -34,6 +34,7 @@ fn entry(slot: u16, port: u16) -> KernelExemption {
     KernelExemption {
         slot,
         account: ACCOUNT,
+        identity: 0,
         pins: vec!["mail".to_owned()],
         jurisdictions: Vec::new(),
         networks: vec!["203.0.113.0/24".parse().unwrap()],

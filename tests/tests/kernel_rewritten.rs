@@ -108,10 +108,15 @@ impl Bed {
 
     /// Whether a connection from here brings the client a mail.
     fn connects(&self, from: &str, to: &str) -> bool {
+        self.connects_by(from, to, 40_000)
+    }
+
+    /// The same, where the process names another port.
+    fn connects_by(&self, from: &str, to: &str, port: u16) -> bool {
         let listener = self.client().run(|| TcpListener::bind((to, 40_000)).unwrap()).unwrap();
         let sent = self.dublin().run(|| {
             let from: SocketAddr = from.parse().unwrap();
-            let mut stream = connect_from(from, (to.parse::<IpAddr>().unwrap(), 40_000).into())?;
+            let mut stream = connect_from(from, (to.parse::<IpAddr>().unwrap(), port).into())?;
             stream.write_all(b"a mail").ok()
         });
         if sent.unwrap().is_none() {
@@ -232,6 +237,46 @@ fn a_port_that_the_host_rewrites_stays_pinned() {
         }
         let _kernel = bed.guard(by_port, "\"US\"");
         assert!(bed.sends(&end(own, 143), client).is_some());
+    }
+}
+
+/// As a cluster's service addresses do it: a pin by the port that the process named knows the connection by that.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_remote_port_that_the_host_rewrites_stays_pinned() {
+    let bed = Bed::new("rewritten-remote");
+    for (family, [own, _, client]) in [("ip", V4), ("ip6", V6)] {
+        let to = if family == "ip" { format!("{client}:40000") } else { format!("[{client}]:40000") };
+        bed.nft(&format!(
+            "table {family} rewrites {{ chain out {{ type nat hook output priority -100; \
+             {family} daddr {client} meta l4proto {{ tcp, udp }} th dport 2380 dnat to {to}; }}\n}}\n"
+        ));
+        let arrives = |from: &str| {
+            let socket = bed.client().run(|| UdpSocket::bind((client, 40_000)).unwrap()).unwrap();
+            bed.dublin()
+                .run(|| {
+                    let own = UdpSocket::bind(from).unwrap();
+                    own.connect((client, 2380)).unwrap();
+                    let _dropped = own.send(b"a mail");
+                })
+                .unwrap();
+            socket.set_read_timeout(Some(NOTHING)).unwrap();
+            socket.recv_from(&mut [0; 16]).is_ok()
+        };
+        let by_port = "remote_ports = [\"tcp/2380\", \"udp/2380\"]";
+        assert!(bed.connects_by(&end(own, 5151), client, 2380) && arrives(&end(own, 5151)));
+        {
+            let _kernel = bed.guard(by_port, "");
+            assert!(!bed.connects_by(&end(own, 5152), client, 2380), "{family}");
+            assert!(!arrives(&end(own, 5152)), "{family}");
+            // Who names the other port is of no pin.
+            assert!(bed.connects(&end(own, 5153), client), "{family}");
+        }
+        {
+            let _kernel = bed.guard(by_port, "\"US\"");
+            assert!(bed.connects_by(&end(own, 5154), client, 2380) && arrives(&end(own, 5154)), "{family}");
+        }
+        bed.nft(&format!("delete table {family} rewrites\n"));
     }
 }
 

@@ -224,6 +224,27 @@ fn what_hooks_of_sockets_and_carriers_go_by_is_set_back_by_the_look() {
     assert_eq!(it.look(), []);
 }
 
+/// Nothing undoes it, and what is refused by it says so.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_map_that_somebody_freezes_is_found_and_what_it_refuses_says_what_helps() {
+    let mut it = Guarded::new("tamper-frozen");
+    it.map("HELD").freeze().unwrap();
+    let found = retry_until(Duration::from_secs(4), "the freezing to be found", || {
+        Some(it.look()).filter(|it| !it.is_empty())
+    });
+    let found = found.unwrap();
+    assert_eq!((found.len(), found[0].table, &found[0].mending), (1, "HELD", &Mending::Frozen));
+    assert_eq!(it.look(), found, "at each look from then on");
+    it.map("POLICY").freeze().unwrap();
+    let table = policy(it.kernel.generation() + 1, "\"IE\"");
+    let refused = Kernel::publish(&mut it.kernel, &table, None).unwrap_err().to_string();
+    for words in ["the map POLICY: somebody has frozen it", "BPF_MAP_FREEZE", "`borderguard detach`"] {
+        assert!(refused.contains(words), "{refused}");
+    }
+    assert_eq!(judged(&it.kernel, STORAGE), (Verdict::Drop, Reason::Forbidden), "what was live goes on");
+}
+
 #[test]
 #[ignore = "needs root and BPF"]
 fn what_packets_change_is_no_change_by_another_hand() {

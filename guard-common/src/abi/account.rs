@@ -149,7 +149,9 @@ pub struct FlowKey {
     pub place: u16,
     /// Slot of the exemption that covers it, else [`NO_EXEMPTION`](super::NO_EXEMPTION).
     pub exemption: u16,
-    /// The pins that tag it and those that forbid it, by [`fold_pins`].
+    /// The pins that tag it and those that forbid it, by [`fold_pins`]. The numbers of pins and exemptions stand for others after a
+    /// reload, so what they stand for is in it too: the identities of the pins and of the exemption are added by exclusive or.
+    /// A flow that goes on under other names has another record.
     pub pins: u32,
 }
 
@@ -346,6 +348,18 @@ pub struct ExemptionUse {
     /// Bytes that are charged to the quota by all entries whose account this is: those that passed, and for a moment those
     /// of packets that are being judged. A charge past the quota is taken back, so this may be more than the quota for that moment.
     pub charged: u64,
+}
+
+impl ExemptionUse {
+    /// The greater of each number of both.
+    #[must_use]
+    pub fn at_least(&self, other: &Self) -> Self {
+        Self {
+            bytes: self.bytes.max(other.bytes),
+            packets: self.packets.max(other.packets),
+            charged: self.charged.max(other.charged),
+        }
+    }
 }
 
 /// What the kernel program could not keep; counted by kind, never silent.

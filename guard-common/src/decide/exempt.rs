@@ -11,7 +11,7 @@ use crate::verdict::Reason;
 
 /// Exemptions that may share in covering one packet that several pins forbid. They are taken by the lowest
 /// slot for the lowest open pin; a packet that would need more of those is not covered.
-const MAX_SHARING: u32 = 2;
+pub const MAX_SHARING: u32 = 2;
 
 /// What an exemption is wanted for.
 #[derive(Clone, Copy, Debug)]

@@ -1,23 +1,38 @@
-//! Packets that a rule of the host has given another source than the socket has that sends them.
+//! Packets that a rule of the host has given another source, or another port of their destination, than the socket has that sends
+//! them.
 //!
-//! netfilter rewrites a packet between the socket and the interface (source NAT, masquerade, a rule that sets an address). By the
-//! packet alone a pin by sources or ports would not be known again. So it is judged by the socket's own end too.
+//! netfilter rewrites a packet between the socket and the interface (source NAT, masquerade, a rule that sets an address, destination
+//! NAT of what a process sends). By the packet alone a pin by sources or ports would not be known again. So it is judged by the
+//! socket's own end too.
 
 use crate::abi::Outcome;
 use crate::packet::{Addr, Layer, MAX_LAYERS, Packet};
 use crate::verdict::Verdict;
 
-/// Whether any of the packet's layers is sent from this end: that of the sending socket, whose port is 0 where it has none. A packet
-/// inside a tunnel has it further in.
+/// The end of a sending socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnEnd {
+    /// Its address.
+    pub address: Addr,
+    /// Its port, host order; 0 where it has none.
+    pub port: u16,
+    /// The port that it is connected to, host order; 0 where it is connected to none.
+    pub peer: u16,
+}
+
+/// Whether any of the packet's layers is sent from this end. A packet inside a tunnel has it further in.
 #[inline(always)]
 #[must_use]
-pub fn is_sent_from(packet: &Packet, src: Addr, port: u16) -> bool {
+pub fn is_sent_from(packet: &Packet, end: &OwnEnd) -> bool {
+    let OwnEnd { address: src, port, peer } = *end;
     for number in 0..MAX_LAYERS {
         if number as u32 >= packet.layer_count {
             break;
         }
         let Some(layer) = packet.layers.get(number) else { break };
-        let has_port = port == 0 || layer.flags & Layer::HAS_PORTS == 0 || layer.sport == port;
+        let is_one = |of_layer: u16, of_socket: u16| of_socket == 0 || of_layer == of_socket;
+        let has_port =
+            layer.flags & Layer::HAS_PORTS == 0 || is_one(layer.sport, port) && is_one(layer.dport, peer);
         if (layer.src.hi ^ src.hi) | (layer.src.lo ^ src.lo) == 0 && has_port {
             return true;
         }
@@ -68,8 +83,14 @@ mod tests {
         let layer = |src, sport, flags| Layer { src, sport, flags, ..Layer::default() };
         let mut packet = Packet { layer_count: 1, ..Packet::default() };
         packet.layers[0] = layer(other, 143, Layer::HAS_PORTS);
+        packet.layers[0].dport = 2380;
+        let is_sent_from =
+            |packet: &Packet, address, port| is_sent_from(packet, &OwnEnd { address, port, peer: 0 });
         assert!(!is_sent_from(&packet, own, 143) && is_sent_from(&packet, other, 143));
         assert!(!is_sent_from(&packet, other, 144) && is_sent_from(&packet, other, 0));
+        for (peer, is) in [(0, true), (2380, true), (2379, false)] {
+            assert_eq!(super::is_sent_from(&packet, &OwnEnd { address: other, port: 143, peer }), is);
+        }
         packet.layers[1] = layer(own, 143, Layer::HAS_PORTS);
         assert!(!is_sent_from(&packet, own, 143), "a layer of another packet");
         packet.layer_count = 2;

@@ -15,7 +15,8 @@ mod way;
 mod xdp;
 
 use guard_common::abi::{Canary, Provenance, SocketFacts};
-use guard_common::packet::{Addr, Layer};
+use guard_common::decide::OwnEnd;
+use guard_common::packet::Layer;
 
 pub use carrier::{ends, forks, overflowed};
 pub use copy::frees;
@@ -78,11 +79,11 @@ pub trait Source {
     /// The kernel's number of the sending socket (`SO_COOKIE`); 0 where there is none.
     fn cookie(&self) -> u64;
 
-    /// The end that the sending socket itself has: its address and port, the port 0 where it has none, and the address that of the
-    /// packet's outermost layer where it is bound to none. `None` where there is no socket of IP, and of its address in the
-    /// family of that layer.
+    /// The end that the sending socket itself has: its address, that of the packet's outermost layer where it is bound to none in the
+    /// family of that layer, its port, and the port that it is connected to, either 0 where it has none. `None` where there is no
+    /// socket of IP.
     #[inline(always)]
-    fn own_end(&self, _outermost: &Layer) -> Option<(Addr, u16)> {
+    fn own_end(&self, _outermost: &Layer) -> Option<OwnEnd> {
         None
     }
 

@@ -73,8 +73,11 @@ fn may_go(hook: Hook, context: &SockAddrContext, address: impl FnOnce(*const bpf
         return true;
     }
     let place = place(policy, to, live);
-    let what =
-        u64::from(port) | protocol_word(protocol) | (hook as u64) << 24 | u64::from(place as u16) << 32;
+    let what = u64::from(port)
+        | protocol_word(protocol)
+        | (hook as u64) << 24
+        | u64::from(place as u16) << 32
+        | u64::from(policy.identity) << 48;
     borderguard_account_refused(to.hi, to.lo, what, pins, policy.generation);
     false
 }
@@ -129,7 +132,8 @@ pub extern "C" fn borderguard_caller_pins(live: u32) -> u64 {
 }
 
 /// Counts a call that is refused, and tells it as the packet that would have come of it: of no bytes, from no address.
-/// `what` has the port, the protocol (from bit 16 on), the hook (24) and the place (32).
+/// `what` has the port, the protocol (from bit 16 on), the hook (24), the place (32) and the low half of what the pins' numbers
+/// stand for (48), which there is room for.
 #[unsafe(no_mangle)]
 #[inline(never)]
 pub extern "C" fn borderguard_account_refused(
@@ -166,7 +170,7 @@ pub extern "C" fn borderguard_account_refused(
         reason,
         place: place.0,
         exemption: NO_EXEMPTION,
-        pins: fold_pins(pins, pins),
+        pins: fold_pins(pins, pins) ^ (what >> 48) as u32,
     };
     tell(&key, pins, generation);
     0

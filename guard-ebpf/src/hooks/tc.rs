@@ -12,6 +12,7 @@ use aya_ebpf::{EbpfContext as _, Global};
 use guard_common::abi::{
     Canary, CarrierControl, Direction, MAX_CGROUP_LEVELS, NO_USER, PACKET_FAMILY, Provenance, SocketFacts,
 };
+use guard_common::decide::OwnEnd;
 use guard_common::packet::{Addr, Layer};
 
 use super::Source;
@@ -167,9 +168,9 @@ impl Source for TcContext {
     }
 
     #[inline(always)]
-    fn own_end(&self, outermost: &Layer) -> Option<(Addr, u16)> {
+    fn own_end(&self, outermost: &Layer) -> Option<OwnEnd> {
         // SAFETY: the context is the kernel's; family, address and port can be read of every socket, also of one that is not whole.
-        let (address, port) = unsafe {
+        let (address, ports) = unsafe {
             let socket = (*self.skb.skb).__bindgen_anon_2.sk;
             if socket.is_null() {
                 return None;
@@ -179,6 +180,8 @@ impl Source for TcContext {
                 return None;
             }
             let port = core::ptr::read_volatile(&raw const (*socket).src_port) as u16;
+            // The source port is in host order, this one is not (linux/bpf.h, `struct bpf_sock`).
+            let peer = u16::from_be(core::ptr::read_volatile(&raw const (*socket).dst_port));
             let address = if outermost.flags & Layer::IPV6 == 0 {
                 let v4 = u32::from_be(core::ptr::read_volatile(&raw const (*socket).src_ip4));
                 (v4 != 0).then(|| Addr::from_v4(v4))
@@ -190,9 +193,10 @@ impl Source for TcContext {
                 let (hi, lo) = (word(0) << 32 | word(1), word(2) << 32 | word(3));
                 (hi | lo != 0).then_some(Addr { hi, lo })
             };
-            (address, port)
+            (address, (port, peer))
         };
-        Some((address.unwrap_or(outermost.src), port))
+        let (port, peer) = ports;
+        Some(OwnEnd { address: address.unwrap_or(outermost.src), port, peer })
     }
 
     #[inline(always)]

@@ -74,7 +74,7 @@ kinds! {
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";
-    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that.
+    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more.
     Tampered = "tampered";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
@@ -90,6 +90,8 @@ kinds! {
     Gap = "gap";
 }
 
+/// Who did what nobody asked for, in the place of a user.
+pub const THE_DAEMON: &str = "the daemon";
 /// Why a [`Kind::Detach`] is recorded that nobody asked the daemon for.
 pub const TAKEN_OFF: &str = "taken off by another program";
 /// Why a [`Kind::Detach`] is recorded of a guard that was to be there at a start and was not: who took it off, or when, is not
@@ -115,4 +117,22 @@ impl Kind {
         Self::Exhaust,
         Self::Supersede,
     ];
+
+    /// What the daemon finds by itself, and nobody asks for.
+    const BY_ITSELF: [Self; 8] = [
+        Self::Expire,
+        Self::Exhaust,
+        Self::OlderStore,
+        Self::Unrecorded,
+        Self::Entries,
+        Self::Tampered,
+        Self::ClockSet,
+        Self::Gap,
+    ];
+
+    /// Whether records of the kind of this name are of what the daemon does by itself, so that their user is nobody who did it.
+    #[must_use]
+    pub fn is_by_itself(kind: &str) -> bool {
+        Self::BY_ITSELF.iter().any(|it| it.name() == kind)
+    }
 }

@@ -14,5 +14,5 @@ mod tests;
 
 pub use chain::{Broken, Fault, Head, next_line, verify};
 pub use checkpoint::{Checkpoint, CheckpointError};
-pub use kind::{Kind, NOT_FOUND, TAKEN_OFF};
+pub use kind::{Kind, NOT_FOUND, TAKEN_OFF, THE_DAEMON};
 pub use record::{Record, Stored, Who};

@@ -15,7 +15,7 @@ use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
 use crate::approval::load;
-use crate::audit::{Checkpoint, CheckpointError, Head, Kind, Stored, verify};
+use crate::audit::{Checkpoint, CheckpointError, Head, Kind, Stored, THE_DAEMON, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
@@ -230,7 +230,10 @@ const REST: &str = "        ";
 
 /// A record as a line, which is wrapped where it is long.
 fn words(record: &Stored) -> String {
-    let user = record.who.user.clone().unwrap_or_else(|| record.who.uid.to_string());
+    let user = match Kind::is_by_itself(&record.kind) {
+        true => THE_DAEMON.to_owned(),
+        false => record.who.user.clone().unwrap_or_else(|| record.who.uid.to_string()),
+    };
     let mut text = format!(
         "{:>6}  {}  {:<13}  {user}",
         record.sequence,

@@ -254,7 +254,14 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         }
         Command::Resume { covers, order, why, document, how } => {
             let (target, order, why) = (covers.target(), order.clone(), why.clone());
-            let request = Request::ExemptionResume { target, order, why, lift: None, dry_run: how.dry_run };
+            let request = Request::ExemptionResume {
+                target,
+                order,
+                why,
+                lift: None,
+                dry_run: how.dry_run,
+                to_sign: false,
+            };
             lift::resume(&request, document, how, now, out)
         }
         Command::Done { id, duty, version, at, why, how } => {

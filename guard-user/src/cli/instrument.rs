@@ -83,7 +83,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let (name, order) = fallen(&ask::standing(&socket)?, name)?;
             let (target, why) = (store::Target::Instrument(name), why.clone());
             let (order, lift) = (Some(order), None);
-            let request = Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run };
+            let request =
+                Request::ExemptionResume { target, order, why, lift, dry_run: how.dry_run, to_sign: false };
             lift::resume(&request, document, how, now, out)
         }
         Command::Invalidate(Invalidate { not_loaded, change: Change { name, why, how } }) => {

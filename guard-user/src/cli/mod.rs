@@ -47,6 +47,7 @@ mod trail;
 mod verified;
 
 use std::fmt;
+use std::path::Path;
 
 use crate::exit::Exit;
 
@@ -104,6 +105,18 @@ impl fmt::Display for CliError {
 }
 
 impl std::error::Error for CliError {}
+
+/// Refuses where the config that is taken by default is not there: `how` says how another one is named.
+fn must_be_there(default: &Path, how: &str) -> Result<(), CliError> {
+    match default.try_exists() {
+        Ok(false) => {
+            let message = format!("there is no config {}: {how}", default.display());
+            Err(CliError::bad_input(message).with_codes(["unreadable"]))
+        }
+        // Reading it says what is wrong with it.
+        Ok(true) | Err(_) => Ok(()),
+    }
+}
 
 /// The exit code that an error ends the program with.
 #[must_use]
@@ -176,6 +189,17 @@ mod tests {
     use anyhow::Context;
 
     use super::*;
+
+    #[test]
+    fn where_the_default_config_is_not_there_it_is_said_how_another_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.toml");
+        let error = must_be_there(&file, "name it by --config FILE").unwrap_err();
+        assert_eq!(error.message, format!("there is no config {}: name it by --config FILE", file.display()));
+        assert_eq!((error.exit, error.codes), (Exit::BadInput, vec!["unreadable"]));
+        std::fs::write(&file, "").unwrap();
+        assert!(must_be_there(&file, "").is_ok());
+    }
 
     #[test]
     fn an_error_deep_inside_decides_the_exit_code() {

@@ -8,8 +8,8 @@ use anyhow::Result;
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 
-use super::CliError;
 use super::target::Target;
+use super::{CliError, must_be_there};
 use crate::config::policy::Policy;
 use crate::config::{self, Surroundings, fragments};
 use crate::control::client;
@@ -45,6 +45,9 @@ pub struct Args {
 /// Where the home is not known, no daemon answers, or the config with what is suggested has errors.
 pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
     let file = args.target.config_file();
+    if args.target.config.is_none() {
+        must_be_there(&file, by_config(&args.target))?;
+    }
     let policy =
         inputs::load_config(&file, false).map_err(|error| CliError::document(error.to_string()))?.policy;
     let home = home(args.home.as_deref(), &policy)?;
@@ -54,6 +57,14 @@ pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
     check(&file, &policy, &text)?;
     out.write_all(text.as_bytes())?;
     Ok(Exit::Ok)
+}
+
+/// How a config is named that is not the default one. It has the socket too, so that nobody may name both.
+fn by_config(target: &Target) -> &'static str {
+    match target.socket {
+        Some(_) => "name it by --config FILE in the place of --socket, for it has the daemon's socket too",
+        None => "name it by --config FILE",
+    }
 }
 
 /// The home that was named, else the one that all pins have.

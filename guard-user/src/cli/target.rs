@@ -120,6 +120,19 @@ impl Target {
     }
 }
 
+/// Where a daemon with this config keeps what must outlive it, whatever else is wrong with the config. Where not even that can be
+/// read, it is the default folder for the default config alone: there may be another daemon's.
+///
+/// # Errors
+/// Where that can't be read of another config.
+pub(super) fn state_of(config: &Path) -> Result<PathBuf> {
+    let target = Target { config: Some(config.to_owned()), socket: None };
+    match target.state_directory() {
+        Err(_) if config == Path::new(DEFAULT_CONFIG) => Ok(DEFAULT_STATE.into()),
+        found => found,
+    }
+}
+
 /// A config that is named and not there is bad input; one that may not be read is not.
 fn not_there(error: anyhow::Error) -> anyhow::Error {
     match error.downcast_ref::<io::Error>() {
@@ -219,6 +232,21 @@ mod tests {
         let found = missing.find(folder.path()).unwrap();
         assert_eq!(found.socket, folder.path());
         assert!(found.fault.unwrap().contains("none.toml"));
+    }
+
+    #[test]
+    fn the_state_is_found_even_in_a_config_with_errors() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("policy.toml");
+        std::fs::write(&config, "[hots]\n[state]\ndirectory = \"/srv/guard\"\n").unwrap();
+        assert_eq!(state_of(&config).unwrap(), Path::new("/srv/guard"));
+        std::fs::write(&config, "[hots]\n").unwrap();
+        assert_eq!(state_of(&config).unwrap(), Path::new(DEFAULT_STATE));
+        // It may have named any.
+        std::fs::write(&config, "= 1").unwrap();
+        assert!(state_of(&config).unwrap_err().to_string().contains("is no TOML"));
+        std::fs::remove_file(&config).unwrap();
+        assert!(state_of(&config).is_err());
     }
 
     #[test]

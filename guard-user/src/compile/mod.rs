@@ -8,6 +8,7 @@ mod classes;
 mod elsewhere;
 mod failsafes;
 mod geo_change;
+mod identity;
 mod interfaces;
 mod overlay;
 mod policy;
@@ -20,6 +21,7 @@ pub use elsewhere::{Elsewhere, Places};
 pub(crate) use failsafes::failsafe_matches;
 pub use failsafes::place;
 pub use geo_change::{Counts, GeoChange, MovedNetwork, PinChange, geo_change, only_closing};
+pub use identity::identity;
 pub use overlay::geo_image;
 pub(crate) use overlay::{by_ipv4, jurisdictions};
 pub use policy::policy_table;
@@ -173,6 +175,8 @@ pub struct KernelExemption {
     /// The slot that is charged: its own, or that of another entry of the same document. What has passed is booked on
     /// its own slot, which events and flows name.
     pub account: u16,
+    /// By what its flows are told from those of another exemption that has its slot after it, [`identity`].
+    pub identity: u32,
     /// Names of the pins that it covers.
     pub pins: Vec<String>,
     /// Whole jurisdictions among the recipients.

@@ -9,6 +9,7 @@ use ipnetwork::{IpNetwork, Ipv6Network};
 
 use super::classes::{Key, Name, Range, Sets, bits_where, borders, fill, keys, v4_range, v6_range};
 use super::failsafes::failsafe_matches;
+use super::identity::identity;
 use super::interfaces;
 use super::{CompileError, HostFacts, KernelExemption, cgroups};
 use crate::config::policy::{Action, Ingress, Pin, Policy, PortRange, Record};
@@ -28,6 +29,7 @@ pub fn policy_table(
     table.generation = generation;
     table.dimensions = dimensions(policy, exemptions);
     fill_pins(&mut table, policy);
+    table.identity = identity(policy.pins.iter().map(|pin| pin.name.as_str()));
     fill_sources(&mut table, &policy.pins)?;
     fill_exemptions(&mut table, &policy.pins, exemptions)?;
     fill_budgets(&mut table, policy);
@@ -296,7 +298,7 @@ fn fill_exemptions(
             valid_until_ns: exemption.valid_until_ns,
             quota: exemption.quota,
             account: u32::from(exemption.account),
-            pad: 0,
+            identity: exemption.identity,
         };
     }
     // An account that nobody keeps would be charged for a slot that the next exemption gets.

@@ -13,6 +13,7 @@ use super::sink::{Report, Sink};
 use super::values;
 use crate::approval::quorum::can_fill;
 use crate::approval::{ACTS, Needed, Rule, Signer, Widest, requirements};
+use crate::text::looks;
 
 #[derive(Debug)]
 pub(super) struct RawApproval {
@@ -200,11 +201,6 @@ fn check_signers(raw: &RawApproval, sink: &mut Sink<'_>) -> Vec<Signer> {
         Some(Signer { identity, roles, user })
     });
     signers.collect()
-}
-
-/// What people see of an identity (the skeleton of Unicode TR39), as it is written and in small letters.
-fn looks(identity: &str) -> [String; 2] {
-    [identity, &identity.to_lowercase()].map(|text| unicode_security::skeleton(text).collect())
 }
 
 fn check_required(raw: &[RawNeeded], (role, count): (&str, &str), sink: &mut Sink<'_>) -> Vec<Needed> {

@@ -126,7 +126,7 @@ fn names(folder: &Path) -> Result<Vec<String>, ConfigErrors> {
     let unreadable = |error: io::Error| unreadable(folder, error.to_string());
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && is_nothing(folder) => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
     let too_many =
@@ -155,6 +155,12 @@ fn names(folder: &Path) -> Result<Vec<String>, ConfigErrors> {
     }
     names.sort();
     Ok(names)
+}
+
+/// Whether nothing has this name. A link whose folder is gone, as one that is not mounted, has it: without its files the config
+/// would be another one.
+fn is_nothing(folder: &Path) -> bool {
+    std::fs::symlink_metadata(folder).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Whether a file of this name is read: it stands on a line of its own in the text.

@@ -176,6 +176,10 @@ pub enum Request {
         /// Only say what it would come to.
         #[serde(default)]
         dry_run: bool,
+        /// In a dry run: what it would come to is asked for the document that is to be signed for it, so that none is needed
+        /// yet.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        to_sign: bool,
     },
     /// End an exemption for good.
     ExemptionRevoke {

@@ -206,6 +206,7 @@ mod tests {
                 why: String::new(),
                 lift: None,
                 dry_run: false,
+                to_sign: false,
             },
             Request::ExemptionRevoke { id: String::new(), why: String::new(), dry_run: false },
             Request::InstrumentInvalidate {

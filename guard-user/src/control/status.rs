@@ -56,7 +56,7 @@ pub struct Status {
     /// Every packet of each hook, by verdict and reason; outcomes that never happened are left out.
     pub totals: Vec<TotalStatus>,
     /// Packets by pin, jurisdiction, verdict and reason, and those that have no pin by reason. A packet of
-    /// several pins is counted for each.
+    /// several pins is counted for each that forbids it, and where it leaves as permitted for the others.
     pub counters: Vec<CounterStatus>,
     /// The geo database.
     pub database: DatabaseStatus,
@@ -316,6 +316,10 @@ pub struct UnpinnedStatus {
     pub sockets: Vec<UnpinnedSocketStatus>,
     /// The pins that go by volumes, interfaces or marks: whatever is served may be theirs, so that it is not listed.
     pub may_be_of: Vec<String>,
+    /// The pins that go by users, cgroups, volumes, interfaces or marks, and not by the host's addresses as well: what the kernel
+    /// itself answers to a packet of theirs with another's source is of none.
+    #[serde(default)]
+    pub answered: Vec<String>,
 }
 
 /// A socket that waits for others.

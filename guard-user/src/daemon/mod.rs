@@ -6,7 +6,7 @@ pub mod engine;
 mod runtime;
 
 pub(crate) use runtime::gaps;
-pub use runtime::{Options, StartError, run, what_goes_on};
+pub use runtime::{OfStart, Options, StartError, run, taken_last, what_goes_on};
 
 use crate::config::policy::{Action, Ingress};
 

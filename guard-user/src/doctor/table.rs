@@ -169,6 +169,14 @@ pub const CHECKS: &[Check] = &[
         look: kernel::senders,
     },
     Check {
+        code: "kernel-answers",
+        title: "What the kernel itself answers to packets of pins",
+        ways: &["What the kernel itself answers to a packet of a pin"],
+        problems: &[],
+        todo: "Add a `[[pin.select]]` with `sources = [\"host\"]`, or shut the ways that docs/limits.md names.",
+        look: guard::answers,
+    },
+    Check {
         code: "user-namespaces",
         title: "Users of user namespaces that are others outside",
         ways: &["Users of a user namespace that are others outside of it"],

@@ -65,6 +65,13 @@ impl Clocks {
         u64::try_from(boot.max(0)).unwrap_or(u64::MAX)
     }
 
+    /// Nanoseconds by which the wall clock is behind a moment; 0 where it is not.
+    #[must_use]
+    pub fn behind_ns(&self, moment: Timestamp) -> u64 {
+        let behind = moment.as_nanosecond().saturating_sub(self.wall.as_nanosecond());
+        u64::try_from(behind.max(0)).unwrap_or(u64::MAX)
+    }
+
     /// Nanoseconds that the wall clock was set forward since the earlier reading, below zero for back.
     /// Windows that were given to the kernel by then are off by as much.
     #[must_use]
@@ -113,6 +120,14 @@ mod tests {
         assert_eq!(clocks.boot_time_of(Timestamp::MIN), 0);
         assert_eq!(clocks.boot_time_of(Timestamp::MAX), u64::MAX);
         assert_eq!(at(1_000, u64::MAX).boot_time_of(Timestamp::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn how_far_the_wall_clock_is_behind_is_never_below_nothing() {
+        let clocks = at(1_000, 50);
+        let behind = |seconds| clocks.behind_ns(Timestamp::from_second(seconds).unwrap());
+        assert_eq!((behind(1_007), behind(1_000), behind(9)), (7_000_000_000, 0, 0));
+        assert_eq!(at(-100_000_000_000, 0).behind_ns(Timestamp::MAX), u64::MAX);
     }
 
     #[test]

@@ -6,12 +6,13 @@ use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
 use super::law::Breach;
+use super::layout::Hiding;
 use super::limits::{DOCUMENT_BYTES, EMERGENCY_MINUTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
 use super::particulars::Law;
 use crate::approval;
 use crate::config;
 use crate::config::finding::{Explain, quoted};
-use crate::text::Unseen;
+use crate::text::{OtherScript, Unseen};
 
 /// What is wrong. Its `Display` is one sentence for the compliance officer; [`hint`](Self::hint) says
 /// what to do.
@@ -80,6 +81,20 @@ pub enum ErrorKind {
     UnseenInLine {
         /// The first such character of the line.
         what: Unseen,
+    },
+    /// A part of the text is hidden from who reads it as plain text.
+    #[error("{what}")]
+    Hidden {
+        /// How.
+        what: Hiding,
+    },
+    /// A name with letters of several scripts.
+    #[error("{} {what}", quoted(text))]
+    MixedScripts {
+        /// What is there.
+        text: String,
+        /// The first letter of another script.
+        what: OtherScript,
     },
     /// A time that is another one in each zone.
     #[error("{text} has no zone, and is another moment in each")]
@@ -271,6 +286,12 @@ impl ErrorKind {
             Self::LongEmergency { .. } => "end it earlier, or have it approved by the rules: leave out `emergency`".into(),
             Self::LongWindow { .. } => "end it earlier, and renew it: each time it is approved again".into(),
             Self::UnseenInLine { .. } => "remove it: who signs the document signs this line as well".into(),
+            Self::Hidden { what } => what.hint(),
+            Self::MixedScripts { .. } => {
+                "write the name in one script: letters of several look alike. Latin ones may stand with Chinese, Japanese and \
+                 Korean"
+                    .into()
+            }
             Self::NoZone { text } if !text.contains(':') => {
                 format!("write the moment with its zone, such as {text}T00:00:00Z")
             }
@@ -334,6 +355,10 @@ impl ErrorKind {
             Self::BadQuota { .. } => "bad-quota",
             Self::BadLine { .. } => "bad-line",
             Self::Unseen { .. } | Self::UnseenInLine { .. } => "unseen-character",
+            Self::Hidden { what: Hiding::Escape { .. } } => "escaped-character",
+            Self::Hidden { what: Hiding::Gap { .. } } => "wide-gap",
+            Self::Hidden { what: Hiding::EmptyLines { .. } } => "empty-lines",
+            Self::MixedScripts { .. } => "mixed-scripts",
             Self::SaysNothing { .. } => "says-nothing",
             Self::SmallQuota { .. } => "small-quota",
             Self::LongEmergency { .. } => "long-emergency",

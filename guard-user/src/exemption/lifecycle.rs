@@ -124,10 +124,9 @@ impl State {
             (Self::Draft, Event::Approve) => return Ok(Self::Approved),
             (Self::Approved, Event::Activate) | (Self::Stayed, Event::Resume) => return Ok(Self::Active),
             (Self::Active | Self::NotYetValid | Self::Stayed, Event::Stay) => return Ok(Self::Stayed),
-            // What is over may be revoked all the same: the record has the order.
-            (Self::Revoked | Self::Expired | Self::Exhausted, Event::Revoke | Event::Invalidate) => {
-                return Ok(Self::Revoked);
-            }
+            // What is over may be revoked all the same: the record has the order. An instrument that falls closes what is not
+            // closed: how the rest was closed stays known, and the fall is among the orders that cover it.
+            (Self::Revoked | Self::Expired | Self::Exhausted, Event::Revoke) => return Ok(Self::Revoked),
             // Packets on their way when a stay came are counted after it.
             (Self::Active | Self::NotYetValid | Self::Stayed, Event::Exhaust) => return Ok(Self::Exhausted),
             (
@@ -230,9 +229,9 @@ mod tests {
         approved  -         active   -       -       revoked  revoked    expired  -          revoked
         active    -         -        stayed  -       revoked  revoked    expired  exhausted  revoked
         stayed    -         -        stayed  active  revoked  revoked    expired  exhausted  -
-        revoked   -         -        -       -       revoked  revoked    -        -          -
-        expired   -         -        -       -       revoked  revoked    -        -          -
-        exhausted -         -        -       -       revoked  revoked    -        -          -
+        revoked   -         -        -       -       revoked  -          -        -          -
+        expired   -         -        -       -       revoked  -          -        -          -
+        exhausted -         -        -       -       revoked  -          -        -          -
     ";
 
     #[test]

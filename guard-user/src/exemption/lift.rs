@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use super::layout::{self, Hiding};
 use super::order::{OrderKind, StandingOrder, Target};
 use super::summary::OrderSummary;
 use crate::text::{Unseen, visible_lines};
@@ -60,6 +61,14 @@ pub enum LiftError {
         /// What it is.
         unseen: Unseen,
     },
+    /// A part of it is hidden from who reads it as plain text.
+    #[error("line {line}: {what}: {}", what.hint())]
+    Hidden {
+        /// The line.
+        line: usize,
+        /// How.
+        what: Hiding,
+    },
     /// Something is asked for by the request that it does not say.
     #[error("the document lifts another order, or for another reason, than is asked for")]
     OfAnother,
@@ -100,6 +109,7 @@ impl LiftError {
         match self {
             Self::Unreadable(_) => "lift-unreadable",
             Self::Unseen { .. } => "lift-unseen-character",
+            Self::Hidden { .. } => "lift-hidden-text",
             Self::OfAnother | Self::OfAnotherTime { .. } => "lift-of-another-order",
             Self::RevokedKey { .. } => "revoked-key",
             Self::OpensMore { .. } => "lift-opens-more",
@@ -182,7 +192,7 @@ impl Lift {
     /// Reads one.
     ///
     /// # Errors
-    /// Where it is no TOML with the keys of one, or has characters that nobody sees, in comments too.
+    /// Where it is no TOML with the keys of one, or has characters that nobody sees, in comments too, or hides a part of itself.
     pub fn parse(bytes: &[u8]) -> Result<Self, LiftError> {
         if bytes.len() > LIFT_BYTES {
             return Err(LiftError::Unreadable(format!("it has more than {LIFT_BYTES} bytes")));
@@ -197,7 +207,31 @@ impl Lift {
             // What it quotes was looked through above.
             LiftError::Unreadable(visible_lines(error.to_string().trim_end()).into_owned())
         })?;
-        raw.checked()
+        let lift = raw.checked()?;
+        match lift.hidden(text) {
+            Some((line, what)) => Err(LiftError::Hidden { line, what }),
+            None => Ok(lift),
+        }
+    }
+
+    /// The first part of its text that is hidden, and its line. An order may have been given by words with a wide gap, and has
+    /// to be named by them; nothing that counts can follow them on their line.
+    fn hidden(&self, text: &str) -> Option<(usize, Hiding)> {
+        let own = self.to_toml();
+        let is_named = |line: &str| {
+            let names = line.starts_with("name = ") || line.starts_with("order = ");
+            names && own.lines().any(|its| its == line)
+        };
+        let found = layout::find(text).into_iter().map(|(at, what)| {
+            let before = text.get(..at).unwrap_or_default();
+            (before.matches('\n').count(), what)
+        });
+        let counts = |(line, what): &(usize, Hiding)| {
+            let is_gap = matches!(what, Hiding::Gap { .. });
+            !(is_gap && text.lines().nth(*line).is_some_and(is_named))
+        };
+        let first = found.filter(counts).min_by_key(|(line, _)| *line);
+        first.map(|(line, what)| (line + 1, what))
     }
 
     /// The text of it.
@@ -352,6 +386,19 @@ mod tests {
             ("why = \"lifted\"", "because = \"lifted\"", "lift-unreadable", "because"),
             ("Who signs", "Who \u{202e}signs", "lift-unseen-character", "line 1"),
             ("2026/77", "2026/7\u{200b}7", "lift-unseen-character", "U+200B"),
+            (
+                "2026/77",
+                "2026/\\u0037\\u0037",
+                "lift-hidden-text",
+                "line 5: the text that begins here has the escape \\u0037",
+            ),
+            (
+                "m-1\"\n",
+                "m-1\" #                                  x\n",
+                "lift-hidden-text",
+                "line 11: a gap of 34",
+            ),
+            ("given = ", "\n\n\n\n\n\n\n\n\ngiven = ", "lift-hidden-text", "line 15: 9 empty lines stand"),
         ];
         for (from, to, code, says) in cases {
             let error = Lift::parse(good.replace(from, to).as_bytes()).unwrap_err();
@@ -359,6 +406,12 @@ mod tests {
             assert!(error.to_string().contains(says), "{to}: {error}");
         }
         assert!(Lift::parse(&vec![b'#'; LIFT_BYTES + 1]).is_err());
+        // An order is named as it was given.
+        let wide = format!("2026{}77", " ".repeat(40));
+        let own = lift("Court", &wide, "lifted", &[1]);
+        assert_eq!(Lift::parse(own.to_toml().as_bytes()).unwrap(), own);
+        let other = own.to_toml().replace("why = \"lifted\"", &format!("why = \"{wide}\""));
+        assert_eq!(Lift::parse(other.as_bytes()).unwrap_err().code(), "lift-hidden-text");
     }
 
     proptest! {

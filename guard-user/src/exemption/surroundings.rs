@@ -13,7 +13,8 @@ pub struct Surroundings<'a> {
     /// The names of the config's pins; `None`: pins are not looked at.
     pub pins: Option<&'a [String]>,
     /// A document that has expired by now, or whose assessment had to be looked at again, is refused, and one with
-    /// characters that nobody sees; `None`: it was loaded before, and none of that is looked at.
+    /// characters that nobody sees, names of several scripts or hidden parts; `None`: it was loaded before, and none of that is
+    /// looked at.
     pub now: Option<Timestamp>,
     /// How large the networks of recipients may be without a word on why, where `now` is given.
     pub widest: Widest,

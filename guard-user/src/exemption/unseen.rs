@@ -1,5 +1,5 @@
-//! Characters in a document that a reader would not see, or not see alike: whoever signs it would sign another text than
-//! it seems to be. And texts that say nothing.
+//! What a reader of a document would not see, or not see alike: characters, hidden parts, and letters of other scripts in names.
+//! Whoever signs it would sign another text than it seems to be. And texts that say nothing.
 
 use std::ops::Range;
 
@@ -7,8 +7,9 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::error::ErrorKind;
+use super::layout;
 use super::sink::Sink;
-use crate::text::{Unseen, is_unseen};
+use crate::text::{OtherScript, Unseen, is_unseen};
 
 /// The keys of free texts.
 const FREE_TEXTS: [&str; 29] = [
@@ -43,6 +44,20 @@ const FREE_TEXTS: [&str; 29] = [
     "onward.safeguard",
 ];
 
+/// The keys of names of acts and of those who take part, by which documents are told apart.
+const NAMES: [&str; 10] = [
+    "instrument.name",
+    "instrument.authority",
+    "instrument.agreement",
+    "instrument.parties",
+    "instrument.addressee",
+    "exporter.name",
+    "recipient.name",
+    "processor.name",
+    "joint_controller.name",
+    "onward.name",
+];
+
 /// Whether a text is what people write where they have nothing to say yet. One that is empty is another error.
 fn says_nothing(text: &str) -> bool {
     const WORDS: [&str; 11] =
@@ -52,7 +67,8 @@ fn says_nothing(text: &str) -> bool {
     !text.trim().is_empty() && (word.is_empty() || WORDS.contains(&word.as_str()))
 }
 
-/// Reports each text, key and comment of the document with such a character, and says where these texts begin.
+/// Reports each text, key and comment of the document with such a character, and says where these texts begin. Reports what else
+/// is hidden, or says nothing.
 pub(super) fn check(text: &str, document: &DeTable<'_>, sink: &mut Sink<'_>) -> Vec<usize> {
     let mut found = Found::default();
     found.look_into(document, "");
@@ -61,8 +77,11 @@ pub(super) fn check(text: &str, document: &DeTable<'_>, sink: &mut Sink<'_>) -> 
         reported.push(at);
         sink.error(at, field, kind);
     }
-    for (at, field, kind) in found.empty {
+    for (at, field, kind) in found.others {
         sink.error(at, field, kind);
+    }
+    for (at, what) in layout::find(text) {
+        sink.error(at, "", ErrorKind::Hidden { what });
     }
     found.texts.sort_by_key(|span| span.start);
     for (line_at, line) in lines(text) {
@@ -100,8 +119,8 @@ struct Found {
     /// Where each text and each key stands.
     texts: Vec<Range<usize>>,
     unseen: Vec<(usize, String, ErrorKind)>,
-    /// Texts that say nothing.
-    empty: Vec<(usize, String, ErrorKind)>,
+    /// Texts that say nothing, and names that are not of one script.
+    others: Vec<(usize, String, ErrorKind)>,
 }
 
 impl Found {
@@ -128,7 +147,14 @@ impl Found {
             let kind = ErrorKind::Unseen { text: text.to_owned(), what };
             self.unseen.push((span.start, field.to_owned(), kind));
         } else if FREE_TEXTS.contains(&field) && says_nothing(text) {
-            self.empty.push((span.start, field.to_owned(), ErrorKind::SaysNothing { text: text.to_owned() }));
+            self.others.push((
+                span.start,
+                field.to_owned(),
+                ErrorKind::SaysNothing { text: text.to_owned() },
+            ));
+        } else if let Some(what) = OtherScript::find(text).filter(|_| NAMES.contains(&field)) {
+            let kind = ErrorKind::MixedScripts { text: text.to_owned(), what };
+            self.others.push((span.start, field.to_owned(), kind));
         }
         self.texts.push(span);
     }

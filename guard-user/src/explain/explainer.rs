@@ -15,6 +15,7 @@ use crate::compile::{
     CgroupFact, CompileError, HostFacts, InterfaceFact, KernelExemption, VolumeFact, geo_image, policy_table,
 };
 use crate::config::Policy;
+use crate::config::policy::Pin;
 use crate::geo::GeoDb;
 
 /// Ids of cgroups here: beyond those of any host's, which are inode numbers counted from 1.
@@ -228,6 +229,14 @@ impl Explainer {
     pub(super) fn exemption_name(&self, slot: u16) -> String {
         let named = self.exemptions.iter().find(|named| named.kernel.slot == slot);
         named.map_or_else(|| format!("slot {slot}"), |named| named.id.clone())
+    }
+
+    /// The pins that the exemption in a slot is for, a bit for each way in which one is known; 0 where it is not known here.
+    pub(super) fn pins_of_slot(&self, slot: u16) -> u64 {
+        let named = self.exemptions.iter().find(|named| named.kernel.slot == slot);
+        let pins = named.map(|named| named.kernel.pins.as_slice()).unwrap_or_default();
+        let is_of = |(_, pin): &(usize, &Pin)| pins.contains(&pin.name);
+        self.policy.pins.iter().enumerate().filter(is_of).fold(0, |set, (number, _)| set | 1 << number)
     }
 }
 

@@ -1,7 +1,7 @@
 //! A decision's steps as sentences.
 
 use guard_common::abi::Hook;
-use guard_common::decide::{Decision, layer, reason_of};
+use guard_common::decide::{Decision, MAX_SHARING, layer, reason_of};
 use guard_common::jurisdiction::Jurisdiction;
 use guard_common::packet::{Addr, Packet, Parsed};
 use guard_common::verdict::{Reason, Verdict};
@@ -23,6 +23,14 @@ pub struct Step {
     pub step: &'static str,
     /// What happened, in one sentence.
     pub says: String,
+}
+
+/// What exemptions leave open of a packet that they cover in part.
+struct Left {
+    /// The pins that none covers; 0 where none covers any, or all are covered.
+    pins: u64,
+    /// Exemptions that cover some.
+    covering: usize,
 }
 
 /// Renders a decision's steps; it holds all that the sentences are made of.
@@ -50,6 +58,8 @@ impl Renderer<'_> {
             }
         }
         let is_failsafe = self.decision.reason == Reason::Failsafe;
+        // Pins that forbid the destination and that no exemption covers so far.
+        let mut open = 0;
         if parsed == Parsed::Ip && (self.decision.denied != 0 || is_failsafe) {
             say("failsafe", self.failsafe(heard));
             for sentence in self.budgets(heard) {
@@ -59,6 +69,7 @@ impl Renderer<'_> {
         for heard in heard {
             match *heard {
                 Heard::Placed { layer, destination, place, denied } => {
+                    open |= denied;
                     let inside = if layer > 0 { "inside, " } else { "" };
                     let says = self.explainer.place_words(destination, place);
                     say("place", format!("{inside}{says}"));
@@ -69,7 +80,11 @@ impl Renderer<'_> {
                 Heard::Exemption { slot, outcome } => {
                     let name = self.explainer.exemption_name(slot);
                     let says = match outcome {
-                        Ok(()) => format!("the exemption {name} (slot {slot}) covers it"),
+                        Ok(()) => {
+                            let covered = open & self.explainer.pins_of_slot(slot);
+                            open &= !covered;
+                            format!("the exemption {name} (slot {slot}) covers {}", self.covered(covered))
+                        }
                         Err(reason) => {
                             format!(
                                 "the exemption {name} (slot {slot}) would cover it, but: {}",
@@ -87,12 +102,35 @@ impl Renderer<'_> {
                 say("exemption", sentence);
             }
         }
+        let covering =
+            heard.iter().filter(|heard| matches!(heard, Heard::Exemption { outcome: Ok(()), .. })).count();
+        let is_in_part = covering > 0 && self.decision.reason != Reason::Exempt;
+        let left = Left { pins: if is_in_part { open } else { 0 }, covering };
         let judged = (self.hook, parsed, self.decision.verdict);
         if let Some(says) = self.explainer.call(self.packet, self.from, judged) {
             say("call", says);
         }
-        say("verdict", self.verdict());
+        say("verdict", self.verdict(&left));
         steps
+    }
+
+    /// What an exemption covers of what is forbidden: all of it, or the pins that it is for.
+    fn covered(&self, pins: u64) -> String {
+        // Without one, the slot is of no exemption that is known here.
+        match pins == 0 || pins == self.decision.denied {
+            true => "it".to_owned(),
+            false => self.quoted(pins),
+        }
+    }
+
+    /// These pins by their names, each once.
+    fn quoted(&self, pins: u64) -> String {
+        let names = self.explainer.pin_names(pins);
+        let quoted: Vec<String> = names.iter().map(|name| format!("\"{name}\"")).collect();
+        match quoted.as_slice() {
+            [one] => format!("the pin {one}"),
+            all => format!("the pins {}", all.join(", ")),
+        }
     }
 
     fn flow(&self, parsed: Parsed) -> Vec<String> {
@@ -329,10 +367,22 @@ impl Renderer<'_> {
         }
     }
 
-    fn verdict(&self) -> String {
+    fn verdict(&self, left: &Left) -> String {
         let decision = self.decision;
-        let mut text =
-            format!("{}, {}: {}", decision.verdict.name(), decision.reason.name(), decision.reason.meaning());
+        let meaning = match (left.pins, decision.reason) {
+            (0, _) => decision.reason.meaning().to_owned(),
+            // That no exemption covers the packet would be said of one that covers a part of it.
+            (pins, Reason::Forbidden) if u32::try_from(left.covering) == Ok(MAX_SHARING) => format!(
+                "At most {MAX_SHARING} exemptions share in covering a packet, and these do not cover {}.",
+                self.quoted(pins)
+            ),
+            (pins, Reason::Forbidden) => format!(
+                "Each pin that forbids the destination's jurisdiction needs an exemption, and nothing covers {}.",
+                self.quoted(pins)
+            ),
+            (pins, reason) => format!("{} Nothing else covers {}.", reason.meaning(), self.quoted(pins)),
+        };
+        let mut text = format!("{}, {}: {meaning}", decision.verdict.name(), decision.reason.name());
         if self.explainer.policy.host.observe && decision.verdict != Verdict::Pass {
             text.push_str(" The host only observes (host.observe), so nothing is dropped.");
         }

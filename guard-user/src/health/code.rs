@@ -78,7 +78,7 @@ codes! {
         "The hooks that note who makes and who uses sockets (`[sockets]`) are not attached as the config has it: events and `status` may not name processes, and pins by cgroup or user may not know who uses a socket.",
         "See the message for what the kernel refused. It is tried again every few seconds.";
     AttachmentLost = "attachment-lost",
-        "Something has taken a program of Border Guard off an interface or a cgroup. It is attached again within a second or two, and this is told for a minute.",
+        "Something has taken a program of Border Guard off an interface or a cgroup, or put another one in its place. It is attached again within a second or two, and this is told for a minute.",
         "Find what did it: `journalctl -u borderguard`, `bpftool link`. Packets sent meanwhile were not judged, and sockets that were opened may send past the guard.";
     AttachmentNotFirst = "attachment-not-first",
         "Another program, or a chain of nftables at egress, runs before Border Guard's on an interface, or did in the last minute, and may send packets that are never judged.",
@@ -99,13 +99,13 @@ codes! {
         "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
         "Mount bpffs at /sys/fs/bpf of the host before the daemon starts, and do not start it by `ip netns exec`, which gives it a /sys of its own: use `nsenter --net=...` or the unit's `NetworkNamespacePath=`.";
     TablesChanged = "tables-changed",
-        "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads; the audit trail has it (`tampered`).",
-        "Find who did it: the message and the trail have between which moments. What left meanwhile may have been judged by the changed table. Then `borderguard reload`, which the audit trail has with who asked for it.";
+        "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads; the audit trail has it (`tampered`). Or somebody has frozen a table (`BPF_MAP_FREEZE`): it judges as before, and nobody can write into it any more.",
+        "Find who did it: the message and the trail have between which moments. What left meanwhile may have been judged by the changed table. Then `borderguard reload`, which the audit trail has with who asked for it. Of a table that was frozen a reload changes nothing: see the message.";
     TablesBehind = "tables-behind",
         "The live generation is not what the config and the store want: a change is not in the kernel yet.",
-        "See the message. It is tried again every few seconds; exemptions that should be closed may still be open.";
+        "See the message. It is tried again every few seconds; exemptions that should be closed may still be open. Where the message says that a map is frozen, no try helps, but what the message names.";
     ConfigRefused = "config-refused",
-        "The config on the disk can't be used. The generation before it stays live.",
+        "The config on the disk can't be used. The generation before it stays live; at a start the config goes on that was taken last, where one is kept (`policy.last` in `state.directory`).",
         "Run `borderguard check` on the file, correct what it names, and reload. Where it waits for signatures, have it signed (docs/policy.md) or put the one in force back.";
     RollBackFailed = "roll-back-failed",
         "A config that was applied was to go, for nobody confirmed it in time or somebody asked for that, and the one before it could not be made live again: the candidate is still live.",
@@ -196,7 +196,7 @@ codes! {
         "See the message, and docs/audit.md. Load what is still needed as higher versions, approved anew. The audit trail has it (`older-store`); the problem stays until the next start.";
     MarkUnwritable = "mark-unwritable",
         "How far the store has come can't be kept or read apart from it: an older store that is put back may not be seen.",
-        "See the message: make room, or mend the rights of `state.mark_directory`. It is tried again every few seconds. A file that can't be read is written anew with the next change.";
+        "See the message: make room, or mend the rights of `state.mark_directory`. It is tried again every few seconds, which does not help where it says that a map is frozen. A file that can't be read is written anew with the next change.";
     AuditBroken = "audit-broken",
         "The audit trail is not whole: a record was altered, removed or inserted. It is looked at after each start and once a day.",
         "`borderguard audit verify` says where, and with checkpoints that are kept elsewhere since when. Keep the store as it is for whoever looks into it. The problem stays until a later look finds the trail whole.";
@@ -207,8 +207,8 @@ codes! {
         "An exemption is open that was approved as an emergency: by fewer or by others than the rules ask for. It ends by itself within 30 minutes.",
         "Look at why (`borderguard exemption list`). What has to go on is approved by the rules.";
     ApprovalsMissing = "approvals-missing",
-        "An exemption is open that would not be by the config and the allowed signers of now: nobody approved it while the config required no approval, or a rule asks for more, or a signer or a key that approved it is gone.",
-        "Revoke it, and load a new version that has the approvals; `borderguard approval revoke` closes all that a key approved. Where a key is gone by mistake, give it back.";
+        "An exemption is open that would not be by the config and the allowed signers of now: nobody approved it while the config required no approval, or a rule asks for more, or a signer or a key that approved it is gone. Or the config that was signed last, or a geo database in force, is signed with a key that is revoked since.",
+        "Revoke it, and load a new version that has the approvals; `borderguard approval revoke` closes all that a key approved. Where a key is gone by mistake, give it back. Of a config and databases: close by a config what should not be open, have the config signed by others (`borderguard policy sign`), put their signatures beside it in the place of that key's, and reload; bring a newer database with others' signatures.";
     SignersUnreadable = "signers-unreadable",
         "The file of allowed signers can't be used: no exemption can be loaded, and whether keys that approved what is open are gone is not known.",
         "See the message. What is open stays so, and can be stayed and revoked.";
@@ -225,8 +225,8 @@ codes! {
         "The geo database is older than `geo.max_age`, so places may be wrong.",
         "Bring a newer one (`geo.files`) and reload, or raise `geo.max_age`.";
     ClockSet = "clock-set",
-        "The wall clock was set, and the windows of exemptions are not computed by it yet; or it is behind the time that was known before this start: windows and keys that had ended by then stay ended.",
-        "Where it was set, nothing: they are computed anew within a second. Where it is behind, look at the time synchronisation, and for who set it back: the problem ends when the clock is past that time again.";
+        "The wall clock was set, and the windows of exemptions are not computed by it yet; or it was set by more than a minute while the daemon runs, at once or in all, which is told until somebody reloads or the daemon is started anew, whatever the clock says by then; or it is behind the time that was known before this start: windows and keys that had ended by then stay ended.",
+        "Windows are computed anew within a second. Where it was set by more than a minute, see that it is right, find who set it (the audit trail has each time, `clock-set`), and look at what was open meanwhile; then `borderguard reload`. Where the time synchronisation does that at each start of the host, have the service begin after `time-sync.target`. Where it is behind, look at the time synchronisation, and for who set it back: the problem ends when the clock is past that time again.";
     WorkerStuck = "worker-stuck",
         "A part of the daemon has not answered for some seconds. The message names it.",
         "See what it waits for (the disk, the name service, standard output). If nothing else helps, restart the daemon: the guard goes on.";

@@ -372,11 +372,12 @@ pub trait Kernel: Tracing + Send {
     /// Where the kernel can't be asked.
     fn counters(&mut self) -> Result<Counters, KernelError>;
 
-    /// What the exemptions of all slots have let through, by slot.
+    /// What the exemptions of all slots have let through, by slot. It is no less than what is `known` of some of them, as
+    /// from an earlier daemon: where the kernel has less somebody has lowered it, and it is set back.
     ///
     /// # Errors
     /// Where the kernel can't be asked.
-    fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError>;
+    fn exemption_uses(&mut self, known: &[(u16, ExemptionUse)]) -> Result<Vec<ExemptionUse>, KernelError>;
 
     /// Sets what the exemption of this slot has let through.
     ///

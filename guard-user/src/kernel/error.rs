@@ -162,8 +162,10 @@ pub enum KernelError {
     },
     /// Pins are gone that cannot be made anew without losing what they held.
     #[error(
-        "the maps {missing} are gone from {path}, and the rest is in use: something else removed them. Run \
-         `borderguard detach` (nothing is guarded from then on) and start the daemon again",
+        "the maps {missing} are gone from {path}, and the rest is in use: something else removed them. First somebody with \
+         authority over exemptions should look at the audit trail (`borderguard audit verify`, `audit show`): the kernel's mark \
+         of how far it had come ends with the maps, and an older store that was put back can't be known by it afterwards. Then \
+         run `borderguard detach` (nothing is guarded from then on) and start the daemon again",
         missing = missing.join(", "),
         path = path.display()
     )]
@@ -420,6 +422,21 @@ fn last_lines(log: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_to_detach_for_maps_that_are_gone_is_told_what_ends_with_the_rest() {
+        for name in ["HIGH_WATER", "HELD"] {
+            let error = KernelError::MapsMissing { path: "/bpf".into(), missing: vec![name.to_owned()] };
+            let told = error.to_string();
+            let at = |words: &str| told.find(words).unwrap_or_else(|| panic!("{words}: {told}"));
+            assert!(told.starts_with(&format!("the maps {name} are gone from /bpf, ")), "{told}");
+            assert!(at("look at the audit trail") < at("the kernel's mark"), "{told}");
+            assert!(
+                at("an older store that was put back can't be known") < at("borderguard detach"),
+                "{told}"
+            );
+        }
+    }
 
     #[test]
     fn a_log_is_cut_to_its_end() {

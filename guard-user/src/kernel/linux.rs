@@ -76,6 +76,7 @@ impl Kernel for LinuxKernel {
         {
             self.written.keep_geo(Arc::clone(geo));
         }
+        self.watch_left();
         published
     }
 
@@ -200,8 +201,8 @@ impl Kernel for LinuxKernel {
         super::View::counters(self)
     }
 
-    fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
-        self.watched_uses()
+    fn exemption_uses(&mut self, known: &[(u16, ExemptionUse)]) -> Result<Vec<ExemptionUse>, KernelError> {
+        self.watched_uses(known)
     }
 
     fn reset_exemption_use(&mut self, slot: u16, used: ExemptionUse) -> Result<(), KernelError> {

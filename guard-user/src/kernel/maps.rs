@@ -30,6 +30,11 @@ macro_rules! maps {
             pub(super) fn open(pin_path: &Path) -> Result<Self, KernelError> {
                 Ok(Self { $($field: open(pin_path, $name)?,)+ })
             }
+
+            /// Each with its name.
+            pub(super) fn each(&self) -> impl Iterator<Item = (&'static str, &Map)> {
+                [$(($name, &self.$field)),+].into_iter()
+            }
         }
 
         /// The names of the maps that the daemon works with.

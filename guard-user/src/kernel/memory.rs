@@ -446,9 +446,13 @@ impl Kernel for MemoryKernel {
         Ok(self.state().counters.clone())
     }
 
-    fn exemption_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
+    fn exemption_uses(&mut self, known: &[(u16, ExemptionUse)]) -> Result<Vec<ExemptionUse>, KernelError> {
         let mut state = self.state();
         state.may(Operation::Uses)?;
+        for (slot, least) in known {
+            let used = state.uses.entry(*slot).or_default();
+            *used = used.at_least(least);
+        }
         let every = 0..u16::try_from(MAX_EXEMPTIONS).unwrap_or(u16::MAX);
         Ok(every.map(|slot| state.uses.get(&slot).copied().unwrap_or_default()).collect())
     }

@@ -173,9 +173,9 @@ impl Slots for KernelSlots<'_> {
     fn flip(&mut self, next: Live) -> Result<(), KernelError> {
         self.kernel.view.maps.set_live(next)?;
         self.flipped = Instant::now();
-        self.kernel.live = next;
+        let before = std::mem::replace(&mut self.kernel.live, next);
         self.kernel.generation = self.policy.generation;
-        self.kernel.written.went_live(std::mem::take(&mut self.table), self.geo.is_some());
+        self.kernel.written.went_live(std::mem::take(&mut self.table), self.geo.is_some(), before);
         Ok(())
     }
 }

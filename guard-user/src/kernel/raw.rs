@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
+use super::frozen;
+
 /// Commands of `enum bpf_cmd` (linux/bpf.h).
 #[derive(Clone, Copy)]
 #[repr(i32)]
@@ -398,7 +400,8 @@ impl Map {
         };
         // SAFETY: the kernel reads one key and one value, and both buffers were held against the map's
         // sizes.
-        unsafe { call(Command::MapUpdate, &mut attributes) }.map(drop)
+        let set = unsafe { call(Command::MapUpdate, &mut attributes) };
+        set.map(drop).map_err(|error| frozen::explained(self.fd.as_fd(), error))
     }
 
     /// Removes a key of a hash. One that is not there is no error.
@@ -413,7 +416,9 @@ impl Map {
         };
         // SAFETY: the kernel reads one key, and the buffer was held against the map's size.
         match unsafe { call(Command::MapDelete, &mut attributes) } {
-            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => Err(error),
+            Err(error) if error.raw_os_error() != Some(libc::ENOENT) => {
+                Err(frozen::explained(self.fd.as_fd(), error))
+            }
             _ => Ok(()),
         }
     }

@@ -28,6 +28,8 @@ pub enum Mending {
     NextGeneration,
     /// It is one of the geo tables of the live generation: the next one has them right, where it is given them.
     NextGeo,
+    /// Somebody has frozen it: it is as it was, and can't be written any more.
+    Frozen,
 }
 
 impl Tampered {
@@ -39,5 +41,10 @@ impl Tampered {
     ) -> Self {
         let mending = outcome.map_or_else(|error| Mending::Refused(error.to_string()), |()| Mending::SetBack);
         Self { table, entries, first, mending, right_ns: None }
+    }
+
+    /// One that nobody can write into any more.
+    pub(super) const fn frozen(table: &'static str) -> Self {
+        Self { table, entries: 0, first: String::new(), mending: Mending::Frozen, right_ns: None }
     }
 }

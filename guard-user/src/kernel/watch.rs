@@ -2,25 +2,29 @@
 //!
 //! What decides is held by value: the live word and the small tables at each look, the policy's table and one of the geo
 //! tables at a pace of their own. Slots of tables are filled again by later generations, so that no map can be frozen
-//! (`BPF_MAP_FREEZE`), which would refuse the daemon's own writes too. What is of no generation is set back at once; a table
-//! of the live one is left to the next generation, which goes to the other slot. Counters, flows, events and scratch memory
-//! change with every packet and are not held; of what only grows it is held that it does ([`uses`]).
+//! (`BPF_MAP_FREEZE`), which would refuse the daemon's own writes too; one that somebody else has frozen is told. What is of
+//! no generation is set back at once; a table of the live one is left to the next generation, which goes to the other slot.
+//! Counters, flows, events and scratch memory change with every packet and are not held; of what only grows it is held that it
+//! does ([`uses`]).
 
 mod differing;
 mod uses;
 
 use std::collections::BTreeSet;
+use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use guard_common::abi::{ABI_VERSION, Control};
+use guard_common::interval::build::GeoImage;
 
 use super::api::ObservedVolumes;
 use super::clock::boot_ns;
-use super::maps::FIRST;
+use super::frozen::is_frozen;
+use super::maps::{FIRST, Maps};
 use super::plain::bytes_of;
 use super::raw::Map;
 use super::tampered::{Mending, Tampered};
-use super::written::GEO_TABLES;
+use super::written::{GEO_TABLES, Written};
 use super::{KernelError, LinuxKernel, Observed};
 use differing::Differing;
 
@@ -29,6 +33,8 @@ use differing::Differing;
 const GEO_PAUSE: Duration = Duration::from_millis(11_900);
 /// Likewise of the policy's table, which is half a megabyte.
 const POLICY_PAUSE: Duration = Duration::from_millis(1_900);
+/// Likewise of whether maps are frozen: a small file is read of each.
+const FROZEN_PAUSE: Duration = Duration::from_millis(1_900);
 
 impl LinuxKernel {
     /// Holds all of it against the kernel, but for what other parts of the look read anyway. What can't be read is said in
@@ -55,6 +61,19 @@ impl LinuxKernel {
         let now = Instant::now();
         self.watch_policy(now).unwrap_or_else(|error| blind("the policy's table", error));
         self.watch_geo(now).unwrap_or_else(|error| blind("the geo tables", error));
+        // Behind these, for it is found at each look from then on.
+        self.watch_frozen(now);
+    }
+
+    /// Looks which maps are frozen, where it is time for that. A map that is stays so.
+    fn watch_frozen(&mut self, now: Instant) {
+        let Written { frozen, frozen_due, found, .. } = &mut self.written;
+        if frozen_due.is_none_or(|due| now >= due) {
+            *frozen_due = now.checked_add(FROZEN_PAUSE);
+            let all = self.view.maps.each();
+            frozen.extend(all.filter(|(_, map)| is_frozen(map.as_fd())).map(|(name, _)| name));
+        }
+        found.extend(frozen.iter().copied().map(Tampered::frozen));
     }
 
     fn watch_live_word(&mut self) -> Result<(), KernelError> {
@@ -82,6 +101,7 @@ impl LinuxKernel {
         self.written.policy_due = now.checked_add(POLICY_PAUSE);
         let found = read(&self.view.maps.policy, "POLICY", self.live.policy_slot())?;
         let differing = Differing::of(&found, written);
+        self.written.policy_is_told |= differing.is_some();
         self.written.found.extend(differing.map(|it| Tampered {
             table: "POLICY",
             entries: it.words,
@@ -101,14 +121,7 @@ impl LinuxKernel {
             (true, Some(due)) if now < due => return Ok(()),
             (true, _) => 1,
         };
-        let maps = &self.view.maps;
-        let tables: [(&'static str, &Map, &[u8]); GEO_TABLES] = [
-            ("V4_INDEX", &maps.v4_index, bytes_of(&*geo.v4_index)),
-            ("V4_ENTRIES", &maps.v4_entries, bytes_of(&*geo.v4_entries)),
-            ("V6_INDEX", &maps.v6_index, bytes_of(&*geo.v6_index)),
-            ("V6_ENTRIES", &maps.v6_entries, bytes_of(&*geo.v6_entries)),
-            ("V6_DETAIL", &maps.detail, bytes_of(&*geo.detail)),
-        ];
+        let tables = geo_tables(&self.view.maps, geo);
         for _ in 0..count {
             let at = self.written.next_geo;
             let (Some((name, map, wanted)), Some(right_ns)) =
@@ -121,6 +134,9 @@ impl LinuxKernel {
                 *right_ns = boot_ns();
                 continue;
             };
+            if let Some(is_told) = self.written.geo_is_told.get_mut(at) {
+                *is_told = true;
+            }
             self.written.found.push(Tampered {
                 table: name,
                 entries: differing.words,
@@ -131,6 +147,40 @@ impl LinuxKernel {
         }
         self.written.geo_due = now.checked_add(GEO_PAUSE);
         Ok(())
+    }
+
+    /// Holds the tables that the last publication has left against what was written there: what judged packets until then,
+    /// and no look may have seen. They are read once nothing is judged by them any more, so that no order waits for it.
+    pub(super) fn watch_left(&mut self) {
+        let Some(left) = self.written.left.take() else { return };
+        let mut found = Vec::new();
+        let mut tell = |table, differing: Differing, first, right_ns| {
+            let mending = Mending::SetBack;
+            found.push(Tampered { table, entries: differing.words, first, mending, right_ns });
+        };
+        let maps = &self.view.maps;
+        // What can't be read now is no worse than what was not looked at: the next generation fills it anew, or fails and
+        // says so.
+        let of_policy = || read(&maps.policy, "POLICY", left.live.policy_slot()).ok();
+        if let Some(written) = &left.policy
+            && let Some(differing) = of_policy().and_then(|found| Differing::of(&found, written))
+        {
+            let first = differing.first_of_policy();
+            tell("POLICY", differing, first, None);
+        }
+        let tables = left.geo.as_deref().map(|geo| geo_tables(maps, geo));
+        let told = left.geo_is_told.iter().zip(left.geo_right_ns);
+        for ((name, map, wanted), (is_told, right_ns)) in tables.into_iter().flatten().zip(told) {
+            if *is_told {
+                continue;
+            }
+            let found = read(map, name, left.live.geo_slot()).ok();
+            if let Some(differing) = found.and_then(|found| Differing::of(&found, wanted)) {
+                let first = differing.first_word();
+                tell(name, differing, first, Some(right_ns));
+            }
+        }
+        self.written.found.extend(found);
     }
 
     fn watch_held(&mut self) -> Result<(), KernelError> {
@@ -200,6 +250,17 @@ impl LinuxKernel {
         self.written.found.extend(tampered);
         Ok(())
     }
+}
+
+/// The geo tables with their maps, in the order in which they are held.
+fn geo_tables<'a>(maps: &'a Maps, geo: &'a GeoImage) -> [(&'static str, &'a Map, &'a [u8]); GEO_TABLES] {
+    [
+        ("V4_INDEX", &maps.v4_index, bytes_of(&*geo.v4_index)),
+        ("V4_ENTRIES", &maps.v4_entries, bytes_of(&*geo.v4_entries)),
+        ("V6_INDEX", &maps.v6_index, bytes_of(&*geo.v6_index)),
+        ("V6_ENTRIES", &maps.v6_entries, bytes_of(&*geo.v6_entries)),
+        ("V6_DETAIL", &maps.detail, bytes_of(&*geo.detail)),
+    ]
 }
 
 /// The value of a slot.

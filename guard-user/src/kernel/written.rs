@@ -5,7 +5,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::Instant;
 
-use guard_common::abi::{ExemptionUse, PolicyTable, dimension};
+use guard_common::abi::{ExemptionUse, Live, PolicyTable, dimension};
 use guard_common::interval::build::GeoImage;
 
 use super::api::VolumeTarget;
@@ -30,6 +30,11 @@ pub(super) struct Written {
     pub(super) geo_due: Option<Instant>,
     /// When each was last known to be right, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) geo_right_ns: [u64; GEO_TABLES],
+    /// Whether it was found that the policy's table, or one of the geo tables, is other than it was written.
+    pub(super) policy_is_told: bool,
+    pub(super) geo_is_told: [bool; GEO_TABLES],
+    /// What the last publication has left, until it is looked at.
+    pub(super) left: Option<Left>,
     /// Slots that are marked as held.
     pub(super) held: BTreeSet<u16>,
     /// Cgroups to which ways past the hooks are not refused; `None` where that was not said yet.
@@ -42,8 +47,21 @@ pub(super) struct Written {
     pub(super) uses: Vec<ExemptionUse>,
     /// What failsafe rules have let pass in their minutes, by element, at the last look.
     pub(super) spent: Vec<u64>,
+    /// Maps that somebody has frozen, which lasts as long as the map, and when the others are looked at next.
+    pub(super) frozen: BTreeSet<&'static str>,
+    pub(super) frozen_due: Option<Instant>,
     /// What was found between looks.
     pub(super) found: Vec<Tampered>,
+}
+
+/// Tables that another generation has taken the place of: as they were written, and whether it was told that they are not so.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) live: Live,
+    pub(super) policy: Option<Vec<u8>>,
+    pub(super) geo: Option<Arc<GeoImage>>,
+    pub(super) geo_is_told: [bool; GEO_TABLES],
+    pub(super) geo_right_ns: [u64; GEO_TABLES],
 }
 
 impl Written {
@@ -52,11 +70,19 @@ impl Written {
         Self { held, ..Self::default() }
     }
 
-    /// A table of a policy went live, and new geo tables with it which nobody keeps.
-    pub(super) fn went_live(&mut self, policy: Vec<u8>, has_new_geo: bool) {
-        self.policy = Some(policy);
+    /// A table of a policy went live in the place of what this live word names, and maybe new geo tables with it which nobody
+    /// keeps.
+    pub(super) fn went_live(&mut self, policy: Vec<u8>, has_new_geo: bool, before: Live) {
+        self.left = Some(Left {
+            live: before,
+            policy: self.policy.replace(policy).filter(|_| !self.policy_is_told),
+            geo: if has_new_geo { self.geo.take() } else { None },
+            geo_is_told: self.geo_is_told,
+            geo_right_ns: self.geo_right_ns,
+        });
+        self.policy_is_told = false;
         if has_new_geo {
-            self.geo = None;
+            self.geo_is_told = [false; GEO_TABLES];
         }
     }
 

@@ -100,7 +100,7 @@ families! {
     Bytes = "borderguard_bytes_total" Counter ["hook" "verdict" "reason"]
         "Their bytes on the wire.";
     PinPackets = "borderguard_pin_packets_total" Counter ["pin" "jurisdiction" "hook" "verdict" "reason"]
-        "Packets of each pin; one of several pins counts for each.";
+        "Packets of each pin. One of several pins counts for each that forbids it, and where it leaves as permitted for the others.";
     PinBytes = "borderguard_pin_bytes_total" Counter ["pin" "jurisdiction" "hook" "verdict" "reason"]
         "Their bytes on the wire.";
     UntaggedPackets = "borderguard_untagged_packets_total" Counter ["jurisdiction"]

@@ -69,6 +69,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::ExemptionWithoutPin
         | P::ExemptionOtherHost
         | P::DatabaseStale
+        | P::ClockSet
         | P::WorkerStuck
         | P::TraceLeft
         | P::SocketMissing
@@ -80,6 +81,6 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::EventsLost
         | P::LogUnwritable
         | P::LogLost => "warning",
-        P::ClockSet | P::LoopSlow => "info",
+        P::LoopSlow => "info",
     }
 }

@@ -9,7 +9,7 @@ use super::text::{joined, listed};
 use crate::approval::{ACTS, Needed, Signer, due};
 use crate::config::canary::Canary;
 use crate::config::history::LegalHold;
-use crate::config::policy::{Approvals, Policy, covers, is_in_cgroup};
+use crate::config::policy::{Approvals, LogTo, Policy, covers, is_in_cgroup};
 
 /// A change that opens something, whatever the tables say of single packets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ pub(super) fn changes(old: &Policy, new: &Policy) -> Vec<Change> {
     changes.extend(of_databases(old, new));
     changes.extend(of_control(old, new));
     changes.extend(of_law(old, new));
+    changes.extend(of_homes(old, new));
     changes.extend(of_approval(old, new));
     changes
 }
@@ -176,8 +177,72 @@ fn of_evidence(old: &Policy, new: &Policy) -> Vec<Change> {
         let place = |hold: &LegalHold| hold.directory.display().to_string();
         changes.push(change("history.hold_directory", &place(was), &place(is), opens));
     }
+    changes.extend(of_history(old, new));
+    changes.extend(of_record(old, new));
     changes.extend(of_canaries(old, new));
     changes
+}
+
+/// Flows that are kept no more, for a shorter time or in less room, or in another place.
+fn of_history(old: &Policy, new: &Policy) -> Vec<Change> {
+    let (was, is) = (&old.history, &new.history);
+    // Where nothing is kept, nothing less can be.
+    let Some(folder) = &was.directory else { return Vec::new() };
+    let place = folder.display().to_string();
+    let Some(is_in) = &is.directory else {
+        return vec![change("history.directory", &place, "off", "flows are kept on the disk no more")];
+    };
+    let mut changes = Vec::new();
+    if is_in != folder {
+        let is_in = is_in.display().to_string();
+        changes.push(change(
+            "history.directory",
+            &place,
+            &is_in,
+            "flows are kept in another place from now on",
+        ));
+    }
+    if is.max_age < was.max_age {
+        let [was, is] = [was, is].map(|it| format!("{:#}", it.max_age));
+        changes.push(change("history.max_age", &was, &is, "flows are kept for a shorter time"));
+    }
+    if is.max_size < was.max_size {
+        let [was, is] = [was, is].map(|it| it.max_size.to_string());
+        changes.push(change("history.max_size", &was, &is, "fewer flows are kept"));
+    }
+    changes
+}
+
+/// What proves and tells what happened: by another key, program or place nobody can see whether it still does.
+fn of_record(old: &Policy, new: &Policy) -> Vec<Change> {
+    let key = |policy: &Policy| policy.record.host_key.as_ref().map(|path| path.display().to_string());
+    let command = |words: &[String]| (!words.is_empty()).then(|| words.join(" "));
+    let place = |policy: &Policy| match &policy.log.to {
+        LogTo::Stdout => "stdout".to_owned(),
+        LogTo::Journald => "journald".to_owned(),
+        LogTo::File(path) => path.display().to_string(),
+    };
+    let (was, is) = (&old.record, &new.record);
+    let all = [
+        ("record.host_key", key(old), key(new), "receipts are signed by another key, or not at all"),
+        (
+            "record.time_stamp",
+            command(&was.time_stamp),
+            command(&is.time_stamp),
+            "receipts are stamped by another program, or not at all",
+        ),
+        (
+            "record.notify",
+            command(&was.notify),
+            command(&is.notify),
+            "another program is told of what people have to do, or none",
+        ),
+        ("log.to", Some(place(old)), Some(place(new)), "the event log goes to another place from now on"),
+    ];
+    // What there was none of can't get worse.
+    let changed = all.into_iter().filter(|(_, was, is, _)| was.is_some() && was != is);
+    let word = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
+    changed.map(|(key, was, is, opens)| change(key, &word(was), &word(is), opens)).collect()
 }
 
 /// Canaries that are sent no more, or less often, or may come back later than before.
@@ -234,6 +299,10 @@ fn of_databases(old: &Policy, new: &Policy) -> Vec<Change> {
         ));
     }
     // Without signatures no opening waits for them, whatever the share.
+    if old.geo.max_age < new.geo.max_age {
+        let [was, is] = [old, new].map(|it| format!("{:#}", it.geo.max_age));
+        changes.push(change("geo.max_age", &was, &is, "a database that is older is told of later"));
+    }
     if old.geo.may_open < new.geo.may_open {
         let (was, is) = (old.geo.may_open.to_string(), new.geo.may_open.to_string());
         changes.push(change(
@@ -256,13 +325,30 @@ fn of_law(old: &Policy, new: &Policy) -> Option<Change> {
     (was != is).then(|| change("law.sha256", &word(&was), &word(&is), opens))
 }
 
-/// Who may load exemptions and policies.
+/// Pins whose data is at home elsewhere. As with a law pack, what that place's law and agreements allow is not compared: each
+/// other home counts as one that opens.
+fn of_homes(old: &Policy, new: &Policy) -> Vec<Change> {
+    let are = new.homes();
+    let mut changes = Vec::new();
+    for (name, was) in old.homes() {
+        let Some((_, is)) = are.iter().find(|(it, home)| *it == name && *home != was) else { continue };
+        let opens =
+            format!("new exemptions of the pin {name} are judged by the law of {is}, which may allow more");
+        changes.push(change("pin.home", &was.to_string(), &is.to_string(), opens));
+    }
+    changes
+}
+
+/// Who may load exemptions and policies, see people, or hand canaries back.
 fn of_control(old: &Policy, new: &Policy) -> Vec<Change> {
     let (was, is) = (&old.control.groups, &new.control.groups);
     let rights = [
         ("control.groups.exemptions", &was.exemptions, &is.exemptions),
         ("control.groups.policy", &was.policy, &is.policy),
         ("control.groups.everything", &was.everything, &is.everything),
+        ("control.groups.people", &was.people, &is.people),
+        // Who hands canaries back says that a pin drops.
+        ("control.groups.canaries", &was.canaries, &is.canaries),
     ];
     let mut changes = Vec::new();
     for (key, own, is) in rights {

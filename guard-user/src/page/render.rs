@@ -190,6 +190,15 @@ fn exemptions(known: &Known) -> Markup {
     })
 }
 
+/// What is left of its quota: nothing to say of one that is closed, by which nothing passes any more.
+fn left(it: &Summary) -> String {
+    match it.quota_bytes {
+        _ if it.state.is_closed() => "-".to_owned(),
+        Some(quota) => bytes(quota.saturating_sub(it.used_bytes)),
+        None => "no bound".to_owned(),
+    }
+}
+
 fn exemption(it: &Summary) -> Markup {
     html! {
         tr {
@@ -209,7 +218,7 @@ fn exemption(it: &Summary) -> Markup {
             td.d { (moment(it.valid_from)) }
             td.d { (moment(it.valid_until)) }
             td.n { (bytes(it.used_bytes)) }
-            td.n { @match it.quota_bytes { Some(quota) => (bytes(quota.saturating_sub(it.used_bytes))), None => "no bound" } }
+            td.n { (left(it)) }
         }
     }
 }

@@ -11,6 +11,7 @@ use proptest::prelude::*;
 use super::gate::{Admission, Gate, Part};
 use super::render;
 use crate::control::status::CounterStatus;
+use crate::exemption::State;
 use crate::live::event::{Endpoint, Process};
 use crate::live::feed::News;
 use crate::live::known::Known;
@@ -226,6 +227,19 @@ proptest! {
             prop_assert_eq!(names(&elements), names(&expected));
         }
         prop_assert!(!text.chars().any(|it| it != '\n' && crate::text::is_unseen(it)));
+    }
+}
+
+/// Its document may have bytes left: nothing passes by it all the same.
+#[test]
+fn of_an_exemption_that_is_closed_nothing_is_left() {
+    for state in [State::Revoked, State::Expired, State::Exhausted] {
+        let mut status = sample::status(1);
+        status.exemptions.iter_mut().for_each(|it| it.state = state);
+        let mut known = Known { now: sample::now(), ..Known::default() };
+        known.update(News::Status(Box::new(status), Instant::now()));
+        let (_, text, _) = parsed(&render::page(&known).into_string());
+        assert!(!text.contains("1.5 GiB") && !text.contains("no bound"), "{state}: {text}");
     }
 }
 

@@ -28,7 +28,7 @@ pub use model::{
 };
 pub use redact::WITHHELD;
 pub(crate) use redact::redacted;
-pub use register::{NOT_APART, REGISTER};
+pub use register::{NOT_APART, PASSES_FORBIDDEN, REGISTER};
 pub use sums::Class;
 
 /// How a report is written.

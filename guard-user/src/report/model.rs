@@ -156,7 +156,8 @@ pub struct ExemptionEntry {
     pub hosts: Vec<String>,
     /// The legal act.
     pub instrument: InstrumentEntry,
-    /// Where data passes without it by the policy at the time of the report, and is counted as permitted; empty where nowhere.
+    /// Where data passes without it by the policy at the time of the report, and is not, or not all, counted as its use; empty
+    /// where nowhere.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub not_needed: String,
     /// Who sends the data.
@@ -275,7 +276,7 @@ pub struct Change {
     pub at: Timestamp,
     /// What was done, such as `stayed`.
     pub what: String,
-    /// The Unix user that did it.
+    /// The Unix user that did it; `the daemon` where nobody asked for it.
     pub who: String,
     /// Why: the order, or the reason that was given.
     pub why: String,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::model::{
     ApprovalEntry, AuditHead, Change, DayUse, ExporterEntry, InstrumentEntry, RecipientEntry,
 };
+use crate::exemption::State;
 
 /// What stands in the key `schema`.
 pub const SCHEMA: &str = "borderguard-receipt";
@@ -86,6 +87,9 @@ pub struct Exemption {
     pub valid_from: Timestamp,
     /// First moment after its validity.
     pub valid_until: Timestamp,
+    /// When its assessment had to be reviewed, which closed it where nobody did; left out where the document names no time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub review_by: Option<Timestamp>,
     /// Bytes on the wire that it might let through; null for no bound.
     pub quota_bytes: Option<u64>,
 }
@@ -150,8 +154,8 @@ impl Receipt {
     /// Reads a file.
     ///
     /// # Errors
-    /// Where it is of another form or version, is written in another way than [`text`](Self::text) writes it, or its
-    /// sums are not those of its rows.
+    /// Where it is of another form or version, is written in another way than [`text`](Self::text) writes it, is of what was
+    /// not closed, has a row of nobody who might receive, or its sums are not those of its rows.
     pub fn read(bytes: &[u8]) -> Result<Self, NotAReceipt> {
         let bad = |reason: String| NotAReceipt { reason };
         if bytes.len() > RECEIPT_BYTES {
@@ -172,6 +176,68 @@ impl Receipt {
         if (sum(|row| row.packets), sum(|row| row.bytes)) != (receipt.packets, receipt.bytes) {
             return Err(bad("its sums are not those of its rows".to_owned()));
         }
+        let state = receipt.exemption.state.as_str();
+        if !State::LIFE.iter().any(|closed| closed.is_closed() && closed.name() == state) {
+            let state = state.escape_debug();
+            return Err(bad(format!(
+                "its exemption is \"{state}\", and only of what is closed there is one"
+            )));
+        }
+        if let Some(row) = receipt.use_by_day.iter().find(|row| !receipt.has_recipient_of(row)) {
+            let count = receipt.recipients.len();
+            return Err(bad(format!(
+                "a row of {} is of none of its recipients, of which it has {count}",
+                row.day
+            )));
+        }
         Ok(receipt)
+    }
+
+    /// Whether the recipient of a row, where it has one, is among those who might receive.
+    fn has_recipient_of(&self, row: &DayUse) -> bool {
+        let is_it = |it: &RecipientEntry| row.recipient.as_ref().is_none_or(|name| *name == it.name);
+        match row.number {
+            Some(number) => {
+                let at = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+                at.and_then(|at| self.recipients.get(at)).is_some_and(is_it)
+            }
+            // Earlier versions named the only one without its number.
+            None => row.recipient.is_none() || self.recipients.iter().any(is_it),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::sample::receipt;
+    use super::*;
+
+    /// What no daemon gives is none, whoever signed it.
+    #[test]
+    fn a_receipt_is_of_what_is_closed_and_of_those_who_might_receive() {
+        let with = |change: &dyn Fn(&mut Receipt)| {
+            let mut receipt = receipt();
+            change(&mut receipt);
+            Receipt::read(receipt.text().unwrap().as_bytes()).map_err(|error| error.to_string())
+        };
+        for state in ["revoked", "expired", "exhausted"] {
+            assert!(with(&|it| it.exemption.state = state.to_owned()).is_ok(), "{state}");
+        }
+        for state in ["active", "stayed", "not-yet-valid", "draft", "approved", "", "x\u{1b}"] {
+            let refused = with(&|it| it.exemption.state = state.to_owned()).unwrap_err();
+            assert!(refused.contains("only of what is closed"), "{state}: {refused}");
+        }
+        for number in [0, 2, u32::MAX] {
+            let refused = with(&|it| it.use_by_day[0].number = Some(number)).unwrap_err();
+            assert!(refused.contains("of which it has 1"), "{number}: {refused}");
+        }
+        assert!(with(&|it| it.use_by_day[0].recipient = Some("another".to_owned())).is_err());
+        // Those of earlier versions have no number, and what is attributed to none has no name either.
+        assert!(with(&|it| it.use_by_day[0].number = None).is_ok());
+        assert!(with(&|it| (it.use_by_day[0].number, it.use_by_day[0].recipient) = (None, None)).is_ok());
+        let another = |it: &mut Receipt| {
+            (it.use_by_day[0].number, it.use_by_day[0].recipient) = (None, Some("another".to_owned()));
+        };
+        assert!(with(&another).is_err());
     }
 }

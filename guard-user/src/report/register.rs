@@ -243,12 +243,27 @@ fn third_country<'j>(exemption: &ExemptionEntry, jurisdiction: &'j str) -> &'j s
     if is_inside || exemption.instrument.ground == Ground::NoTransfer.name() { "" } else { jurisdiction }
 }
 
-/// Why what passes is not counted as its use.
+/// Before what a pin forbids and passes without an exemption all the same, behind what it permits.
+pub const PASSES_FORBIDDEN: &str = "forbidden, and passes all the same, not all counted here: ";
+
+/// Why what passes is not counted as its use, and as what it is.
 fn not_needed(exemption: &ExemptionEntry) -> String {
-    match exemption.not_needed.as_str() {
-        "" => String::new(),
-        why => format!("{why}: what passes by that is counted as permitted, and not here"),
+    let all = exemption.not_needed.as_str();
+    let (permitted, forbidden) = match all.split_once(PASSES_FORBIDDEN) {
+        Some((permitted, forbidden)) => (permitted.trim_end_matches("; "), forbidden),
+        None => (all, ""),
+    };
+    let mut said = Vec::new();
+    if !permitted.is_empty() {
+        said.push(format!("{permitted}: what passes by that is counted as permitted, and not here"));
     }
+    if !forbidden.is_empty() {
+        said.push(format!(
+            "{PASSES_FORBIDDEN}{forbidden}: what passes by that and not by the exemption is counted as forbidden and passed, \
+             as far as a pin judges it, and not here"
+        ));
+    }
+    said.join("; ")
 }
 
 /// What was done of these kinds: when, what and why.
@@ -381,6 +396,28 @@ mod tests {
     fn cell(report: &Report, column: &str) -> String {
         let at = REGISTER.iter().position(|it| *it == column).unwrap();
         table(report)[0][at].clone()
+    }
+
+    /// What a pin only flags is forbidden, whether it passes or not.
+    #[test]
+    fn what_passes_without_it_is_told_with_what_it_is_counted_as() {
+        let of = |why: &str| {
+            let mut report = sample();
+            why.clone_into(&mut report.exemptions[0].not_needed);
+            cell(&report, "not needed")
+        };
+        assert_eq!(of(""), "");
+        let permitted =
+            "the pin mail-ie permits BE: what passes by that is counted as permitted, and not here";
+        assert_eq!(of("the pin mail-ie permits BE"), permitted);
+        let flags = format!("{PASSES_FORBIDDEN}the pin flag-ie only flags");
+        let forbidden = of(&flags);
+        assert!(
+            forbidden.starts_with(&flags) && forbidden.contains("counted as forbidden and passed"),
+            "{forbidden}"
+        );
+        assert!(!forbidden.contains("permitted"), "{forbidden}");
+        assert_eq!(of(&format!("the pin mail-ie permits BE; {flags}")), format!("{permitted}; {forbidden}"));
     }
 
     /// Art. 30(1)(e) is about transfers to third countries alone.

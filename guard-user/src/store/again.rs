@@ -2,13 +2,21 @@
 
 use jiff::Timestamp;
 
-use super::change::changed;
+use super::change::{Change, changed};
 use super::entry::Entry;
 use super::lifted_order::LiftedOrder;
 use super::standing::covers;
 use super::{Kept, Key, StandingOrder, Target};
 use crate::audit::{self, Who};
 use crate::exemption::record::{GivenReason, Record, Status};
+
+/// Why an order holds that had been lifted: in the words by which it was given, and by which key's revocation it holds again.
+#[must_use]
+pub fn in_force_again(given: &str, fingerprint: &str) -> String {
+    format!(
+        "{given} (in force again: the key {fingerprint}, which had approved that it was lifted, is revoked)"
+    )
+}
 
 /// What a key's revocation changes beside what it approved.
 #[derive(Default)]
@@ -62,6 +70,11 @@ impl Kept {
         let mut again = Again::default();
         for lifted in self.to_stand_again(fingerprint) {
             let (order, change) = (lifted.again((now, who.uid)), lifted.change());
+            // Its own words are of before its lift.
+            let told = match &change {
+                Change::Invalidate { why } => Change::Invalidate { why: in_force_again(why, fingerprint) },
+                stay => stay.clone(),
+            };
             let is_closed = |its: &Key| closed.iter().any(|(key, _)| key == its);
             let held: Vec<(&Key, &Entry)> =
                 self.entries().filter(|(key, entry)| lifted.holds(key, entry) && !is_closed(key)).collect();
@@ -73,7 +86,7 @@ impl Kept {
                 let mut record = match entry.record.status {
                     // Closed by one of these orders.
                     Status::Revoked { .. } => entry.record.clone(),
-                    _ => changed(entry, &change, Vec::new(), (now, who.uid)),
+                    _ => changed(entry, &told, Vec::new(), (now, who.uid)),
                 };
                 record.reasons.push(GivenReason {
                     at: now,

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use guard_common::abi::ExemptionUse;
 use jiff::Timestamp;
 
 use super::quota;
-use crate::compile::KernelExemption;
+use crate::compile::{KernelExemption, identity};
 use crate::exemption::division::{self, Part};
 use crate::exemption::document::Document;
 use crate::exemption::record::{Record, Use};
@@ -69,6 +70,18 @@ impl Entry {
         Counted { more }
     }
 
+    /// What the kernel is known to have counted in its slots. Every byte that passed was charged to its account before.
+    pub(super) fn counted_in_slots(&self) -> Vec<(u16, ExemptionUse)> {
+        let record = &self.record;
+        let charged: u64 = record.counted_by_slot.iter().map(|used| used.bytes).fold(0, u64::saturating_add);
+        let each = record.slots.iter().zip(&record.counted_by_slot);
+        let used = |(slot, used): (&u16, &Use)| {
+            let charged = if Some(*slot) == record.account() { charged } else { 0 };
+            (*slot, ExemptionUse { bytes: used.bytes, packets: used.packets, charged })
+        };
+        each.map(used).collect()
+    }
+
     /// When it was first and last seen to let packets through, where the kernel is seen now to have counted more: what it
     /// counted while nobody looked passed before its end.
     pub(super) fn seen_by(&self, now: Timestamp) -> (Timestamp, Timestamp) {
@@ -121,6 +134,15 @@ impl Entry {
     }
 }
 
+/// Has these end as much earlier as the wall clock is behind the latest time that is known: windows are computed by the wall
+/// clock, and one that had ended by that time may not be open by the other.
+pub fn end_by(exemptions: &mut [KernelExemption], clocks: &Clocks, latest: Timestamp) {
+    let behind_ns = clocks.behind_ns(latest);
+    for exemption in exemptions {
+        exemption.valid_until_ns = exemption.valid_until_ns.saturating_sub(behind_ns);
+    }
+}
+
 /// A document as the kernel judges by it in these slots, the account first; `quota` is what it may let through
 /// in them. Pins that are not among these are left out; without any, and once it has ended, there is nothing.
 #[must_use]
@@ -147,6 +169,7 @@ pub fn kernel_entries(
         Some(KernelExemption {
             slot,
             account,
+            identity: identity([document.id.as_str(), &document.version.to_string()]),
             pins: pins.clone(),
             jurisdictions: whole.map(|it| it.jurisdiction).collect(),
             networks: recipients().flat_map(|it| it.networks.iter().copied()).collect(),

@@ -55,14 +55,15 @@ impl Store {
     pub(super) fn on(path: PathBuf, disk: Disk) -> Result<Self, StoreError> {
         let read = disk.read(&path).and_then(|reader| {
             let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?);
-            let meta = (meta, reader.older_at()?, reader.other_config()?);
+            let meta = (meta, reader.older_at()?, reader.other_config()?, reader.signed_files()?);
             Ok((reader.exemptions()?, reader.last_line()?, meta))
         });
-        let (found, last_line, ((kept_unclean, counted_before), older_at, other_config)) = match read {
+        let (found, last_line, meta) = match read {
             Ok(read) => read,
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
         };
+        let ((kept_unclean, counted_before), older_at, other_config, signed_files) = meta;
         let Found { entries, orders, lifted, unreadable, lost, configs, problems } = found;
         let unclean = slots::unclean(&entries, &unreadable, kept_unclean);
         let entries = entries.into_iter().map(|(key, entry)| (key, Arc::new(entry))).collect();
@@ -76,6 +77,7 @@ impl Store {
             unreadable,
             lost,
             configs,
+            signed_files,
             unclean,
             problems,
             older_at,
@@ -125,6 +127,7 @@ impl Store {
             unreadable: BTreeSet::new(),
             lost: BTreeMap::new(),
             configs: Configs::default(),
+            signed_files: BTreeMap::new(),
             // The kernel's counts are of exemptions that are not known now.
             unclean: slots::every_slot().collect(),
             problems: vec![Problem { place: path.display().to_string(), reason }],

@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
+use guard_common::abi::ExemptionUse;
 use jiff::Timestamp;
 
 use super::configs::Configs;
 use super::entry::Entry;
 use super::instruments::{Near, is_nearly};
 use super::lifted_order::LiftedOrders;
+use super::signed_files::SignedFiles;
 use super::slots::every_slot;
 use super::standing::Orders;
 use super::unrecorded::Other;
@@ -47,6 +49,8 @@ pub(super) struct Inner {
     pub(super) lost: BTreeMap<String, u32>,
     /// The configs that were in force.
     pub(super) configs: Configs,
+    /// Who signed configs and geo databases.
+    pub(super) signed_files: SignedFiles,
     /// Slots that no exemption holds and whose use in the kernel may be another exemption's.
     pub(super) unclean: BTreeSet<u16>,
     pub(super) problems: Vec<Problem>,
@@ -127,6 +131,10 @@ impl Kept {
 
     pub(super) fn lost(&self) -> &BTreeMap<String, u32> {
         &self.0.lost
+    }
+
+    pub(super) fn signed_files(&self) -> &SignedFiles {
+        &self.0.signed_files
     }
 
     /// The configs that were in force.
@@ -420,6 +428,16 @@ impl Kept {
     #[must_use]
     pub fn slots_in_use(&self) -> Vec<u16> {
         self.entries().flat_map(|(_, entry)| entry.record.slots.iter().copied()).collect()
+    }
+
+    /// What the kernel is known to have counted in the slots of exemptions that are open: it has no less there, unless somebody
+    /// has lowered it.
+    #[must_use]
+    pub fn counted_in_slots(&self) -> Vec<(u16, ExemptionUse)> {
+        self.entries()
+            .filter(|(_, entry)| entry.is_active())
+            .flat_map(|(_, entry)| entry.counted_in_slots())
+            .collect()
     }
 
     /// So many slots that no exemption holds.

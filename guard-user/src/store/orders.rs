@@ -14,6 +14,7 @@ use crate::exemption::order::row;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
 use crate::exemption::{Document, OrderKind, StandingOrder, State, Summary, Target};
+use crate::text::look_alike;
 
 impl Kept {
     /// The orders that stand, in the order of what they cover.
@@ -157,6 +158,17 @@ impl Kept {
         .collect()
     }
 
+    /// The orders on an instrument, and on those whose names look like its: each of them keeps the same documents out. Not the
+    /// one that is lifted.
+    #[must_use]
+    pub(crate) fn on_alike(&self, target: &Target, lifted: Option<&StandingOrder>) -> Vec<String> {
+        let Target::Instrument(name) = target else { return Vec::new() };
+        let is_alike =
+            |it: &&StandingOrder| matches!(&it.covers, Target::Instrument(its) if look_alike(its, name));
+        let others = self.orders().filter(is_alike).filter(|it| Some(*it) != lifted);
+        others.map(ToString::to_string).collect()
+    }
+
     /// What is stayed of a target, each with the orders that hold it.
     #[must_use]
     pub fn still_held(&self, target: &Target) -> Vec<String> {
@@ -179,10 +191,10 @@ impl Kept {
         beside.map(|(key, _)| key.clone()).collect()
     }
 
-    /// What was ever loaded that has a recipient of this name.
+    /// What was ever loaded that has a recipient of this name, or of one that looks like it.
     pub fn documents_to<'k>(&'k self, recipient: &'k str) -> impl Iterator<Item = &'k Document> {
         let documents = self.entries().filter_map(|(_, entry)| entry.document.as_deref());
-        documents.filter(move |it| it.recipients.iter().any(|it| it.name == recipient))
+        documents.filter(move |it| it.recipients.iter().any(|it| look_alike(&it.name, recipient)))
     }
 
     /// The ids of stayed exemptions by which data of the same pins may go to recipients of this one.

@@ -19,6 +19,9 @@ pub struct Spent {
     /// Configs that were in force and were replaced since, by their SHA-256. A signature of one may be from before that: it
     /// does not say what it was to replace, and what closed since would open again by it.
     pub configs: BTreeSet<String>,
+    /// Whether the last config that was signed and in force has the signature of one of those keys: who signs the next one is
+    /// recorded, also where it opens nothing.
+    pub is_by_revoked: bool,
     /// The latest time that is known: keys that had ended by then sign nothing, whatever the wall clock says.
     pub latest: Option<Timestamp>,
 }
@@ -35,7 +38,9 @@ impl Kept {
         if self.orders().any(|order| order.order == high_water::UNKNOWN) {
             return Err(high_water::UNKNOWN.to_owned());
         }
-        Ok(Spent { keys: self.revoked_keys(), configs: self.replaced_configs(), latest: self.latest() })
+        let keys = self.revoked_keys();
+        let is_by_revoked = self.config_signed_with(&keys).is_some();
+        Ok(Spent { keys, configs: self.replaced_configs(), is_by_revoked, latest: self.latest() })
     }
 
     /// The configs that were in force and were replaced since.

@@ -26,6 +26,9 @@ pub(super) const AUDIT: TableDefinition<'_, u64, &str> = TableDefinition::new("a
 pub(super) const CONFIGS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("configs");
 /// The texts of configs that were applied and may never have been confirmed, likewise: their signatures still count.
 pub(super) const APPLIED: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("applied-configs");
+/// Who signed configs and geo databases, the last time: a [`SignedBy`](super::signed_files::SignedBy) as JSON, by the SHA-256 of
+/// the file's bytes.
+pub(super) const SIGNED_FILES: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("signed-files");
 /// Configs that were in force and replaced by what an older store lacks, by their SHA-256; the value says nothing.
 pub(super) const LOST_CONFIGS: TableDefinition<'_, &str, u64> = TableDefinition::new("lost-configs");
 /// Bytes and packets that an exemption let through, by day, id and version.

@@ -11,7 +11,7 @@ use super::doubt::Doubt;
 use super::entry::Entry;
 use super::read::{Found, OpenDocument, Stored};
 use super::tables::{APPLIED, AUDIT, CONFIGS, ORDERS, RECORDS};
-use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota};
+use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota, signed_files};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
 use crate::exemption::StandingOrder;
@@ -121,6 +121,8 @@ impl Store {
             lines.push((sequence, line.clone()));
             last = Some(line);
         }
+        let sequences = lines.iter().map(|(sequence, _)| *sequence);
+        let signed = signed_files::told_by(sequences.zip(&records_of_trail));
         let unsaved = self.kept.entries().filter(|(_, entry)| entry.unsaved);
         let unsaved = unsaved.map(|(key, entry)| (key.clone(), entry.record.clone()));
         // A later record of the same exemption goes over an earlier one.
@@ -150,6 +152,7 @@ impl Store {
                 table.insert(row.as_str(), bytes.as_slice())?;
             }
             drop(table);
+            signed_files::keep(&signed, batch)?;
             more(batch)
         });
         if let Err(error) = written {
@@ -166,6 +169,9 @@ impl Store {
             }
         }
         self.last_line = last;
+        if !signed.is_empty() {
+            self.kept.inner_mut().signed_files.extend(signed);
+        }
         self.marks.told = told.or(self.marks.told);
         self.unrecorded.clear();
         for key in self.kept.unsaved() {

@@ -172,7 +172,7 @@ fn help(theme: Theme) -> Vec<Line<'static>> {
     for sentence in [
         "",
         "Rates are differences of the kernel's counters over the time that passed. forbidden: what a",
-        "pin drops, flags or observes. A packet of several pins is counted for each. Violators and",
+        "pin drops, flags or observes. Each pin judges a packet for itself. Violators and",
         "processes are of the events since this began, and of the last ones before.",
     ] {
         lines.push(Line::raw(sentence));

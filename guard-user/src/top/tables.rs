@@ -151,9 +151,14 @@ fn volume(amount: u64) -> Cell {
     number(amount, bytes(amount), Tone::Plain)
 }
 
+/// Where there is nothing to say, with what it is sorted by.
+fn nothing(value: Value) -> Cell {
+    Cell { text: "-".to_owned(), value, tone: Tone::Quiet }
+}
+
 /// A rate; `-` where it is not known.
 fn rate(amount: Option<u64>, cell: impl Fn(u64) -> Cell) -> Cell {
-    amount.map_or_else(|| Cell { text: "-".to_owned(), value: Value::None, tone: Tone::Quiet }, cell)
+    amount.map_or_else(|| nothing(Value::None), cell)
 }
 
 fn verdict(word: &str) -> Cell {
@@ -306,21 +311,58 @@ fn exemptions(known: &Known) -> Vec<Vec<Cell>> {
             Cell { tone, ..name(it.state.name()) },
             name(&it.pins.join(", ")),
             match quota {
+                // Nothing passes by it any more, whatever its document had left.
+                _ if it.state.is_closed() => nothing(Value::None),
                 Some(left) => Cell { tone: Tone::Plain, ..volume(left) },
                 None => {
                     Cell { text: "no bound".to_owned(), value: Value::Number(i128::MAX), tone: Tone::Plain }
                 }
             },
             volume(it.used_bytes),
-            Cell {
-                text: left(known.now, it.valid_until),
-                // What is over is last in either order of what is left.
-                value: Value::Number(if seconds > 0 { seconds.into() } else { i128::MAX }),
-                tone: Tone::Plain,
+            // What is over is last where what ends first is first.
+            match it.state.is_closed() {
+                true => nothing(Value::Number(i128::MAX)),
+                false => Cell {
+                    text: left(known.now, it.valid_until),
+                    value: Value::Number(if seconds > 0 { seconds.into() } else { i128::MAX }),
+                    tone: Tone::Plain,
+                },
             },
             moment(it.valid_until),
             name(&recipients.join(", ")),
         ]
     });
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::live::feed::News;
+    use crate::live::sample;
+
+    /// Its document may have bytes and days left: nothing passes by it all the same.
+    #[test]
+    fn of_an_exemption_that_is_closed_nothing_is_left() {
+        let left = |state: State| {
+            let mut status = sample::status(1);
+            status.exemptions.truncate(1);
+            status.exemptions[0].state = state;
+            let mut known = Known { now: sample::now(), ..Known::default() };
+            known.update(News::Status(Box::new(status), Instant::now()));
+            let rows = exemptions(&known);
+            ["bytes left", "time left"].map(|title| {
+                let at = EXEMPTIONS.iter().position(|column| column.title == title).unwrap();
+                rows[0][at].text.clone()
+            })
+        };
+        for state in [State::Active, State::NotYetValid, State::Stayed] {
+            assert_eq!(left(state), ["no bound", "37d 11h"], "{state}");
+        }
+        for state in [State::Revoked, State::Expired, State::Exhausted] {
+            assert_eq!(left(state), ["-", "-"], "{state}");
+        }
+    }
 }

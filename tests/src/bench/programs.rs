@@ -332,6 +332,7 @@ fn exemptions() -> Vec<KernelExemption> {
         KernelExemption {
             slot,
             account: slot,
+            identity: 0,
             pins: vec!["pin-1".to_owned()],
             jurisdictions: Vec::new(),
             networks: [IpNetwork::new(Ipv4Addr::from(v4).into(), 32), IpNetwork::new(v6.into(), 48)]

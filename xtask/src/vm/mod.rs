@@ -332,7 +332,14 @@ mod tests {
 
     #[test]
     fn every_suite_that_is_left_out_exists() {
-        for suite in NIGHTLY.iter().chain(&USUAL_ON_ONE).chain(&USUAL_ON_OLDEST).chain(&ON_ONE).chain(&BY_BOTH).chain([&RT_ONLY]) {
+        for suite in NIGHTLY
+            .iter()
+            .chain(&USUAL_ON_ONE)
+            .chain(&USUAL_ON_OLDEST)
+            .chain(&ON_ONE)
+            .chain(&BY_BOTH)
+            .chain([&RT_ONLY])
+        {
             let file = workspace::root().join("tests/tests").join(suite).with_extension("rs");
             assert!(file.exists(), "{}", file.display());
         }

@@ -127,6 +127,7 @@ pub(crate) fn change(
                 });
                 writeln!(out, "{object}")?;
             } else {
+                let done = once_begun(done, &exemptions);
                 let live = format!(" (generation {generation}){done}");
                 sentence(&format!("{message}{}", if exemptions.is_empty() { "" } else { &live }), out)?;
                 each(&exemptions, now, out)?;
@@ -145,6 +146,19 @@ pub(crate) fn change(
         _ => return Err(unexpected(socket).into()),
     }
     Ok(Exit::Ok)
+}
+
+/// What is said of those that are done: of those that pass again, that some do once their windows begin.
+fn once_begun<'w>(done: &'w str, exemptions: &[Summary]) -> Cow<'w, str> {
+    let later: Vec<Timestamp> =
+        exemptions.iter().filter(|it| it.state == State::NotYetValid).map(|it| it.valid_from).collect();
+    let Some(first) = later.iter().min().filter(|_| done == PASSES.0) else { return Cow::Borrowed(done) };
+    let begins = match later.len() {
+        1 if exemptions.len() == 1 => format!("once it begins ({first})"),
+        all if all == exemptions.len() => format!("once they begin (the first: {first})"),
+        _ => format!("those that are not yet valid once they begin (the first: {first})"),
+    };
+    Cow::Owned(format!("; packets pass again, {begins}, by:"))
 }
 
 /// Writes what was done, or would be.
@@ -332,6 +346,25 @@ mod tests {
         }
         let no_text = vec![0xff; DOCUMENT_BYTES + 4];
         assert_eq!(without_half_a_letter(no_text.clone()), no_text);
+    }
+
+    #[test]
+    fn what_passes_again_only_once_its_window_begins_is_told_so() {
+        use super::super::show::tests::summary;
+        let later = || Summary { state: State::NotYetValid, ..summary() };
+        let from = summary().valid_from;
+        assert_eq!(once_begun(PASSES.0, &[summary()]), PASSES.0);
+        assert_eq!(
+            once_begun(PASSES.0, &[later()]),
+            format!("; packets pass again, once it begins ({from}), by:")
+        );
+        assert_eq!(
+            once_begun(PASSES.0, &[later(), later()]),
+            format!("; packets pass again, once they begin (the first: {from}), by:")
+        );
+        let one_of_two = once_begun(PASSES.0, &[summary(), later()]);
+        assert!(one_of_two.contains("those that are not yet valid once they begin"), "{one_of_two}");
+        assert_eq!(once_begun(CUT.0, &[later()]), CUT.0);
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub(in crate::cli) fn resume(
         why: why.clone(),
         lift: None,
         dry_run: true,
+        to_sign: true,
     };
     // What is wrong with the words is said by this, and by this it is known what passes again.
     let Response::Planned { exemptions, .. } = ask(&socket, &planned)? else {
@@ -91,19 +92,35 @@ pub(in crate::cli) fn resume(
     let lift = Lift::of(&standing, why, document.submitter.clone(), opens.collect())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let bytes = lift.to_toml();
+    // What nobody could lift by is not given to be signed.
+    parsed(file, bytes.as_bytes())?;
     file::write(file, &bytes)?;
-    let sha256 = sha256(bytes.as_bytes());
-    if how.json {
-        writeln!(
-            out,
-            "{}",
-            json!({"file": file.to_string_lossy(), "sha256": sha256, "lift": object(&lift)})
-        )?;
-    } else {
-        writeln!(out, "{} is written, and is to be signed; it would lift:", plain(&file.to_string_lossy()))?;
-        write_facts(&lift, &sha256, out)?;
-    }
+    told_of_written((file, &lift), &sha256(bytes.as_bytes()), how.json, out)?;
     Ok(Exit::Ok)
+}
+
+/// Says what was written.
+fn told_of_written(
+    (file, lift): (&Path, &Lift),
+    sha256: &str,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<()> {
+    let (file, warnings) = (file.to_string_lossy(), warnings(lift));
+    if json {
+        let written = json!({"file": file, "sha256": sha256, "lift": object(lift), "warnings": warnings});
+        return Ok(writeln!(out, "{written}")?);
+    }
+    writeln!(out, "{} is written, and is to be signed; it would lift:", plain(&file))?;
+    write_facts(lift, sha256, out)?;
+    Ok(warnings.iter().try_for_each(|warning| writeln!(out, "warning: {}", plain(warning)))?)
+}
+
+/// What whoever has it signed, or signs it, should know.
+fn warnings(lift: &Lift) -> Vec<String> {
+    let unsaid = "it does not say who wrote it, and where the config asks for approvals it lifts nothing, whoever signs it: write it \
+                  anew with --submitter IDENTITY";
+    lift.submitter.is_none().then(|| unsaid.to_owned()).into_iter().collect()
 }
 
 /// Does it.
@@ -121,6 +138,7 @@ pub(super) fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<E
         why: lift.why,
         lift: Some(SignedText { document, signatures }),
         dry_run: args.how.dry_run,
+        to_sign: false,
     };
     change(&args.how.target.socket()?, &request, &args.how, PASSES, now, out)
 }
@@ -138,8 +156,8 @@ pub(super) fn signable(file: &Path, bytes: Vec<u8>) -> Result<Signable> {
     let sha256 = sha256(&bytes);
     let mut shown = Vec::new();
     write_facts(&lift, &sha256, &mut shown)?;
-    let object = ("lift", object(&lift));
-    Ok(Signable { bytes, sha256, namespace: ORDER, shown, object, warnings: Vec::new() })
+    let (object, warnings) = (("lift", object(&lift)), warnings(&lift));
+    Ok(Signable { bytes, sha256, namespace: ORDER, shown, object, warnings })
 }
 
 fn write_facts(lift: &Lift, sha256: &str, out: &mut impl Write) -> Result<()> {

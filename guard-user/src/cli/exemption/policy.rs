@@ -76,7 +76,7 @@ pub(super) struct Prospect {
     /// Whether it names no host, and a host of this config refuses it for that.
     is_for_no_host: bool,
     /// For whom it is, where neither this machine nor the config's fleet is among them.
-    elsewhere: Option<String>,
+    pub(super) elsewhere: Option<String>,
     /// Whether the config asks for no approval.
     is_unasked: bool,
 }
@@ -250,6 +250,14 @@ impl Prospect {
             "it names no host that it is for (`hosts`), and a host of this config refuses it".to_owned()
         });
         let elsewhere = self.elsewhere.clone();
-        unasked.into_iter().chain(nowhere).chain(elsewhere).chain(by).chain(due).chain(unread).chain(cannot).collect()
+        unasked
+            .into_iter()
+            .chain(nowhere)
+            .chain(elsewhere)
+            .chain(by)
+            .chain(due)
+            .chain(unread)
+            .chain(cannot)
+            .collect()
     }
 }

@@ -318,6 +318,11 @@ fn signer(
     })?;
     let host = [receipt.host.as_str()];
     match approval::verify(bytes, signed, RECEIPT, &host, allowed, now) {
+        Ok(_) if receipt.made_at.duration_since(now) > STAMPED_WITHIN => Err(anyhow::Error::msg(format!(
+            "the receipt says that it was made at {}, which is still to come: its host's clock was wrong, this one's is, or it \
+             was made for later",
+            receipt.made_at.strftime(SECONDS)
+        ))),
         Ok(by) => Ok((by, receipt)),
         Err(Refusal::Altered) => Err(anyhow::Error::msg(CHANGED)),
         // By its own words it is of a host that the signers' file does not have: they may be what was changed.

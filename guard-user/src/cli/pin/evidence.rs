@@ -25,17 +25,18 @@ pub(super) struct Evidence {
     pub(super) gaps: Vec<Gap>,
 }
 
-/// A config, from the moment on at which it was live.
+/// A config, from the record on by which it was live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Live {
-    from: Timestamp,
+    /// The number of the record among those that were read.
+    from: usize,
     sha256: String,
     observe: bool,
 }
 
 /// Which configs were live, in the order of the trail.
 fn live(records: &[Stored]) -> Vec<Live> {
-    let of = |record: &Stored| {
+    let of = |(at, record): (usize, &Stored)| {
         let is = |kind: Kind| record.kind == kind.name();
         let facts = match () {
             () if [Kind::Start, Kind::Reload, Kind::Apply, Kind::Unrecorded].into_iter().any(is) => {
@@ -45,12 +46,12 @@ fn live(records: &[Stored]) -> Vec<Live> {
             () => return None,
         };
         Some(Live {
-            from: record.time,
+            from: at,
             sha256: facts.get("config_sha256")?.as_str()?.to_owned(),
             observe: facts.get("observe").and_then(Value::as_bool)?,
         })
     };
-    records.iter().filter_map(of).collect()
+    records.iter().enumerate().filter_map(of).collect()
 }
 
 /// What decides how a pin judges: each way in which it is known, with the action that counts.
@@ -96,11 +97,66 @@ impl Evidence {
                 _ => break,
             }
         }
+        let since_at: Option<usize> = since;
+        let since = since_at.and_then(|at| records.get(at)).map(|record| record.time);
         let is_of_it = |gap: &Gap| since.is_none_or(|since| gap.overlaps(since, now));
-        let gaps: Vec<Gap> = of_trail(records.iter()).into_iter().filter(is_of_it).collect();
-        let seen = since.map_or(SignedDuration::ZERO, |since| seen(since, now, &gaps));
+        let mut gaps: Vec<Gap> = of_trail(records.iter()).into_iter().filter(is_of_it).collect();
+        gaps.extend(records.iter().skip(since_at.unwrap_or_default()).filter_map(clock_that_was_set));
+        let seen = since_at.map_or(SignedDuration::ZERO, |at| {
+            let (steady, now) = by_steady_clock(records, now);
+            let since = steady.get(at).map_or(now, |record| record.time);
+            seen(since, now, &of_trail(steady.iter()))
+        });
         Self { since, at_least, seen, gaps }
     }
+}
+
+/// By how much a record says that the wall clock was set, while the daemon ran.
+fn set_by(record: &Stored) -> Option<SignedDuration> {
+    let is_set = record.kind == Kind::ClockSet.name() && !record.detail.contains_key("at_start");
+    let by_ms = record.detail.get("by_ms").filter(|_| is_set)?.as_i64()?;
+    Some(SignedDuration::from_millis(by_ms))
+}
+
+/// What is told of a clock that was set: no time passed by that.
+fn clock_that_was_set(record: &Stored) -> Option<Gap> {
+    let by = set_by(record)?;
+    let was = record.time.checked_sub(by).ok()?;
+    let words = format!(
+        "the wall clock was set from {was} to {}: that is no time in which anything was judged, and does not count",
+        record.time
+    );
+    Some(Gap { from: Some(was.min(record.time)), until: Some(was.max(record.time)), words })
+}
+
+/// The times in the details of records that gaps go by.
+const TIMES: [&str; 7] = ["counted_until", "last_seen", "last_right", "found", "since", "from", "to"];
+
+/// The records, and the moment of now, with their times by a clock that nobody sets while the daemon runs, nor ever goes back:
+/// days that a clock was set forward by are no days in which the daemon ran.
+fn by_steady_clock(records: &[Stored], now: Timestamp) -> (Vec<Stored>, Timestamp) {
+    let mut set = SignedDuration::ZERO;
+    let mut last: Option<Timestamp> = None;
+    let mut steady = |wall: Timestamp, set: SignedDuration| {
+        let time = wall.checked_sub(set).unwrap_or(wall);
+        let time = last.map_or(time, |last| last.max(time));
+        last = Some(time);
+        time
+    };
+    let each = records.iter().map(|record| {
+        set = set.saturating_add(set_by(record).unwrap_or_default());
+        let mut record = Stored { time: steady(record.time, set), ..record.clone() };
+        for name in TIMES {
+            let Some(Value::String(text)) = record.detail.get_mut(name) else { continue };
+            if let Ok(time) = text.parse::<Timestamp>() {
+                *text = time.checked_sub(set).unwrap_or(time).to_string();
+            }
+        }
+        record
+    });
+    let records: Vec<Stored> = each.collect();
+    let now = steady(now, set);
+    (records, now)
 }
 
 /// How long it was from the one moment to the other, without what is over of the gaps.
@@ -206,6 +262,40 @@ mod tests {
         let gone = evidence(&[(1, Start, live_by("gone")), (2, Reload, live_by("flag"))], ("flag", false));
         assert!(gone.since == Some(moment(2, 0)) && gone.at_least.unwrap().contains("it is gone"));
         assert_eq!(evidence(&[], ("flag", false)), Evidence::default());
+    }
+
+    /// Whatever the clock says, and however it came to that: with the daemon or without one.
+    #[test]
+    fn days_by_which_the_clock_was_set_are_no_evidence() {
+        use Kind::{ClockSet, End, Start};
+        let set = |days: i64| json!({ "by_ms": days * 24 * 3_600_000 });
+        let seen = |records: &[(i8, Kind, Value)]| evidence(records, ("flag", false)).seen.as_hours();
+        let forward = [(1, Start, live_by("flag")), (9, ClockSet, set(7))];
+        assert_eq!(seen(&forward), 24 * 2 + 12);
+        let told = evidence(&forward, ("flag", false)).gaps;
+        let [gap] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((gap.from, gap.until), (Some(moment(2, 0)), Some(moment(9, 0))));
+        assert!(gap.words.contains("from 2026-12-02T00:00:00Z to 2026-12-09T00:00:00Z"), "{gap:?}");
+        let and_back = [forward[0].clone(), forward[1].clone(), (2, ClockSet, set(-7))];
+        assert_eq!(seen(&and_back), 24 * 9 + 12, "all of that time passed");
+        // Forward while no daemon ran, and back under the next one: the day before and what came after count.
+        let without = [
+            (1, Start, live_by("flag")),
+            (2, End, json!({})),
+            (9, Start, live_by("flag")),
+            (2, ClockSet, set(-7)),
+        ];
+        assert_eq!(seen(&without), 24 * 9 + 12);
+        assert_eq!(seen(&without[..3]), 24 * 2 + 12);
+        // Back while no daemon ran: what the start says of it moves nothing.
+        let behind = json!({ "by_ms": -3 * 24 * 3_600_000, "at_start": true });
+        let back = [
+            (5, Start, live_by("flag")),
+            (8, End, json!({})),
+            (5, ClockSet, behind),
+            (5, Start, live_by("flag")),
+        ];
+        assert_eq!(seen(&back), 24 * 5 + 12);
     }
 
     #[test]

@@ -133,6 +133,7 @@ fn status() -> Status {
                 ..Default::default()
             }],
             may_be_of: vec!["mail".into()],
+            answered: vec!["mail".into()],
         }),
         bypass: BypassStatus {
             refused: true,
@@ -276,6 +277,9 @@ addresses that no pin has among its sources: 198.51.100.7
 served, and known to no pin: tcp/22 (user 0)
 what else is served may be of mail, by volumes, interfaces or marks: it is not
     listed
+what the kernel itself answers (pings, errors) to a packet of mail with
+    another's source is of no pin: add a [[pin.select]] with sources = [\"host\"],
+    or see docs/limits.md
 
 totals
   hook    verdict  reason     packets    bytes

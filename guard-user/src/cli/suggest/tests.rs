@@ -53,6 +53,13 @@ fn told(status: &Status) -> String {
 }
 
 #[test]
+fn how_a_config_is_named_goes_by_whether_a_socket_was() {
+    let by_socket = Target { socket: Some("/run/bg.sock".into()), ..Target::default() };
+    assert!(by_config(&by_socket).contains("--config FILE in the place of --socket"));
+    assert_eq!(by_config(&Target::default()), "name it by --config FILE");
+}
+
+#[test]
 fn a_pin_has_its_evidence_and_permits_nothing() {
     let etcd = Some("system.slice/etcd.service");
     let text = told(&status(vec![

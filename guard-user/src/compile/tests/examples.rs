@@ -26,6 +26,7 @@ fn exemption(slot: u16, pin: &str, valid_until_ns: u64) -> KernelExemption {
     KernelExemption {
         slot,
         account: slot,
+        identity: 0,
         pins: vec![pin.to_owned()],
         jurisdictions: vec!["US".parse().unwrap()],
         networks: Vec::new(),

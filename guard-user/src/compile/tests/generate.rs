@@ -323,6 +323,7 @@ fn exemptions(pins: usize) -> impl Strategy<Value = Vec<KernelExemption>> {
             let own = KernelExemption {
                 slot,
                 account: slot,
+                identity: u32::from(slot),
                 pins,
                 jurisdictions,
                 networks,

@@ -168,6 +168,22 @@ fn what_is_no_file_too_much_or_badly_named_is_an_error_that_names_it() {
     assert!(matches!(kind(one.path(), ""), ErrorKind::Unreadable { .. }));
 }
 
+/// The folder is elsewhere, on what is not mounted.
+#[test]
+fn a_link_to_a_folder_that_is_gone_is_an_error_and_not_a_config_without_files() {
+    let bed = bed(&[("10-cork.toml", CORK)]);
+    let (link, shared) = (bed.path().join(FOLDER), bed.path().join("shared"));
+    fs::rename(&link, &shared).unwrap();
+    std::os::unix::fs::symlink(&shared, &link).unwrap();
+    assert_eq!(loaded(bed.path()).unwrap().policy.sites.len(), 2);
+    fs::rename(&shared, bed.path().join("away")).unwrap();
+    let refused = loaded(bed.path()).unwrap_err();
+    assert_eq!(refused.file, link);
+    assert!(matches!(refused.errors[0].kind, ErrorKind::Unreadable { .. }));
+    fs::remove_file(&link).unwrap();
+    assert_eq!(loaded(bed.path()).unwrap().policy.sites.len(), 1, "nothing has the name");
+}
+
 /// Root reads all of it.
 #[test]
 fn a_folder_that_may_not_be_read_is_an_error() {

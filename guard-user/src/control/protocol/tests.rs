@@ -113,6 +113,7 @@ fn requests_look_as_documented() {
                 why: "y".into(),
                 lift: None,
                 dry_run: true,
+                to_sign: false,
             },
         ),
         (
@@ -127,6 +128,7 @@ fn requests_look_as_documented() {
                     signatures: vec![SignatureText { name: "c".into(), text: "t".into() }],
                 }),
                 dry_run: false,
+                to_sign: false,
             },
         ),
         (

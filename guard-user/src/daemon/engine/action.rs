@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use guard_common::abi::ExemptionUse;
 use guard_common::abi::traced::TraceTarget;
 use jiff::Timestamp;
 
 use super::basis::{Basis, Geo, Table};
 use super::ids::{StoreId, Ticket};
+use super::lift_job::LiftJob;
 use super::notices::Notice;
 use super::unconfirmed::LoadOf;
 use crate::approval::Signature;
@@ -216,8 +218,8 @@ pub enum KernelJob {
     PutBack,
     /// Keep by which time is judged, for a daemon that starts again.
     NoteTime(Clocks),
-    /// Read what exemptions have let through.
-    ReadUses,
+    /// Read what exemptions have let through: no less than this in slots of which it is known.
+    ReadUses(Vec<(u16, ExemptionUse)>),
     /// Set the counts of these slots to zero.
     ResetUses(Vec<u16>),
     /// Mark slots as closed by an order that is not on the disk yet, or free them of the mark.
@@ -360,31 +362,10 @@ pub struct LoadJob {
     pub basis: Basis,
     /// The policy that is live.
     pub policy: Arc<Policy>,
-    /// The latest time that is known: keys that had ended by then stay so.
+    /// The latest time that is known: keys and windows that had ended by then stay so.
     pub latest: Timestamp,
     /// The law pack that it names, or why that can't be used.
     pub law: Result<Arc<LawPack>, String>,
-}
-
-/// An order that is to be lifted, with the document that says so.
-#[derive(Debug)]
-pub struct LiftJob {
-    /// What the order covers.
-    pub target: Target,
-    /// The latest time that is known, as for a load.
-    pub latest: Timestamp,
-    /// The order's reference; `None` where there is one alone.
-    pub order: Option<String>,
-    /// Why.
-    pub why: String,
-    /// The document's bytes.
-    pub bytes: Vec<u8>,
-    /// The signatures over them.
-    pub signatures: Vec<Signature>,
-    /// Who asks for it.
-    pub who: Who,
-    /// The policy that is live.
-    pub policy: Arc<Policy>,
 }
 
 /// A request that only reads, with what the engine knows and the store does not.

@@ -26,6 +26,8 @@ pub(super) struct Changes {
     pub(super) pending: Vec<Pending>,
     /// Dry runs that wait for the number of flows.
     pub(super) counted: Vec<(u64, Ticket, String, Vec<Key>)>,
+    /// Dry runs that wait for the store.
+    pub(super) looked: Vec<Looked>,
     /// Cuts of what is over that the next generation waits for, and until when.
     pub(super) cuts: Vec<(u64, u64)>,
     /// Resumptions of what was closed just now: they wait until its last counts are settled, and until when.
@@ -35,6 +37,14 @@ pub(super) struct Changes {
     pub(super) deferred: Vec<Deferred>,
     /// Closings that were answered before the disk did.
     pub(super) answered: BTreeMap<u64, (Target, Change, Who)>,
+}
+
+/// A lift that is not to be done, and of which the store is asked whether it would be.
+pub(super) struct Looked {
+    pub(super) id: u64,
+    pub(super) ticket: Ticket,
+    pub(super) target: Target,
+    pub(super) change: Change,
 }
 
 /// A closing that waits for the store.

@@ -25,6 +25,7 @@ mod ids;
 mod input;
 mod interfaces;
 mod latest;
+mod lift_job;
 mod loads;
 mod notices;
 mod noting;
@@ -46,8 +47,8 @@ mod unconfirmed;
 mod volumes;
 
 pub use action::{
-    Action, Canaries, Cut, DutyDone, Judged, KernelJob, Level, LiftJob, LoadJob, Publish, Query, ReadJob,
-    SampleFor, ShadowEnd, ShadowLoad, State, StoreJob,
+    Action, Canaries, Cut, DutyDone, Judged, KernelJob, Level, LoadJob, Publish, Query, ReadJob, SampleFor,
+    ShadowEnd, ShadowLoad, State, StoreJob,
 };
 pub use basis::{Basis, Geo, Table};
 pub use cut::{is_cut, may_be_cut};
@@ -58,6 +59,7 @@ pub use input::{
     RefusedLoad, Sample, ShadowPrepared, ShadowSight, Sight, SignedFile, StoreFault, StoreOutcome,
     Surroundings, VolumeFacts, Waits,
 };
+pub use lift_job::LiftJob;
 pub use notices::{Notice, What};
 pub use records::{daemon, not_permitted, record_of};
 pub use state::{Begin, Engine};

@@ -102,6 +102,20 @@ impl Noting {
         self.missing().is_empty() && self.facts.as_ref().is_some_and(|facts| facts.cgroup.is_some())
     }
 
+    /// Whether every hook runs the program of this process there.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_attached() && self.in_place().all(|it| it.is_current)
+    }
+
+    /// Whether somebody has given a link another program, since these were seen in place. What is not current for another
+    /// reason, as at a start, is the earlier daemon's, and notes too.
+    pub(super) fn is_exchanged_since(&self, before: &[CgroupAttachment]) -> bool {
+        self.in_place().filter(|now| !now.is_current).any(|now| {
+            let is_it = |was: &&CgroupAttachment| was.link == now.link && was.is_current;
+            before.iter().find(is_it).is_some_and(|was| was.program != now.program)
+        })
+    }
+
     /// Whether this process alone keeps any of them.
     pub(super) fn is_not_kept(&self) -> bool {
         self.in_place().any(|attachment| !attachment.is_kept)

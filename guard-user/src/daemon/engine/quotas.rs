@@ -64,6 +64,12 @@ pub(super) enum Freeing {
 }
 
 impl Quotas {
+    /// It is looked at once before all else: what somebody has lowered while no daemon ran is set back before more passes by it.
+    pub(super) fn begin(ended_slots: BTreeSet<u16>) -> Self {
+        let wanted = Wanted { quotas: true, ..Wanted::default() };
+        Self { ended_slots, wanted, ..Self::default() }
+    }
+
     pub(super) fn look_now(&mut self) {
         self.wanted.tend = true;
     }

@@ -157,6 +157,8 @@ pub(super) struct Due {
 pub(super) enum Purpose {
     Load(Ticket),
     Change(ChangeId),
+    /// Whether a document would lift an order.
+    PlanLift(ChangeId),
     Tend,
     SaveUses,
     SlotsReset,

@@ -36,7 +36,7 @@ pub(super) struct Told {
     pub(super) between: (Option<jiff::Timestamp>, Clocks),
     /// How often it was found changed.
     pub(super) times: u64,
-    /// What was changed, the last time.
+    /// What was changed, the last time; nothing where it was only frozen.
     pub(super) entries: usize,
     pub(super) first: String,
     /// What has it right again where it can't be set back by itself.
@@ -60,6 +60,10 @@ impl Told {
         let right = right.map(|right| format!("after {right:.3} and ")).unwrap_or_default();
         let often =
             if *times == 1 { String::new() } else { format!(", and {} times before that", times - 1) };
+        if self.is_frozen_alone() {
+            let why = refused.as_deref().unwrap_or_default();
+            return format!("somebody has frozen it in the kernel {right}before {:.3}: {why}", found.wall);
+        }
         let now = match (is_open, refused) {
             (_, Some(why)) => format!("it could NOT be set back: {why}"),
             (true, None) => "it is being published anew".to_owned(),
@@ -70,6 +74,11 @@ impl Told {
              {now}. What left meanwhile was judged by that",
             found.wall
         )
+    }
+
+    /// Whether it is as it was written, and can't be written any more.
+    pub(super) const fn is_frozen_alone(&self) -> bool {
+        self.entries == 0
     }
 
     /// Whether a record is due.

@@ -248,6 +248,7 @@ impl World {
             bytes: bytes.clone(),
             signatures: signatures.clone(),
             who: who(),
+            dry_run: false,
             policy: Arc::clone(&self.policy),
         };
         let StoreOutcome::Changed(lifted) = done(self.store(), StoreJob::Lift(Box::new(job)), now()) else {

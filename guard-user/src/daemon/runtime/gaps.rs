@@ -112,6 +112,9 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
         if is(Kind::Detach) && record.why == TAKEN_OFF {
             let lost = match text("hook") {
                 Some("egress" | "ingress") => "what crossed it in between was neither judged nor counted",
+                None if text("hooks") == Some("sockets") => {
+                    "who used a socket in between was not noted, so that a pin by cgroup or user may not know what was sent by it"
+                }
                 _ => "in between no way past the guard was refused there",
             };
             let words = format!(
@@ -165,9 +168,12 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             push(time("since"), Some(record.time), words);
         }
         if is(Kind::Tampered) {
+            let (what, then) = match record.detail.contains_key("frozen") {
+                true => ("frozen", "what was loaded, ordered or booked since may not have come there"),
+                false => ("changed", "what crossed in between may have been judged by that, or booked"),
+            };
             let words = format!(
-                "the table {} in the kernel was changed by another program after {}, which was seen at {}: what crossed in \
-                 between may have been judged by that, or booked",
+                "the table {} in the kernel was {what} by another program after {}, which was seen at {}: {then}",
                 record.subject,
                 of("last_right"),
                 of("found")

@@ -66,16 +66,37 @@ impl Candidate {
         Ok(Self { bytes, observe, checked })
     }
 
-    /// Why it was held against none, where nobody has signed it: whose signatures that takes is what it asks for of the next
-    /// one.
+    /// Why it was held against none, where nobody has signed it since: whose signatures that takes is what it asks for of the
+    /// next one. Those of a text that was replaced are from before that.
     pub(super) fn still_unheld<'a>(
         &self,
         (file, spent): (impl Into<OfFile<'a>>, &KnownSpent),
         unheld: Option<&str>,
     ) -> Option<String> {
         let approvals = asks(&self.checked.policy)?;
-        let missing = signed(file, (&self.bytes, approval::POLICY), approvals, spent).err();
-        unheld.filter(|_| missing.is_some()).map(str::to_owned)
+        let is_signed = signed(file, (&self.bytes, approval::POLICY), approvals, spent).is_ok();
+        let is_anew = not_spent(&sha256(&self.bytes), spent).is_ok();
+        unheld.filter(|_| !(is_signed && is_anew)).map(str::to_owned)
+    }
+
+    /// Who signed it, where the last one that was signed has the signature of a key that is revoked since: by their word goes on
+    /// from now what that one opened.
+    pub(super) fn signed_anew<'a>(
+        &self,
+        of: impl Into<OfFile<'a>>,
+        spent: &KnownSpent,
+        others: &[SignedFile],
+    ) -> Option<SignedFile> {
+        let approvals =
+            asks(&self.checked.policy).filter(|_| spent.as_ref().is_ok_and(|it| it.is_by_revoked))?;
+        let (of, sha256): (OfFile<'a>, _) = (of.into(), sha256(&self.bytes));
+        if others.iter().any(|it| it.sha256 == sha256) {
+            return None;
+        }
+        let by = signed(of, (&self.bytes, approval::POLICY), approvals, spent).ok()?;
+        let opens =
+            "what the one before it has opened, which was signed with a key that is revoked".to_owned();
+        Some(SignedFile { file: of.file.to_owned(), sha256, opens, by })
     }
 
     /// It as the one that the next is held against, where it asks for signatures of that, with why it was held against none itself,
@@ -329,6 +350,17 @@ pub(super) enum AtStart {
     InForce(Box<Policy>, Held),
 }
 
+/// The config that a start was given.
+#[derive(Clone, Copy)]
+pub(super) struct Given<'a> {
+    /// Its file.
+    pub(super) file: &'a Path,
+    /// Whether the daemon is told to observe only.
+    pub(super) observe: bool,
+    /// Why the file can't be used, where the config is the one that is kept.
+    pub(super) refused: Option<&'a str>,
+}
+
 /// Holds the config of a start against the one in force, as a reload does, with the databases that it can read. It waits no
 /// longer than so long for the disk. `recorded` is the config in force as the audit trail has it, for where none is kept;
 /// `is_anew` is whether no daemon was at work before.
@@ -338,7 +370,7 @@ pub(super) enum AtStart {
 pub(super) fn at_start(
     (configs, patience): (&ConfigKeeper, Duration),
     (recorded, is_anew): (impl FnOnce() -> Result<Option<LastPolicy>, String>, bool),
-    ((file, observe), spent): ((&Path, bool), &KnownSpent),
+    (Given { file, observe, refused }, spent): (Given<'_>, &KnownSpent),
     policy: &Policy,
     (database, before): (impl FnOnce() -> Option<GeoDb>, Option<&GeoDb>),
 ) -> Result<AtStart, LoadFailure> {
@@ -355,15 +387,18 @@ pub(super) fn at_start(
     };
     let is_asked = !in_force.is_empty() || asks(policy).is_some();
     // What is refused above is told in any case; that none is kept means nothing where nobody is asked.
+    let mut held = Held { unheld, none_kept, refused: refused.map(str::to_owned), ..Held::default() };
     if !is_asked {
-        return Ok(AtStart::Given(Held { unheld, none_kept, ..Held::default() }));
+        return Ok(AtStart::Given(held));
     }
-    let candidate = Candidate::read(file, observe)?;
+    let candidate = match refused {
+        None => Candidate::read(file, observe)?,
+        Some(_) => Candidate::of(file, policy.text.to_vec(), observe)?,
+    };
     // By its bytes: those are held against the one in force, and what was read before is what would be live.
     if candidate.bytes != *policy.text {
         return Err(bad_input(format!("{} was changed while it was read: start again", file.display())));
     }
-    let mut held = Held { unheld, none_kept, ..Held::default() };
     let database = if in_force.is_empty() { None } else { database() };
     for in_force in in_force {
         let admitted = match &database {
@@ -378,11 +413,14 @@ pub(super) fn at_start(
                 held.signed.extend(signed.filter(is_new));
             }
             Err(failure) => {
-                held.refused = Some(failure.message);
+                let and = |why: &str| format!("{why}\nThat one can't go on either: {}", failure.message);
+                held.refused = Some(refused.map_or_else(|| failure.message.clone(), and));
                 return Ok(AtStart::InForce(Box::new(in_force.policy), held));
             }
         }
     }
+    let anew = candidate.signed_anew(file, spent, &held.signed);
+    held.signed.extend(anew);
     held.unheld = candidate.still_unheld((file, spent), held.unheld.as_deref());
     // Where it can't be kept, what opens later is held against the one before it, which opened no more than this one does.
     configs.keep(candidate.to_keep(held.unheld.clone(), policy.named_users()), patience);

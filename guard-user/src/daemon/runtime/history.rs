@@ -1,12 +1,16 @@
 //! What became of an exemption, as reports and receipts have it.
 
+use std::collections::HashMap;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::audit::{Kind, Stored};
+use crate::audit::{Kind, Stored, THE_DAEMON};
+use crate::exemption::Document;
 use crate::exemption::record::{Covered, GivenReason};
 use crate::exemption::summary::HIDDEN;
 use crate::report::{ApprovalEntry, Change};
-use crate::store::{Key, Record};
+use crate::store::{Key, Record, in_force_again};
 
 /// What an order covers, by the keys of a record's detail.
 const COVERS: [&str; 6] = ["exemption", "pin", "recipient", "instrument", "key", "all"];
@@ -15,7 +19,7 @@ const COVERS: [&str; 6] = ["exemption", "pin", "recipient", "instrument", "key",
 pub(super) fn changes<'r>(
     trail: impl Iterator<Item = &'r Stored>,
     (id, version): &Key,
-    record: Option<&Record>,
+    (record, document): (Option<&Record>, Option<&Document>),
 ) -> Vec<Change> {
     let said = record.map(|record| record.reasons.as_slice()).unwrap_or_default();
     let about = |record: &&Stored| {
@@ -24,9 +28,45 @@ pub(super) fn changes<'r>(
             && Kind::OF_EXEMPTIONS.iter().chain([&Kind::DutyDone]).any(|kind| kind.name() == record.kind)
     };
     // The trail has the reasons of a confidential one as hashes alone, and its orders not at all.
-    let said_of =
-        |record: &Stored| said.iter().find(|said| said.at == record.time && said.what == record.kind);
-    trail.filter(about).map(|record| change(record, said_of(record))).collect()
+    let mut before: HashMap<(Timestamp, String), usize> = HashMap::new();
+    let mut said_of = |record: &Stored| {
+        let place = before.entry((record.time, record.kind.clone())).or_default();
+        let nth = std::mem::replace(place, *place + 1);
+        of_the_same(said, record, nth)
+    };
+    let review = document.and_then(Document::review_that_ends);
+    let told = trail.filter(about).map(|record| {
+        let change = change(record, said_of(record));
+        match review.filter(|_| record.kind == Kind::Expire.name()) {
+            // Its window would have gone on, and nothing else here says why it did not.
+            Some(by) => Change { why: format!("its assessment was to be reviewed before {by}"), ..change },
+            None => change,
+        }
+    });
+    told.collect()
+}
+
+/// The reason of a record that is the `nth` of its kind at its moment: several orders are lifted, or hold again, in one. By what
+/// the order covers where one reason alone has that, else in the order in which they were given.
+fn of_the_same<'s>(said: &'s [GivenReason], record: &Stored, nth: usize) -> Option<&'s GivenReason> {
+    let is_of = |it: &&GivenReason| it.at == record.time && it.what == record.kind;
+    let alike: Vec<&GivenReason> = said.iter().filter(is_of).collect();
+    let told = told_cover(record);
+    let is_on = |it: &&&GivenReason| {
+        let on = it.on.as_ref().map(|on| (on.covers.as_str(), on.name.as_str()));
+        told.is_some() && on == told
+    };
+    let on: Vec<_> = alike.iter().filter(is_on).collect();
+    match on.as_slice() {
+        [one] => Some(**one),
+        _ => alike.get(nth).or(alike.last()).copied(),
+    }
+}
+
+/// What the order of a record covers, where the record says so.
+fn told_cover(record: &Stored) -> Option<(&'static str, &str)> {
+    let name = |key: &str| record.detail.get(key).and_then(Value::as_str);
+    COVERS.iter().find_map(|key| Some((*key, name(key)?)))
 }
 
 /// What was noted as done of an exemption for other versions, where that is done for this one too.
@@ -46,8 +86,11 @@ pub(super) fn done_beside<'r>(
     noted.filter_map(of).collect()
 }
 
-/// A user by name and number.
+/// A user by name and number; the daemon, where nobody asked for it.
 fn who(record: &Stored) -> String {
+    if Kind::is_by_itself(&record.kind) {
+        return THE_DAEMON.to_owned();
+    }
     let uid = record.who.uid;
     record.who.user.as_ref().map_or_else(|| format!("the user {uid}"), |name| format!("{name} ({uid})"))
 }
@@ -61,7 +104,7 @@ fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
         at: record.time,
         what: record.kind.clone(),
         who: who(record),
-        why: said.map_or_else(|| record.why.clone(), |said| said.why.clone()),
+        why: why(record, said.map_or(record.why.as_str(), |said| &said.why)),
         order: said.and_then(|said| said.order.clone()).or_else(|| text("order")),
         still_held,
         covers,
@@ -71,14 +114,21 @@ fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     }
 }
 
+/// Why, in the words that were given; where an order holds again that had been lifted, by what.
+fn why(record: &Stored, given: &str) -> String {
+    match record.detail.get("revoked_key").and_then(Value::as_str) {
+        Some(key) => in_force_again(given, key),
+        None => given.to_owned(),
+    }
+}
+
 /// What the order of a record covers, and its name.
 fn covered(record: &Stored, said: Option<&GivenReason>, still_held: bool) -> Option<(String, String)> {
     let of_order = [Kind::Stay, Kind::Resume, Kind::Invalidate, Kind::RevokeKey];
     if !of_order.iter().any(|kind| kind.name() == record.kind) {
         return None;
     }
-    let name = |key: &str| record.detail.get(key).and_then(Value::as_str);
-    if let Some((key, name)) = COVERS.iter().find_map(|key| Some((*key, name(key)?))) {
+    if let Some((key, name)) = told_cover(record) {
         return Some((key.to_owned(), name.to_owned()));
     }
     if let Some(Covered { covers, name }) = said.and_then(|said| said.on.clone()) {
@@ -103,4 +153,79 @@ fn signed_by(record: &Stored) -> Vec<ApprovalEntry> {
         })
     };
     each.filter_map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::audit::Who;
+
+    fn record(kind: Kind, why: &str, detail: &Value) -> Stored {
+        Stored {
+            sequence: 7,
+            time: "2026-12-01T09:00:00Z".parse().unwrap(),
+            previous: "0".repeat(64),
+            kind: kind.name().to_owned(),
+            who: Who { uid: 0, user: Some("root".to_owned()), pid: Some(811) },
+            subject: "a".to_owned(),
+            why: why.to_owned(),
+            detail: detail.as_object().cloned().unwrap(),
+        }
+    }
+
+    fn told(record: &Stored) -> Change {
+        changes([record].into_iter(), &("a".to_owned(), 1), (None, None)).remove(0)
+    }
+
+    #[test]
+    fn an_order_that_holds_again_is_told_with_the_key_whose_revocation_did_that() {
+        let fell = json!({"version": 1, "instrument": "An MLAT"});
+        let first = told(&record(Kind::Invalidate, "denounced", &fell));
+        assert_eq!(first.words(), "denounced, on the instrument \"An MLAT\"");
+        let again = json!({"version": 1, "instrument": "An MLAT", "revoked_key": "SHA256:k"});
+        let again = told(&record(Kind::Invalidate, "denounced", &again));
+        assert_eq!(again.who, "root (0)");
+        assert_eq!(
+            again.words(),
+            "denounced (in force again: the key SHA256:k, which had approved that it was lifted, is revoked), on the \
+             instrument \"An MLAT\""
+        );
+    }
+
+    #[test]
+    fn orders_that_hold_again_at_one_moment_are_told_each_with_its_own_reason() {
+        let again = |detail: Value| record(Kind::Stay, HIDDEN, &detail);
+        let own = again(json!({"version": 1, "revoked_key": "k"}));
+        let on_pin = again(json!({"version": 1, "revoked_key": "k", "pin": "mail"}));
+        let on_all = again(json!({"version": 1, "revoked_key": "k", "all": "all"}));
+        let said = |why: &str, on: Option<(&str, &str)>| GivenReason {
+            at: own.time,
+            what: own.kind.clone(),
+            why: why.to_owned(),
+            order: None,
+            still_held: false,
+            on: on.map(|(covers, name)| Covered { covers: covers.to_owned(), name: name.to_owned() }),
+        };
+        let given =
+            [said("one", None), said("all", Some(("all", "all"))), said("pin", Some(("pin", "mail")))];
+        let reasons = |records: &[&Stored]| -> Vec<&str> {
+            let each = records.iter().enumerate();
+            each.map(|(nth, record)| of_the_same(&given, record, nth).unwrap().why.as_str()).collect()
+        };
+        assert_eq!(reasons(&[&own, &on_pin, &on_all]), ["one", "pin", "all"]);
+        // Where the record does not say what it is on, by their order.
+        assert_eq!(reasons(&[&own, &own, &own, &own]), ["one", "all", "pin", "pin"]);
+        assert!(of_the_same(&[], &own, 0).is_none());
+    }
+
+    #[test]
+    fn what_nobody_asked_for_is_told_as_the_daemons() {
+        for kind in Kind::OF_EXEMPTIONS {
+            let by_itself = matches!(kind, Kind::Expire | Kind::Exhaust);
+            let who = told(&record(kind, "", &json!({"version": 1}))).who;
+            assert_eq!(who, if by_itself { THE_DAEMON } else { "root (0)" }, "{kind}");
+        }
+    }
 }

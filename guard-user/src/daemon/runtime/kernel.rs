@@ -106,7 +106,7 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             let noted = kernel.change_mark(&mut |mark| mark.is_by(time, boot_ns));
             Input::TimeNoted(noted.map(drop).map_err(text))
         }
-        KernelJob::ReadUses => Input::Uses(kernel.exemption_uses().map_err(text)),
+        KernelJob::ReadUses(known) => Input::Uses(kernel.exemption_uses(&known).map_err(text)),
         KernelJob::ResetUses(slots) => {
             let reset = |slot: &u16| kernel.reset_exemption_use(*slot, ExemptionUse::default());
             let result = slots.iter().try_for_each(reset).map_err(text);

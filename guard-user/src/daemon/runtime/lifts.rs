@@ -10,7 +10,7 @@ use crate::exemption::record::ApprovedBy;
 use crate::exemption::{Lift, LiftError, Opens};
 use crate::store::{ApprovalError, Change, Kept, Key, Lifted, Store, StoreError, Target, sha256};
 
-/// Does it. Where the config asks for no approvals, what the document says is held against the order all the same.
+/// Does it, or in a dry run only says what it would be made to. Where the config asks for no approvals, what the document says is held against the order all the same.
 pub(super) fn lift(store: &mut Store, job: LiftJob, now: Timestamp) -> Result<Vec<Key>, StoreError> {
     let document = Lift::parse(&job.bytes)?;
     let kept = store.kept();
@@ -28,6 +28,9 @@ pub(super) fn lift(store: &mut Store, job: LiftJob, now: Timestamp) -> Result<Ve
     let revoked = kept.revoked_keys();
     if let Some(it) = by.iter().find(|it| revoked.contains(&it.fingerprint)) {
         return Err(LiftError::RevokedKey { fingerprint: it.fingerprint.clone() }.into());
+    }
+    if job.dry_run {
+        return Ok(keys);
     }
     let signatures = job.signatures.iter().map(|it| it.bytes.clone()).collect();
     let lifted = Lifted { sha256: sha256(&job.bytes), bytes: job.bytes, signatures, by };

@@ -178,6 +178,8 @@ fn read(
         held.signed.extend(admitted.filter(is_new));
         held.unheld = held.unheld.or_else(|| candidate.still_unheld((source, spent), in_force.unheld()));
     }
+    let anew = candidate.signed_anew(source, spent, &held.signed);
+    held.signed.extend(anew);
     let to_keep = candidate.to_keep(held.unheld.clone(), policy.named_users());
     let mut prepared = tables(policy, &chosen)?;
     match of {

@@ -20,6 +20,7 @@ mod flow_records;
 pub(crate) mod gaps;
 mod gate;
 mod history;
+mod instead;
 mod kept_config;
 pub(in crate::daemon) mod kernel;
 mod last_database;
@@ -64,7 +65,6 @@ use tracing::{error, info, warn};
 
 use super::engine::{Action, Asker, Engine, Input, Level, State, Surroundings, Ticket, not_permitted};
 use crate::audit::Who;
-use crate::config::Checked;
 use crate::control::protocol::{ErrorKind, Request, Response};
 use crate::control::refusals::Refusal;
 use crate::control::right::Right;
@@ -74,6 +74,7 @@ use crate::health::{Problem, ProblemCode};
 use crate::metrics::server::{self as metrics, Exporter};
 
 use cgroups::Cgroups;
+pub use instead::{OfStart, taken_last};
 use links::Links;
 pub use loader::Options;
 use mounts::MountTable;
@@ -104,7 +105,7 @@ const CONTROL_LOOK: Duration = Duration::from_secs(1);
 /// # Errors
 /// Where the config can't be loaded, or the daemon can't start; what the kernel guarded before goes on, and the message
 /// says whether that is anything.
-pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, T)>) -> Result<()> {
+pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(OfStart, T)>) -> Result<()> {
     memory::keep_little();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -113,8 +114,8 @@ pub fn run<T>(options: Options, load: impl FnOnce(&Options) -> Result<(Checked, 
     runtime.block_on(async {
         // Before anything takes time: a signal from now on ends or reloads a daemon that is whole.
         let signals = Signals::listen()?;
-        let (checked, _until_the_end) = load(&options)?;
-        let mut daemon = Daemon::start(options, checked, signals).await?;
+        let (config, _until_the_end) = load(&options)?;
+        let mut daemon = Daemon::start(options, config, signals).await?;
         daemon.watch().await;
         let is_settled = daemon.end().await;
         let faults = faults_at_end(&daemon.engine, is_settled);
@@ -216,14 +217,14 @@ enum Woken {
 }
 
 impl Daemon {
-    async fn start(options: Options, checked: Checked, signals: Signals) -> Result<Self> {
+    async fn start(options: Options, config: OfStart, signals: Signals) -> Result<Self> {
         // Before the interfaces are looked at: none that comes meanwhile is overlooked.
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let mounts = MountTable::open().context("cannot watch for mounts that come and go")?;
         let (sender, inputs) = mpsc::unbounded_channel();
         let start::Started { engine, actions, parts, control, metrics, requests } =
-            start::start(options, checked, sender).await?;
+            start::start(options, config, sender).await?;
         let mut daemon = Self {
             engine,
             parts,

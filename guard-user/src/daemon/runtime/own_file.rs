@@ -90,7 +90,8 @@ fn own_of<'t>(on_disk: &OnDisk, file: &Path, candidate: &'t Applied) -> Result<&
     on_disk.own_of(&candidate.bytes).ok_or_else(|| {
         let (name, folder) = (candidate.name.display(), fragments::folder(file));
         let message = format!(
-            "{name} has other files in {FOLDER} beside it than the daemon has in {}, and those change by a reload alone: have              the same beside it, as by a copy of the file in the same folder",
+            "{name} has other files in {FOLDER} beside it than the daemon has in {}, and those change by a reload alone: have \
+             the same beside it, as by a copy of the file in the same folder",
             folder.display()
         );
         LoadFailure { kind: ErrorKind::BadInput, message }
@@ -189,6 +190,18 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_candidate_with_other_files_beside_it_is_refused_in_one_sentence() {
+        let on_disk = OnDisk { own: b"new".to_vec(), fragments: b"#= policy.d/10.toml\n".to_vec() };
+        let refused = own_of(&on_disk, Path::new("/etc/policy.toml"), &applied(&[])).unwrap_err();
+        assert!(
+            refused.message.contains("alone: have the same beside it, as by a copy"),
+            "{}",
+            refused.message
+        );
+        assert!(!refused.message.contains("  ") && !refused.message.contains('\n'), "{}", refused.message);
     }
 
     #[test]

@@ -15,8 +15,8 @@ use crate::exemption::{Document, Summary};
 use crate::hostname::hostname;
 use crate::report::{
     ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
-    redacted,
+    InstrumentEntry, Organisation, PASSES_FORBIDDEN, ParticularEntry, PinEntry, RecipientEntry, Report,
+    Traffic, Unattributed, redacted,
 };
 use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
 
@@ -368,7 +368,7 @@ fn entry_of(
     let days = days_of(&summary, used.iter().filter(|row| row.key == key));
     let trail = || records.iter().map(|(_, record)| record);
     let record = kept.record(&key);
-    let mut changes = history::changes(trail(), &key, record);
+    let mut changes = history::changes(trail(), &key, (record, kept.document_of(&key)));
     changes.extend(history::done_beside(trail(), &key.0, &kept.done_beside(&key)));
     changes.sort_by_key(|change| change.at);
     let not_needed = kept.document_of(&key).map(|document| not_needed(document, policy));
@@ -379,7 +379,7 @@ fn entry_of(
 /// Where data passes without an exemption by this policy.
 fn not_needed(document: &Document, policy: &Policy) -> String {
     let NotNeeded { permitted, forbidden } = needless::not_needed(document, policy);
-    let passes = format!("forbidden, and passes all the same, not all counted here: {forbidden}");
+    let passes = format!("{PASSES_FORBIDDEN}{forbidden}");
     let both = [permitted, if forbidden.is_empty() { forbidden } else { passes }];
     both.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("; ")
 }

@@ -143,6 +143,7 @@ fn filled(facts: Facts<'_>) -> Receipt {
             exporter: entry.exporter,
             valid_from: entry.valid_from,
             valid_until: entry.valid_until,
+            review_by: entry.assessment.and_then(|it| it.review_by.parse().ok()),
             quota_bytes: entry.quota_bytes,
         },
     }

@@ -13,7 +13,8 @@ use tracing::{error, info, warn};
 use super::databases::Databases;
 use super::dropped::Dropped;
 use super::first_tables;
-use super::gate::{self, AtStart};
+use super::gate::{self, AtStart, Given};
+use super::instead::OfStart;
 use super::kept_config::ConfigKeeper;
 use super::last_database::Keeper;
 use super::loader::{self, Options, Reading};
@@ -100,11 +101,11 @@ pub(super) struct Started {
 /// Where nothing can be guarded by this process; the message says whether the kernel guards without it.
 pub(super) async fn start(
     options: Options,
-    checked: Checked,
+    config: OfStart,
     inputs: UnboundedSender<Input>,
 ) -> Result<Started> {
-    let pin_path = checked.policy.state.pin_path.clone();
-    try_to_start(options, checked, inputs).await.with_context(|| what_goes_on(&pin_path))
+    let pin_path = config.checked.policy.state.pin_path.clone();
+    try_to_start(options, config, inputs).await.with_context(|| what_goes_on(&pin_path))
 }
 
 /// What is guarded without this process, for the message of one that can't start.
@@ -129,8 +130,8 @@ pub fn what_goes_on(pin_path: &Path) -> String {
     }
 }
 
-async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSender<Input>) -> Result<Started> {
-    let Checked { mut policy, warnings } = checked;
+async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender<Input>) -> Result<Started> {
+    let OfStart { checked: Checked { mut policy, warnings }, refused } = config;
     loader::look_up(&mut policy).map_err(|failure| StartError::Input(failure.message))?;
     let State { directory: state, mark_directory: mark, pin_path } = policy.state.clone();
     // What a config has that comes by a reload alone counts from the next start on: the programs are much larger.
@@ -150,7 +151,7 @@ async fn try_to_start(options: Options, checked: Checked, inputs: UnboundedSende
     let reading = Reading { keeper: keeper.clone(), configs, databases };
     let last = || reading.keeper.last(disk()).ok().flatten();
     let read = || loader::whole(&policy.geo, &reading.databases).ok().or_else(last);
-    let given = (options.config.as_path(), options.observe);
+    let given = Given { file: &options.config, observe: options.observe, refused: refused.as_deref() };
     // A store that can't be opened now may have a past.
     let is_first = is_anew && store.kept().is_usable() && store.last_audit_line().is_none();
     let recorded = || {

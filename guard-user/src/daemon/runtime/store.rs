@@ -416,7 +416,8 @@ fn load(
         widest: policy.approval.as_ref().map(|approvals| approvals.widest).unwrap_or_default(),
         approve: &approve,
     };
-    let admission = kept.admit(&submission, now)?;
+    // What ended by the latest time that is known has ended, whatever the wall clock says.
+    let admission = kept.admit(&submission, now.max(latest)).map_err(|error| behind(error, now, latest))?;
     let required = match &policy.approval {
         Some(approvals) => {
             let due = admission.document().due(approvals);
@@ -432,7 +433,9 @@ fn load(
             return Err(LoadError::Document(Errors { file: name.into(), errors }).into());
         }
     }
-    basis.exemptions = kept.kernel_exemptions_with(&admission, &Clocks::read(), &pins);
+    let clocks = Clocks::read();
+    basis.exemptions = kept.kernel_exemptions_with(&admission, &clocks, &pins);
+    store::end_by(&mut basis.exemptions, &clocks, latest);
     basis.exemptions.sort_by_key(|exemption| exemption.slot);
     let compiled = basis.compile(&policy, 0).map_err(|error| RefusedLoad {
         kind: ErrorKind::BadInput,
@@ -444,6 +447,17 @@ fn load(
     }
     store.load_admitted(&admission, &who, now).map_err(LoadError::from)?;
     Ok(Box::new(LoadedExemption { admission, compiled: Some((basis, compiled)) }))
+}
+
+/// Why a document is refused, with why the time that it was held against is not that of the wall clock.
+fn behind(error: LoadError, now: Timestamp, latest: Timestamp) -> RefusedLoad {
+    let mut refused = RefusedLoad::from(error);
+    if refused.codes.contains(&"expired") && latest > now {
+        refused.message += &format!(
+            "\nthe wall clock is behind: it is {now:.0}, and windows are held against the latest time that is known, {latest:.0}"
+        );
+    }
+    refused
 }
 
 impl From<LoadError> for RefusedLoad {

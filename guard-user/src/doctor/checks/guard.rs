@@ -120,6 +120,26 @@ pub(in crate::doctor) fn carriers(host: &Host) -> Looked {
     })
 }
 
+/// What the kernel answers by itself to packets of pins that have another's source.
+pub(in crate::doctor) fn answers(host: &Host) -> Looked {
+    let Some(unpinned) = &host.status()?.unpinned else {
+        return Err(Unknown::by_hand("the daemon can't list the host's addresses"));
+    };
+    Ok(match unpinned.answered.as_slice() {
+        [] => Finding::of(
+            State::Covered,
+            "no pin goes by users, cgroups, volumes, interfaces or marks without the host's addresses",
+        ),
+        pins => Finding::of(
+            State::NotCovered,
+            format!(
+                "what the kernel answers to a packet of {} with another's source has no socket, and is of no pin",
+                listed(pins)
+            ),
+        ),
+    })
+}
+
 /// Sockets by which frames go past the hooks.
 pub(in crate::doctor) fn bypass(host: &Host) -> Looked {
     let bypass = &host.status()?.bypass;

@@ -13,7 +13,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::control::status::{
-    BypassStatus, DatabaseStatus, HookStatus, InterfaceStatus, PinStatus, SocketsStatus, Status, VolumeStatus,
+    BypassStatus, DatabaseStatus, HookStatus, InterfaceStatus, PinStatus, SocketsStatus, Status,
+    UnpinnedStatus, VolumeStatus,
 };
 use crate::health::{Health, ProblemCode};
 use crate::kernel::WallClock;
@@ -87,6 +88,7 @@ fn guarding() -> Status {
         bypass: BypassStatus { refused: true, attached: true, cgroup: "/".into(), ..Default::default() },
         sockets: SocketsStatus { noted: true, attached: true, cgroup: "/".into(), ..Default::default() },
         pins: vec![PinStatus { action: "drop".into(), ingress: "off".into(), ..Default::default() }],
+        unpinned: Some(UnpinnedStatus::default()),
         database: DatabaseStatus { source: "db".into(), age_days: Some(3), ..Default::default() },
         ..Status::default()
     }

@@ -111,6 +111,18 @@ const CASES: &[Case] = &[
     ("sockets", |host| status(host).sockets.attached = false, NotCovered, "are not attached"),
     ("sockets", |host| status(host).sockets.cgroup = "/a".into(), NotCovered, "cgroup /a alone"),
     ("sockets", without, NotKnown, "the daemon does not answer"),
+    ("kernel-answers", |_| {}, Covered, "without the host's addresses"),
+    (
+        "kernel-answers",
+        |host| {
+            status(host).unpinned =
+                Some(UnpinnedStatus { answered: vec!["mail".into()], ..Default::default() });
+        },
+        NotCovered,
+        "a packet of mail with another's source",
+    ),
+    ("kernel-answers", |host| status(host).unpinned = None, NotKnown, "can't list the host's addresses"),
+    ("kernel-answers", without, NotKnown, "the daemon does not answer"),
     ("carriers", |_| {}, Absent, "no pin selects a volume"),
     ("carriers", with_volume, Covered, "carriers of /srv/mail are known: 0"),
     ("carriers", |host| problem(host, ProblemCode::Relay), NotCovered, "relay it"),

@@ -20,6 +20,7 @@ const NO_HOST_TELLS: &[&str] = &[
     "VXLAN, GPE, Geneve, GRE, IP in IP, 6in4, PPPoE",
     "The same: datagrams of a socket that is bound to no address",
     "A copy that a rule of nftables or iptables sends",
+    "Packets that a rule at the ingress of such an interface hands",
     "An interface that `host.interfaces` names, from when it comes",
     "Interfaces that come and go while the daemon is stopped",
     "CAPWAP, STT, PIM registers",

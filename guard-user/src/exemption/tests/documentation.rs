@@ -81,13 +81,11 @@ fn the_documentation_describes_the_words_of_laws_modules_and_duties() {
 #[test]
 fn the_documentation_has_the_table_of_the_lifecycle() {
     use lifecycle::Event;
-    let closing = [Event::Revoke, Event::Invalidate];
     let columns = [Event::Approve, Event::Activate, Event::Stay, Event::Resume, Event::Revoke];
-    let columns: Vec<Event> =
-        columns.into_iter().chain([Event::Supersede, Event::Expire, Event::Exhaust]).collect();
+    let ends = [Event::Invalidate, Event::Supersede, Event::Expire, Event::Exhaust];
+    let columns: Vec<Event> = columns.into_iter().chain(ends).collect();
     let cell = |state: State, event| state.after(event).map_or("-".to_owned(), |next| format!("`{next}`"));
     let rows = State::LIFE.map(|state| {
-        assert!(closing.iter().all(|&event| cell(state, event) == cell(state, Event::Revoke)));
         let cells: Vec<String> = columns.iter().map(|&event| cell(state, event)).collect();
         format!("| `{state}` | {} |", cells.join(" | "))
     });

@@ -12,6 +12,7 @@ mod admitted;
 mod any_input;
 mod documentation;
 mod errors;
+mod hidden;
 mod law;
 mod law_examples;
 mod law_pack;

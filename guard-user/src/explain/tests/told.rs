@@ -233,11 +233,72 @@ fn by_what_a_packet_came_in_is_told() {
 }
 
 #[test]
+fn what_an_exemption_leaves_open_of_several_pins_is_named() {
+    let pin = |name: &str| {
+        format!(
+            "[[pin]]\nname = \"{name}\"\nhome = \"IE\"\naction = \"drop\"\n[pin.select]\nsources = [\"192.0.2.10/32\"]\n"
+        )
+    };
+    let exemption = |slot: u16, valid_until_ns: u64, pins: &[&str]| NamedExemption {
+        id: format!("tr-{slot}"),
+        kernel: crate::compile::KernelExemption {
+            slot,
+            account: slot,
+            identity: 0,
+            pins: pins.iter().map(|&pin| pin.to_owned()).collect(),
+            jurisdictions: vec!["US".parse().unwrap()],
+            networks: Vec::new(),
+            placed: None,
+            ports: Vec::new(),
+            valid_from_ns: 0,
+            valid_until_ns,
+            quota: u64::MAX,
+        },
+    };
+    let explain = |exemptions: Vec<NamedExemption>| {
+        let policy = policy_of(&(POLICY.to_owned() + &pin("records") + &pin("logs")));
+        let db = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: Info::default() };
+        let explainer = Explainer::new(policy, db, exemptions, Some("eth0")).unwrap();
+        let packet = packet(end("192.0.2.10:143"), end("203.0.113.30:50000"), None).unwrap();
+        let explained =
+            explainer.explain(Hook::Egress, Parsed::Ip, &packet, &Surroundings::default(), 100, 5);
+        (explained.reason, text(&explained))
+    };
+    let always = u64::MAX;
+    let (reason, told) = explain(vec![exemption(0, always, &["mail", "records", "logs"])]);
+    assert_eq!(reason, Reason::Exempt);
+    assert!(told.contains("exemption: the exemption tr-0 (slot 0) covers it\n"), "{told}");
+    let (reason, told) = explain(vec![exemption(0, always, &["mail"])]);
+    assert_eq!(reason, Reason::Forbidden);
+    assert!(told.contains("exemption: the exemption tr-0 (slot 0) covers the pin \"mail\"\n"), "{told}");
+    assert!(told.ends_with("nothing covers the pins \"records\", \"logs\"."), "{told}");
+    assert!(!told.contains("no exemption covers it"), "{told}");
+    // Two share in it, and no third one does.
+    let two = vec![exemption(0, always, &["mail", "logs"]), exemption(1, always, &["records"])];
+    let (reason, told) = explain(two);
+    assert_eq!(reason, Reason::Exempt);
+    assert!(told.contains("the exemption tr-0 (slot 0) covers the pins \"mail\", \"logs\"\n"), "{told}");
+    assert!(told.contains("the exemption tr-1 (slot 1) covers the pin \"records\"\n"), "{told}");
+    let of_one_each = ["mail", "records", "logs"].into_iter().zip(0..);
+    let (reason, told) = explain(of_one_each.map(|(pin, slot)| exemption(slot, always, &[pin])).collect());
+    assert_eq!(reason, Reason::Forbidden);
+    let expected =
+        "At most 2 exemptions share in covering a packet, and these do not cover the pin \"logs\".";
+    assert!(told.ends_with(expected), "{told}");
+    // Why the other one does not count is said first.
+    let over = vec![exemption(0, always, &["mail"]), exemption(1, 1, &["records", "logs"])];
+    let (reason, told) = explain(over);
+    assert_eq!(reason, Reason::ExemptionExpired);
+    assert!(told.ends_with("Nothing else covers the pins \"records\", \"logs\"."), "{told}");
+}
+
+#[test]
 fn an_exemption_whose_recipient_is_placed_elsewhere_is_named() {
     let explainer = |placed: &str| {
         let kernel = crate::compile::KernelExemption {
             slot: 0,
             account: 0,
+            identity: 0,
             pins: vec!["mail".to_owned()],
             jurisdictions: Vec::new(),
             networks: vec!["203.0.113.0/24".parse().unwrap()],

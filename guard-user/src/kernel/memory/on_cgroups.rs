@@ -31,6 +31,13 @@ impl MemoryKernel {
     pub(crate) fn remove_cgroups(&self) {
         self.state().on_cgroups.bypass.attachments.clear();
     }
+
+    /// Another program takes the place of what notes who makes and uses sockets; the links stay.
+    pub(crate) fn exchange_on_cgroups(&self) {
+        for attachment in &mut self.state().on_cgroups.sockets {
+            (attachment.program, attachment.is_current) = (u32::MAX, false);
+        }
+    }
 }
 
 impl OnCgroups {

@@ -22,6 +22,8 @@ const OPENED: u16 = 200;
 pub(super) struct Tables {
     /// Those that are other than they were written.
     other: BTreeSet<&'static str>,
+    /// Those that somebody has frozen.
+    frozen: BTreeSet<&'static str>,
     /// The geo tables that were published last.
     pub(super) geo: Option<Arc<GeoImage>>,
 }
@@ -40,7 +42,7 @@ impl Tables {
                 _ => Mending::SetBack,
             },
         });
-        let found = found.collect();
+        let found = found.chain(self.frozen.iter().copied().map(Tampered::frozen)).collect();
         self.other.retain(|table| !SET_BACK.contains(table));
         found
     }
@@ -71,6 +73,11 @@ impl MemoryKernel {
         if table == POLICY {
             state.live.insert(OPENED);
         }
+    }
+
+    /// Somebody freezes a table. What is written there anew fails only where the test has it fail.
+    pub(crate) fn freeze(&self, table: &'static str) {
+        self.state().tables.frozen.insert(table);
     }
 
     /// The tables that are other than they were written.

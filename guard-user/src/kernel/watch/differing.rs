@@ -61,7 +61,7 @@ macro_rules! fields {
 
 fields! {
     generation pins drop flag ingress_drop ingress_flag record_all any_cgroup any_mark any_interface any_user dimensions
-    cgroup_levels interface_len cgroup_len mark_len zero read_levels parent_len user_len user_pad permitted sources4 sources6
+    cgroup_levels interface_len cgroup_len mark_len zero read_levels parent_len user_len identity permitted sources4 sources6
     source_sets local_ports local_sets remote_ports remote_sets peers4 peers6 peer_sets interfaces interface_pins cgroups
     cgroup_pins users user_pins parents marks exemptions exempt_jurisdictions exempt_places exempt_pins from_host
     failsafe_bounded failsafe_budgets failsafe_elements failsafe_matches failsafe_since any_volume volume_pins direction_pins

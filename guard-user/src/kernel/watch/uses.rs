@@ -15,17 +15,21 @@ const LOOKS: usize = 6;
 
 impl LinuxKernel {
     /// What the exemptions of all slots have let through. What somebody has lowered is set back to what it was at the last
-    /// look, and what is charged to no less than what had passed by then.
-    pub(in crate::kernel) fn watched_uses(&mut self) -> Result<Vec<ExemptionUse>, KernelError> {
+    /// look or is known to have been at an earlier one, and what is charged to no less than what had passed by then.
+    pub(in crate::kernel) fn watched_uses(
+        &mut self,
+        known: &[(u16, ExemptionUse)],
+    ) -> Result<Vec<ExemptionUse>, KernelError> {
         let mut uses = self.view.exemption_uses()?;
-        let least = least(&self.written.uses, self.written.policy.as_deref(), uses.len());
+        let mut least = least(&self.written.uses, self.written.policy.as_deref(), uses.len());
+        for (slot, known) in known {
+            if let Some(least) = least.get_mut(usize::from(*slot)) {
+                *least = least.at_least(known);
+            }
+        }
         let (mut lowered, mut first, mut outcome) = (0, String::new(), Ok(()));
         for (slot, (used, least)) in (0_u16..).zip(uses.iter_mut().zip(least)) {
-            let right = ExemptionUse {
-                bytes: used.bytes.max(least.bytes),
-                packets: used.packets.max(least.packets),
-                charged: used.charged.max(least.charged),
-            };
+            let right = used.at_least(&least);
             if right == *used {
                 continue;
             }

@@ -175,6 +175,66 @@ fn what_is_proved_and_tried_no_more_is_told() {
 }
 
 #[test]
+fn flows_that_are_kept_less_and_what_proves_and_tells_elsewhere_are_told() {
+    let history = format!("[history]\nmax_age = \"90d\"\nmax_size = \"1GiB\"\n{MAIL}");
+    let off = history.replace("[history]", "[history]\ndirectory = \"off\"");
+    let fresh = format!("[geo]\nmax_age = \"30d\"\n{MAIL}");
+    let record = format!("[record]\nhost_key = \"/etc/key\"\nnotify = [\"/bin/tell\", \"us\"]\n{MAIL}");
+    for (old, new, key) in [
+        (&history, &off, "history.directory"),
+        (&history, &history.replace("90d", "1h"), "history.max_age"),
+        (&fresh, &fresh.replace("30d", "9999d"), "geo.max_age"),
+        (&history, &history.replace("1GiB", "1MiB"), "history.max_size"),
+        (&record, &record.replace("host_key = \"/etc/key\"\n", ""), "record.host_key"),
+        (&record, &record.replace("notify = [\"/bin/tell\", \"us\"]\n", ""), "record.notify"),
+    ] {
+        assert_eq!(keys(&between(old, new)), [key]);
+        assert!(between(new, old).is_empty(), "{key}");
+    }
+    // Which of two is the better one nobody compares.
+    for (old, new, key) in [
+        (
+            history.as_str(),
+            history.replace("[history]", "[history]\ndirectory = \"/tmp/a\""),
+            "history.directory",
+        ),
+        (&record, record.replace("/etc/key", "/tmp/key"), "record.host_key"),
+        (&record, record.replace("/bin/tell", "/bin/true"), "record.notify"),
+        (MAIL, format!("[log]\nto = \"/dev/null\"\n{MAIL}"), "log.to"),
+    ] {
+        assert_eq!(keys(&between(old, &new)), [key]);
+        assert_eq!(keys(&between(&new, old)), [key]);
+    }
+    assert!(between(&off, &off.replace("90d", "1h")).is_empty(), "where nothing is kept, nothing less is");
+    assert!(between(&history, &history.replace("[history]", "[history]\npeople_age = \"7d\"")).is_empty());
+    let stamped =
+        format!("[record]\ntime_stamp = [\"/bin/stamp\"]\n{record}").replacen("[record]\nh", "h", 1);
+    assert_eq!(keys(&between(&stamped, &record)), ["record.time_stamp"]);
+    assert!(between(&record, &stamped).is_empty());
+}
+
+#[test]
+fn a_group_more_is_told_by_its_right_and_another_home_by_its_pin() {
+    let groups = |rights: &str| format!("[control.groups]\n{rights}{MAIL}");
+    for right in ["exemptions", "policy", "everything", "people", "canaries"] {
+        let with = groups(&format!("{right} = [\"ops\"]\n"));
+        assert_eq!(keys(&between(MAIL, &with)), [format!("control.groups.{right}")]);
+        assert!(between(&with, MAIL).is_empty(), "{right}");
+    }
+    assert!(between(MAIL, &groups("view = [\"ops\"]\n")).is_empty(), "who looks opens nothing");
+    let all = groups("everything = [\"ops\"]\n");
+    let more = groups("everything = [\"ops\"]\npeople = [\"ops\"]\ncanaries = [\"ops\"]\n");
+    assert!(between(&all, &more).is_empty(), "who may do all of it may do that");
+    let old = MAIL.replace("[\"EU\"]", "[\"EU\", \"CH\"]");
+    for home in ["CH", "DE"] {
+        let new = old.replace("\"IE\"", &format!("\"{home}\""));
+        let (there, back) = (between(&old, &new), between(&new, &old));
+        assert_eq!((keys(&there), keys(&back)), (vec!["pin.home"], vec!["pin.home"]));
+        assert!(there.flows.is_empty() && there.changes[0].opens.contains(&format!("law of {home}")));
+    }
+}
+
+#[test]
 fn a_relay_that_is_newly_accepted_is_told_where_the_volume_was_followed() {
     let volume = format!("{MAIL}select.volumes = [\"/srv/mail\"]\n");
     let accepts = |cgroups: &str| format!("{volume}select.accept_relays = [{cgroups}]\n");
@@ -338,6 +398,7 @@ fn exemption(slot: u16) -> KernelExemption {
     KernelExemption {
         slot,
         account: slot,
+        identity: 0,
         pins: vec!["mail".to_owned()],
         jurisdictions: Vec::new(),
         networks: vec!["9.0.1.0/24".parse().unwrap()],

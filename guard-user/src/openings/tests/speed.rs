@@ -74,7 +74,7 @@ fn the_whole_embedded_database_takes_no_longer_than_its_tables_some_times_over()
     assert!(to.len() > 100 && to.iter().all(|it| it.to == ireland), "{}", to.len());
     let tables = best_of_two(|| drop(geo_image(&new, &policy.sites).unwrap()));
     let compared = best_of_two(|| drop(openings(&world(&old), &world(&new)).unwrap()));
-    // About 0.5 s in a release, where two tables take 0.1 s; both are slower as the tests are built.
+    // A third of a second in a release, where the tables take a twentieth; as the tests are built sorting is slower than that.
     println!("tables {tables:?}, compared {compared:?}");
-    assert!(compared < tables * 30, "the tables took {tables:?}, to compare {compared:?}");
+    assert!(compared < tables * 60, "the tables took {tables:?}, to compare {compared:?}");
 }

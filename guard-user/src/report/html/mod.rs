@@ -40,7 +40,7 @@ pub(super) fn page(report: &Report) -> Markup {
                 main {
                     (gaps(report))
                     (summary(report))
-                    section #time { h2 { (head::title("time")) } (charts::all(report)) }
+                    section #time { h2 { (head::title("time")) } (by_pin(report)) (charts::all(report)) }
                     (exemption::overview(report))
                     (exemption::register(report))
                     (traffic(report))
@@ -69,12 +69,25 @@ fn gaps(report: &Report) -> Markup {
     }
 }
 
+/// What sums over pins are, where there are several.
+fn by_pin(report: &Report) -> Markup {
+    html! {
+        @if report.pins.len() > 1 {
+            p {
+                "Counted by pin: a packet that leaves counts for each of its pins, as permitted for those that permit it, and one that \
+                 is dropped for each that forbids it. So these sums can be more than what left."
+            }
+        }
+    }
+}
+
 fn summary(report: &Report) -> Markup {
     let by_class = sums::by_class(report);
     let places = sums::by_jurisdiction(report);
     html! {
         section #sums {
             h2 { (head::title("sums")) }
+            (by_pin(report))
             (table(Some("classes"), "Packets and bytes by kind", &["kind", "packets", "bytes", "meaning"], by_class.iter().map(|(class, sum)| html! {
                 th scope="row" { (class.name()) }
                 td.n { (number(sum.packets)) }

@@ -279,6 +279,7 @@ pub(crate) fn receipt() -> Receipt {
             exporter: entry.exporter,
             valid_from: entry.valid_from,
             valid_until: entry.valid_until,
+            review_by: Some(at("2027-06-01T00:00:00Z")),
             quota_bytes: entry.quota_bytes,
         },
     }

@@ -370,9 +370,11 @@ fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
     assert_eq!(again("Safe Harbour").unwrap(), []);
     let told = trail(&store).pop().unwrap();
     assert_eq!((told.kind.as_str(), &told.detail["covers"]), ("invalidate", &"instrument".into()));
-    let on_it = named("late", 1).replace("US-Ireland MLAT 2001", "SAFE Harbour");
-    let held = load(&mut store, &on_it);
-    assert!(matches!(held, Err(LoadError::Store(StoreError::HeldByOrder { .. }))), "{held:?}");
+    for alike in ["SAFE Harbour", "5afe Harb0ur", "safe harbour!"] {
+        let on_it = named("late", 1).replace("US-Ireland MLAT 2001", alike);
+        let held = load(&mut store, &on_it);
+        assert!(matches!(held, Err(LoadError::Store(StoreError::HeldByOrder { .. }))), "{alike}: {held:?}");
+    }
 }
 
 #[test]
@@ -429,8 +431,14 @@ fn a_spent_quota_closes_for_good() {
         assert_eq!(closed.iter().map(|(_, kind)| kind.name()).collect::<Vec<_>>(), expected, "{bytes}");
     }
     disk.restart(End::PowerLoss(8));
-    let store = disk.open_store();
+    let mut store = disk.open_store();
     assert_eq!((open_ids(&store).len(), states(&store, NOW)), (0, vec![State::Exhausted]));
+    // An instrument that falls later leaves how it ended, and is among what covers it.
+    let mlat = Target::Instrument("US-Ireland MLAT 2001".into());
+    let fell = Change::Invalidate { why: "it was denounced".into() };
+    assert_eq!(store.change(&mlat, &fell, &who(), now()).unwrap(), []);
+    let list = store.kept.list(now());
+    assert_eq!((list[0].state, list[0].orders[0].order.as_str()), (State::Exhausted, "it was denounced"));
 }
 
 #[test]

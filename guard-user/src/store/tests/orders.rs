@@ -70,6 +70,10 @@ fn an_order_covers_what_it_names_now_and_what_is_loaded_later() {
         (Target::Recipient("Department".into()), true),
         (Target::Recipient("department".into()), true),
         (Target::Recipient("Departmant".into()), false),
+        (Target::Recipient("Departrnent".into()), true),
+        (Target::Instrument("US-ireIand mlat \u{2461}\u{24ea}\u{24ea}\u{2460}".into()), true),
+        (Target::Instrument("US-!relancl MLAT zoo1".into()), true),
+        (Target::Instrument("US-Ireland MLAT 2002".into()), false),
         (Target::Instrument("us ireland mlat 2001".into()), true),
         (Target::Instrument("US-Ireland MLAT 2001".into()), true),
         (Target::Instrument("SCC".into()), false),
@@ -188,11 +192,14 @@ fn an_instrument_that_fell_carries_nothing_more_by_a_name_like_it_until_it_is_re
         "us ireland mlat 2001",
         "US\u{2013}Ireland MLAT (2001)",
         "US-lreland MLAT 2001",
-        "US-Ireland \u{39c}LAT 2001",
+        "US-ireIand mlat 2001",
+        "US-Ireland MLAT \u{2461}\u{24ea}\u{24ea}\u{2460}",
     ];
     for alike in alike {
         assert!(is_held(&mut store, &by(alike, "b")), "{alike}");
     }
+    let mixed = load(&mut store, &by("US-Ireland \u{39c}LAT 2001", "b")).unwrap_err().to_string();
+    assert!(mixed.contains("script"), "{mixed}");
     // Whoever loads by another name is told which one has fallen, and what would let it rest on that again.
     let told = load(&mut store, &by("us ireland mlat 2001", "b")).unwrap_err().to_string();
     let is_told =

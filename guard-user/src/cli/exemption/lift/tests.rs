@@ -82,3 +82,27 @@ fn a_document_that_does_not_pass_again_says_nothing_of_the_rules() {
     assert!(verified(&of_pin, &["m.toml"], false).is_err());
     assert_eq!(verified(&of_pin, &[], false).unwrap().0, Exit::Failed);
 }
+
+#[test]
+fn a_document_that_does_not_say_who_wrote_it_is_warned_of_where_it_is_written_and_where_it_is_signed() {
+    let bed = bed("exemption");
+    let file = bed.file("lift.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let nobodys = text.replace("submitter = \"anne@example.org\"\n", "");
+    assert_ne!(nobodys, text);
+    for (text, is_warned_of) in [(text, false), (nobodys, true)] {
+        let lift = Lift::parse(text.as_bytes()).unwrap();
+        let told = |json| {
+            let mut out = Vec::new();
+            told_of_written((&file, &lift), "00", json, &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let shown = told(false);
+        let warning = "\nwarning: it does not say who wrote it, and where the config asks for approvals it lifts nothing";
+        assert_eq!(shown.contains(warning), is_warned_of, "{shown}");
+        let warnings = signable(&file, text.into_bytes()).unwrap().warnings;
+        assert_eq!(warnings.len(), usize::from(is_warned_of), "{warnings:?}");
+        let object: Value = serde_json::from_str(&told(true)).unwrap();
+        assert_eq!(object["warnings"], json!(warnings));
+    }
+}

@@ -384,8 +384,26 @@ fn a_receipt_is_written_in_one_way_alone_and_its_sums_hold() {
         packets: 1,
         bytes: 1,
     };
-    let more = Receipt { use_by_day: [good.use_by_day.clone(), vec![day]].concat(), ..good };
+    let more = Receipt { use_by_day: [good.use_by_day.clone(), vec![day]].concat(), ..good.clone() };
     assert!(refused(&more.text().unwrap()).contains("sums"));
+}
+
+#[test]
+fn a_receipt_of_a_time_that_is_still_to_come_does_not_hold() {
+    for (made_at, exit) in [
+        ("2026-12-02T00:04:00Z", Exit::Ok),
+        ("2026-12-02T00:06:00Z", Exit::Failed),
+        ("2036-12-02T00:00:00Z", Exit::Failed),
+    ] {
+        let bed = Bed::new();
+        let text = Receipt { made_at: made_at.parse().unwrap(), ..receipt() }.text().unwrap();
+        let signed = host_key::sign(&key(ED25519).file, RECEIPT, text.as_bytes()).unwrap();
+        bed.put("r.json", &text);
+        bed.put("r.json.sig", signed.signature);
+        let (found, told) = bed.verified(&Args { tsa_ca: None, no_time_stamp: true, ..bed.args() });
+        assert_eq!(found, exit, "{told}");
+        assert_eq!(told.contains("still to come"), exit == Exit::Failed, "{told}");
+    }
 }
 
 /// docs/receipt.schema.json, held by a program that reads schemas: it takes receipts, and nothing that lacks a key or has
@@ -398,6 +416,7 @@ fn the_schema_takes_receipts_and_nothing_else() {
     with_nothing.signers = Vec::<ApprovalEntry>::new();
     with_nothing.exemption.quota_bytes = None;
     with_nothing.exemption.emergency = String::new();
+    with_nothing.exemption.review_by = None;
     with_nothing.use_by_day[0].number = None;
     with_nothing.use_by_day[0].recipient = None;
     with_nothing.use_by_day[0].jurisdiction = None;
@@ -422,8 +441,8 @@ fn the_schema_takes_receipts_and_nothing_else() {
             let mut less = good.clone();
             less.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().remove(name);
             // What is attributed to no recipient has none, and receipts of earlier versions have none at all; what lifts no
-            // order names none, and what was no emergency has no reason for one.
-            let may_be_missing = matches!(name.as_str(), "number" | "emergency")
+            // order names none, what was no emergency has no reason for one, and not every document has a date of review.
+            let may_be_missing = matches!(name.as_str(), "number" | "emergency" | "review_by")
                 || (pointer.starts_with("/history/") && OF_ORDERS.contains(&name.as_str()));
             assert_eq!(validator.is_valid(&less), may_be_missing, "{pointer}/{name}");
             tried += 1;

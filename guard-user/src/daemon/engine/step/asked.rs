@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use crate::control::protocol::Request;
 use crate::daemon::engine::changes::Pending;
 use crate::daemon::engine::state::Engine;
-use crate::exemption::Document;
 use crate::exemption::needless::{Needless, NotNeeded, failsafe_words, milder_words, needless, not_needed};
+use crate::exemption::{Document, OrderKind, StandingOrder};
 use crate::store::{Change, Kept, Key, Target};
+use crate::text::escaped;
 
 /// A change that is asked for.
 pub(super) struct Asked {
@@ -63,20 +64,41 @@ pub(super) fn planned(kept: &Kept, target: &Target, change: &Change, keys: &[Key
         ([], Change::Resume { order, .. }) => {
             let lifted = kept.order_to_lift(target, order.as_deref()).ok();
             let held = lifted.map(|lifted| kept.held_beside(lifted)).unwrap_or_default();
-            let order = lifted.map_or_else(|| "the order".to_owned(), |order| format!("the order {order}"));
-            match held.as_slice() {
-                [] => {
-                    format!("{order} would be lifted; nothing passes again by that: nothing is stayed by it")
-                }
-                held => format!(
-                    "{order} would be lifted; nothing passes again by that, for other orders still hold: {}",
-                    held.join("; ")
-                ),
-            }
+            let is_fallen = lifted.is_some_and(|order| order.kind == OrderKind::Fallen);
+            let order = lifted.map_or_else(|| "the order".to_owned(), order_words);
+            let nothing = format!("{order} would be lifted; nothing passes again by that");
+            let said = match held.as_slice() {
+                [] if is_fallen => format!("{nothing}: what was closed with the instrument stays closed"),
+                [] => format!("{nothing}: nothing is stayed by it"),
+                held => format!("{nothing}, for other orders still hold: {}", held.join("; ")),
+            };
+            said + &kept_out(kept, target, lifted)
         }
         ([], Change::Invalidate { .. }) => format!("would be kept: {}", fallen(target)),
         ([], _) => "nothing that is open is covered".to_owned(),
         (keys, change) => format!("would be {}: {}", done_word(change), ids(keys)),
+    }
+}
+
+/// An order as the subject of a sentence.
+fn order_words(order: &StandingOrder) -> String {
+    match order.kind {
+        OrderKind::Fallen => {
+            format!("the order that {} has fallen (\"{}\")", order.covers, escaped(&order.order))
+        }
+        OrderKind::Stay | OrderKind::RevokedKey => format!("the order {order}"),
+    }
+}
+
+/// That other orders on the same instrument, or on one whose name looks like its, keep its documents out; empty where there
+/// is none beside the one that is lifted.
+fn kept_out(kept: &Kept, target: &Target, lifted: Option<&StandingOrder>) -> String {
+    match kept.on_alike(target, lifted).as_slice() {
+        [] => String::new(),
+        others => format!(
+            "; nothing that rests on an instrument of this name is loaded as long as these stand: {}",
+            others.join("; ")
+        ),
     }
 }
 
@@ -114,16 +136,33 @@ impl Engine {
             if !still.is_empty() {
                 message += &format!("; other orders still hold: {}", still.join("; "));
             }
+            message += &kept_out(&self.kept, &it.target, None);
         } else {
-            let beside = self.kept.open_beside(&it.keys);
-            if !beside.is_empty() {
-                let still = ids(&beside);
-                message =
-                    format!("data of these pins STILL PASSES to the same recipients by {still}; {message}");
-            }
-            message = self.passes_by_policy(&it.target, &it.keys) + &message;
+            let beside = self.passes_beside(&self.kept.open_beside(&it.keys));
+            message = self.passes_by_policy(&it.target, &it.keys) + &beside + &message;
         }
         message
+    }
+
+    /// That data of what was closed passes by these too, now or once their windows begin, to be written before what closes it;
+    /// empty where there are none.
+    fn passes_beside(&self, beside: &[Key]) -> String {
+        let begins = |key: &Key| {
+            let from = self.kept.document_of(key)?.valid_from;
+            (from > self.now.wall).then_some(from)
+        };
+        let (later, now): (Vec<Key>, Vec<Key>) =
+            beside.iter().cloned().partition(|key| begins(key).is_some());
+        let mut said = String::new();
+        if !now.is_empty() {
+            said += &format!("data of these pins STILL PASSES to the same recipients by {}; ", ids(&now));
+        }
+        let of_later = |key: &Key| Some(format!("{} once it begins ({})", key.0, begins(key)?));
+        let later: Vec<String> = later.iter().filter_map(of_later).collect();
+        if !later.is_empty() {
+            said += &format!("data of these pins WILL PASS to the same recipients by {}; ", later.join(", "));
+        }
+        said
     }
 
     /// That data which these exemptions are for, or which an order on this covers, passes by the policy itself, to be written before

@@ -4,8 +4,6 @@
 //! their packets still pass, so that the other ends learn of it; then a generation without it goes live, while the
 //! disk takes the change. The answer waits for both. A resumption is on the disk first.
 
-use std::sync::Arc;
-
 use crate::audit::Who;
 use crate::control::protocol::{ErrorKind, Request, Response, SignedText};
 use crate::daemon::engine::changes::{ChangeId, DISK_NS, Deferred, Pending, SOCKETS_NS};
@@ -13,8 +11,7 @@ use crate::daemon::engine::error_kind::kind_of;
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::step::asked::{Asked, change_of, done_word, ids, planned};
-use crate::daemon::engine::step::loads::signatures;
-use crate::daemon::engine::{Action, LiftJob, StoreJob, Ticket, records};
+use crate::daemon::engine::{Action, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
 use crate::store::{Change, Key, StoreError, Target};
 
@@ -29,6 +26,11 @@ const fn lift_of(request: &Request) -> Option<&SignedText> {
     }
 }
 
+/// Whether a document is to be written for it and signed, so that it has none yet.
+const fn is_to_sign(request: &Request) -> bool {
+    matches!(request, Request::ExemptionResume { to_sign: true, dry_run: true, .. })
+}
+
 impl Engine {
     pub(super) fn change_exemptions(&mut self, ticket: Ticket, request: &Request, who: Who, now: Clocks) {
         self.change(ticket, request, who, (now, true));
@@ -40,9 +42,10 @@ impl Engine {
         let Asked { target, change, dry_run, .. } = asked;
         let is_closing = !matches!(change, Change::Resume { .. });
         let lift = lift_of(request);
+        let is_unsigned = lift.is_none() && !is_to_sign(request);
         let meant = match &meant {
-            // Closing is easy, and opening takes others.
-            Ok(_) if !is_closing && !dry_run && lift.is_none() && self.config.policy.approval.is_some() => {
+            // Closing is easy, and opening takes others. A dry run is refused for what the lift would be.
+            Ok(_) if !is_closing && is_unsigned && self.config.policy.approval.is_some() => {
                 Err(StoreError::LiftNeeded)
             }
             _ => meant,
@@ -76,7 +79,10 @@ impl Engine {
             }
         };
         if dry_run {
-            return self.plan_change(ticket, (&target, &change), keys, now);
+            return match lift.filter(|_| !is_closing) {
+                Some(lift) => self.plan_lift(ticket, (target, change), lift, &who),
+                None => self.plan_change(ticket, (&target, &change), keys, now),
+            };
         }
         let id = self.changes.next_id();
         let slots = self.kept.slots_of(&keys);
@@ -94,19 +100,10 @@ impl Engine {
             // Before the disk has it: a disk that hangs is no reason to open it at the next start.
             self.mark_where_needed(now);
         }
-        let job = match (&change, lift) {
-            (Change::Resume { order, why }, Some(lift)) => StoreJob::Lift(Box::new(LiftJob {
-                target: target.clone(),
-                latest: self.latest.time(),
-                order: order.clone(),
-                why: why.clone(),
-                bytes: lift.document.clone().into_bytes(),
-                signatures: signatures(lift.signatures.clone()),
-                who: who.clone(),
-                policy: Arc::clone(&self.config.policy),
-            })),
-            _ => StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() },
-        };
+        let job =
+            lift.and_then(|lift| self.lift_job((&target, &change), (lift, false), &who)).unwrap_or_else(
+                || StoreJob::Change { target: target.clone(), change: change.clone(), who: who.clone() },
+            );
         self.ask_store(Purpose::Change(ChangeId(id)), job);
         let candidate = match &change {
             Change::RevokeKey { .. } => self.candidate_by(target.name()),
@@ -179,7 +176,7 @@ impl Engine {
             || self.loads.are_on_their_way()
     }
 
-    fn plan_change(
+    pub(super) fn plan_change(
         &mut self,
         ticket: Ticket,
         (target, change): (&Target, &Change),
@@ -203,7 +200,7 @@ impl Engine {
         self.changes.counted.push((id, ticket, message, keys));
     }
 
-    fn refuse_change(
+    pub(super) fn refuse_change(
         &mut self,
         ticket: Ticket,
         (target, change): (&Target, &Change),

@@ -275,6 +275,7 @@ impl Engine {
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
         self.forget_tampering();
+        self.forget_clock();
         self.record_config(Kind::Reload, &by);
         self.look_at_signers();
         for (ticket, _) in waiting {

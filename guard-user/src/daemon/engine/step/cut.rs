@@ -33,7 +33,7 @@ impl Engine {
 impl Engine {
     /// Closes the sockets of what is over, before a generation without it goes live. Whether there was any.
     pub(super) fn cut_what_is_over(&mut self, now: Clocks) -> bool {
-        let over = self.kept.is_over(now.wall);
+        let over = self.kept.is_over(now.wall.max(self.latest.at_least(now)));
         let news: Vec<Key> = over.iter().filter(|key| !self.cut_over.contains(*key)).cloned().collect();
         self.cut_over = over.into_iter().collect();
         self.cut_and_wait(&news, now)

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::audit::Kind;
+use crate::daemon::engine::latest::WasSet;
 use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::{KernelJob, Level};
 use crate::exemption::Clocks;
@@ -27,15 +28,19 @@ impl Engine {
             let by_ms = i64::try_from(now.wall.duration_since(was).as_millis()).unwrap_or(i64::MIN);
             let detail = json!({"by_ms": by_ms, "from": was.to_string(), "to": now.wall.to_string(), "at_start": true});
             self.record_of(Kind::ClockSet, "", "", detail);
+            // What is in the kernel already ends by the time that is known now.
+            self.clock_count += 1;
         }
     }
 
     /// Raises the latest time, and has the kernel keep by which one is judged: a daemon that starts again knows it then, also
     /// where no disk took anything.
     pub(super) fn keep_latest(&mut self, now: Clocks) {
-        self.latest.raise(now);
+        if self.latest.raise(now) {
+            self.clock_count += 1;
+        }
         let judged_by = [Some(now.wall), self.quotas.ended_by].into_iter().flatten();
-        let time = judged_by.fold(self.latest.time(), Timestamp::max);
+        let time = judged_by.fold(self.latest.at_least(now), Timestamp::max);
         self.ask_kernel(KernelJob::NoteTime(Clocks { wall: time, ..now }));
     }
 
@@ -55,6 +60,11 @@ impl Engine {
         Ok(spent)
     }
 
+    /// Somebody has asked for a reload, and knows by what the wall clock was set until then.
+    pub(super) fn forget_clock(&mut self) {
+        self.latest.was_set = WasSet::default();
+    }
+
     /// What is wrong with the wall clock.
     pub(super) fn problems_of_clock(&self, now: Clocks) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -71,6 +81,7 @@ impl Engine {
             );
             problems.push(Problem::new(ProblemCode::ClockSet, message));
         }
+        problems.extend(self.latest.was_set.told().map(|told| Problem::new(ProblemCode::ClockSet, told)));
         if let Some(why) = &self.latest.unkept {
             let message = format!("the kernel's mark can't have the time: {why}");
             problems.push(Problem::new(ProblemCode::MarkUnwritable, message));

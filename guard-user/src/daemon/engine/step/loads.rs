@@ -29,7 +29,7 @@ impl Engine {
         let policy = Arc::clone(&self.config.policy);
         let dry_run = wanted != Wanted::Load;
         let law = self.law_pack();
-        let latest = self.latest.time();
+        let latest = self.latest.at_least(now);
         let job = LoadJob { name, bytes, signatures, who, dry_run, basis, policy, latest, law };
         self.ask_store(Purpose::Load(ticket), StoreJob::Load(job));
     }

@@ -16,6 +16,7 @@ mod history;
 mod interfaces;
 mod latest;
 mod law;
+mod lifts;
 mod loads;
 mod notices;
 mod noting;
@@ -103,7 +104,7 @@ impl Engine {
             bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
             noting: Noting::begin(volume_slots),
             notices: Notices::default(),
-            quotas: Quotas { ended_slots: ended, ..Quotas::default() },
+            quotas: Quotas::begin(ended),
             changes: Changes::default(),
             loads: Loads::default(),
             signers: Signers::default(),
@@ -251,7 +252,9 @@ impl Engine {
                 ),
             );
             let by_ms = i64::try_from(moved / 1_000_000).unwrap_or(i64::MAX);
-            let was = now.wall.checked_sub(jiff::SignedDuration::from_millis(by_ms)).unwrap_or(now.wall);
+            let by = jiff::SignedDuration::from_millis(by_ms);
+            let was = now.wall.checked_sub(by).unwrap_or(now.wall);
+            self.latest.was_set.add(by, was, now.wall);
             if was > now.wall {
                 // What ended before the clock was set back was told as expired, and may not be closed in the store yet.
                 self.quotas.ended_by = self.quotas.ended_by.max(Some(was));
@@ -343,6 +346,9 @@ impl Engine {
                 self.exemption_loaded(ticket, result, now)
             }
             (Purpose::Change(change), StoreOutcome::Changed(result)) => self.change_kept(change, result, now),
+            (Purpose::PlanLift(change), StoreOutcome::Changed(result)) => {
+                self.lift_planned(change, result, now)
+            }
             (Purpose::Read(ticket), StoreOutcome::Answered(response)) => self.answer(ticket, response),
             (Purpose::Tend, StoreOutcome::Tended { closed, refused }) => self.tended(closed, refused, now),
             (Purpose::ReadCounts, StoreOutcome::WhoseCounts(read)) => self.whose_counts(read),
@@ -393,6 +399,7 @@ impl Engine {
             }
             Purpose::Load(_)
             | Purpose::Change(_)
+            | Purpose::PlanLift(_)
             | Purpose::Tend
             | Purpose::NoteConfig
             | Purpose::LookAtSigners

@@ -11,7 +11,7 @@ use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tries::Try;
 use crate::daemon::engine::{Action, KernelJob, Level};
 use crate::exemption::Clocks;
-use crate::kernel::Observed;
+use crate::kernel::{CgroupAttachment, Observed};
 
 /// After which carriers are looked for again of whom not all could be looked at.
 const SEARCHED_AGAIN_NS: u64 = 10_000_000_000;
@@ -19,6 +19,7 @@ const SEARCHED_AGAIN_NS: u64 = 10_000_000_000;
 impl Engine {
     pub(super) fn noting_seen(&mut self, facts: NotingFacts, observed: &Observed, now: Clocks) {
         let was_attached = self.noting.is_attached();
+        let before: Vec<CgroupAttachment> = self.noting.in_place().cloned().collect();
         let was_at = self.noting.facts.as_ref().map(|it| (it.asked.cgroup.clone(), it.cgroup));
         let how = match was_at {
             // A config that names another one is no loss.
@@ -36,17 +37,23 @@ impl Engine {
         if let Some(volumes) = &observed.volumes {
             self.noting.volumes.observed = Some(volumes.clone());
         }
-        let is_attached = self.noting.is_attached();
-        if let (Some(how), true) = (how, was_attached && !is_attached && self.config.policy.sockets.note) {
+        let is_gone = was_attached && !self.noting.is_attached();
+        let is_exchanged = self.noting.is_exchanged_since(&before);
+        if let (Some(how), true) = (how, (is_gone || is_exchanged) && self.config.policy.sockets.note) {
             let subject = self.noting_subject();
             let what = match how {
                 Loss::CgroupGone => "the cgroup was removed, and hooks of Border Guard with it",
+                Loss::TakenOff | Loss::NotThere if !is_gone => {
+                    "something has put other programs in the place of Border Guard's"
+                }
                 Loss::TakenOff | Loss::NotThere => "something has taken hooks of Border Guard off",
             };
             self.log(
                 Level::Error,
                 format!("{subject}: {what}, which note who uses sockets; they are attached again"),
             );
+            // What is opened until they are there again has no facts, and the links may be the same then.
+            self.noting.named_at = None;
             let seen = self.noting.looked.map(|looked| looked.wall.to_string());
             self.record_of(
                 Kind::Detach,
@@ -56,8 +63,9 @@ impl Engine {
             );
             self.noting.lost = Some((how, Lost { between: (self.noting.looked, now), is_back: false }));
         }
+        let is_whole = self.noting.is_whole();
         if let Some((_, lost)) = &mut self.noting.lost {
-            lost.is_back |= is_attached;
+            lost.is_back |= is_whole;
         }
         self.noting.looked = Some(now);
         if self.noting.difference(&self.config.policy).is_none() {
@@ -119,7 +127,8 @@ impl Engine {
 
     /// Has sockets named that were open before the hooks were attached, once for each time that they are.
     fn name_open_sockets(&mut self) {
-        if !self.config.policy.sockets.note || !self.noting.is_attached() {
+        let is_being_mended = self.noting.lost.as_ref().is_some_and(|(_, lost)| !lost.is_back);
+        if !self.config.policy.sockets.note || !self.noting.is_attached() || is_being_mended {
             return;
         }
         let links: Vec<u32> = self.noting.in_place().map(|attachment| attachment.link).collect();

@@ -14,7 +14,7 @@ use crate::daemon::engine::tampering::Again;
 use crate::daemon::engine::{Action, KernelJob, Level, Publish, StoreJob};
 use crate::events::names::Names;
 use crate::exemption::{Clocks, Document};
-use crate::store::GoesLive;
+use crate::store::{GoesLive, end_by};
 
 impl Engine {
     /// What the next generation is to be made of; `None` before the host was looked at.
@@ -52,13 +52,16 @@ impl Engine {
             return Vec::new();
         }
         let mut open = self.kept.kernel_exemptions(&now, pins);
-        let has_ended = |document: &Document| self.quotas.ended_by.is_some_and(|by| document.ends() <= by);
+        let latest = self.latest.at_least(now);
+        let ended_by = self.quotas.ended_by.map_or(latest, |by| by.max(latest));
+        let has_ended = |document: &Document| document.ends() <= ended_by;
         open.retain(|it| {
             let document = self.kept.by_slot(it.slot);
             !self.is_closed_by_order(it.slot)
                 && !self.quotas.ended_slots.contains(&it.slot)
                 && document.is_some_and(|document| !has_ended(document))
         });
+        end_by(&mut open, &now, latest);
         open.sort_by_key(|exemption| exemption.slot);
         open
     }

@@ -9,6 +9,7 @@ use crate::config::policy::Approvals;
 use crate::daemon::engine::StoreJob;
 use crate::daemon::engine::signers::{Keys, keys};
 use crate::daemon::engine::state::{Engine, Purpose};
+use crate::digest::sha256;
 use crate::exemption::Document;
 use crate::exemption::record::{ApprovedBy, Record};
 use crate::health::{Problem, ProblemCode};
@@ -43,14 +44,15 @@ impl Engine {
         self.signers.keys = Some(keys);
     }
 
-    /// Refuses the fingerprint of a key that no allowed signer has and that approved nothing which was ever loaded, unless it
-    /// `may_be_unknown`: a slip in it revokes nothing. Where nobody knows who may sign, it is taken.
+    /// Refuses the fingerprint of a key that no allowed signer has and that approved nothing which was ever loaded or is in force,
+    /// unless it `may_be_unknown`: a slip in it revokes nothing. Where nobody knows who may sign, it is taken.
     pub(super) fn is_known_key(&self, target: &Target, may_be_unknown: bool) -> Result<(), StoreError> {
         let (Target::Key(fingerprint), Some(Ok(keys)), false) = (target, &self.signers.keys, may_be_unknown)
         else {
             return Ok(());
         };
-        if keys.iter().any(|(_, key)| key == fingerprint) || self.kept.is_known(target) {
+        let has_signed = || !self.signed_with(std::slice::from_ref(fingerprint)).is_empty();
+        if keys.iter().any(|(_, key)| key == fingerprint) || self.kept.is_known(target) || has_signed() {
             return Ok(());
         }
         let signers = keys.iter().map(|(identity, key)| format!("{identity} with {key}")).collect();
@@ -84,6 +86,14 @@ impl Engine {
             let hold = if held.is_empty() { String::new() } else { format!(", and hold {}", ids(&held)) };
             parts.push(format!("orders that were lifted with it {stand} again: {}{hold}", orders.join("; ")));
         }
+        let signed = self.signed_with(&[key.name().to_owned()]);
+        if !signed.is_empty() {
+            let goes = if would { "would go" } else { "goes" };
+            parts.push(format!(
+                "{}: what that has opened {goes} on until a config, or a newer database, is signed by others",
+                signed.join("; ")
+            ));
+        }
         if parts.is_empty() && would {
             return "nothing that is open is covered".to_owned();
         }
@@ -95,6 +105,26 @@ impl Engine {
             return format!("{key} approves nothing any more; it had approved nothing that is open{nobody}");
         }
         parts.join("; ")
+    }
+
+    /// What goes on that was signed with one of these keys, in words: a config, and databases in force.
+    fn signed_with(&self, keys: &[String]) -> Vec<String> {
+        let config = self.kept.config_signed_with(keys).map(|(digest, by)| {
+            let place = match sha256(&self.config.policy.text) == digest {
+                true => "is in force",
+                false => "was in force before, and no later one is signed",
+            };
+            format!("the config {digest}, which is signed with {by}, {place}")
+        });
+        let databases = self.config.database.files().iter().filter_map(|file| {
+            let digest = file.sha256.as_deref()?;
+            let by = self.kept.file_signed_with(digest, keys)?;
+            Some(format!(
+                "the geo database {digest} ({}), which is signed with {by}, is in force",
+                file.source
+            ))
+        });
+        config.into_iter().chain(databases).collect()
     }
 
     /// What is open and was approved for other hosts: this one had another name then, or was of another fleet.
@@ -126,6 +156,15 @@ impl Engine {
             }
             None => None,
         };
+        // Where nobody is asked for signatures of configs, nobody can take another's place.
+        let revoked = if approvals.policy.is_empty() { Vec::new() } else { self.kept.revoked_keys() };
+        for signed in self.signed_with(&revoked) {
+            let message = format!(
+                "{signed}, and that key is revoked: what was opened by it goes on until a config, or a newer database, is signed \
+                 by others"
+            );
+            problems.push(Problem::new(ProblemCode::ApprovalsMissing, message));
+        }
         for (document, record) in self.kept.open() {
             if let Some(why) = &document.emergency {
                 let why = if document.confidential { "why is confidential" } else { why };

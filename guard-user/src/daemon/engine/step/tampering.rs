@@ -10,7 +10,7 @@ use crate::daemon::engine::state::Engine;
 use crate::daemon::engine::tampering::{Again, Told};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
-use crate::kernel::{Mending, Tampered};
+use crate::kernel::{FROZEN, Mending, Tampered};
 
 impl Engine {
     /// A look has found these tables changed. Whatever it was, packets may have looked things up by it that are remembered as
@@ -18,18 +18,25 @@ impl Engine {
     pub(super) fn tampering_seen(&mut self, found: &[Tampered], now: Clocks) {
         for it in found {
             let Tampered { table, entries, first, mending, right_ns } = it;
-            let again = if *mending == Mending::NextGeo { Again::Geo } else { Again::Policy };
+            let again = match mending {
+                Mending::NextGeo => Again::Geo,
+                Mending::SetBack | Mending::Refused(_) | Mending::NextGeneration => Again::Policy,
+                // It has what it had, and no generation has it otherwise.
+                Mending::Frozen => Again::Nothing,
+            };
             self.tampering.again = self.tampering.again.max(again);
             let (is_open, refused) = match mending {
                 Mending::SetBack => (false, None),
                 Mending::Refused(why) => (true, Some(why.clone())),
                 Mending::NextGeneration | Mending::NextGeo => (true, None),
+                Mending::Frozen => (true, Some(FROZEN.to_owned())),
             };
             let before = self.tampering.told.remove(table);
             // What was not right again is found once more, and is no news.
             if let Some(before) =
                 before.as_ref().filter(|before| before.is_open && *mending != Mending::SetBack)
             {
+                let first = if *mending == Mending::Frozen { &before.first } else { first };
                 let told =
                     Told { between: before.between, is_open, refused, first: first.clone(), ..*before };
                 self.tampering.told.insert(*table, told);
@@ -74,13 +81,16 @@ impl Engine {
         let due = self.tampering.told.iter_mut().filter(|(_, told)| is_due(told));
         let records: Vec<_> = due
             .map(|(table, told)| {
-                let detail = json!({
+                let mut detail = json!({
                     "entries": told.entries,
                     "first": told.first,
                     "last_right": told.unrecorded_since.map(|right| right.to_string()),
                     "found": told.between.1.wall.to_string(),
                     "times": told.unrecorded,
                 });
+                if told.is_frozen_alone() {
+                    detail["frozen"] = true.into();
+                }
                 (told.recorded_ns, told.unrecorded) = (Some(now.boot_ns), 0);
                 (*table, detail)
             })

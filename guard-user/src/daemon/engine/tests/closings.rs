@@ -264,7 +264,14 @@ fn what_two_orders_hold_passes_when_the_last_is_lifted_and_nothing_is_loaded_bef
     };
     let lift = |world: &mut World, target: Target, order: Option<&str>| {
         let (order, why) = (order.map(str::to_owned), "lifted".to_owned());
-        let ticket = world.ask(Request::ExemptionResume { target, order, why, lift: None, dry_run: false });
+        let ticket = world.ask(Request::ExemptionResume {
+            target,
+            order,
+            why,
+            lift: None,
+            dry_run: false,
+            to_sign: false,
+        });
         world.rest();
         world.answer(ticket).clone()
     };

@@ -1,12 +1,15 @@
 //! What was told as over stays over, whatever the wall clock says at a later start.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
-use super::inputs::CONFIG;
+use super::super::Ticket;
+use super::inputs::{CONFIG, document};
 use super::world::{Part, World};
 use crate::audit::{Kind, Stored};
+use crate::control::protocol::{Request, Response};
 use crate::exemption::{State, Summary};
 use crate::health::ProblemCode;
+use crate::kernel::Kernel as _;
 
 const HOUR: i64 = 3600;
 const SECOND: u64 = 1_000_000_000;
@@ -46,8 +49,12 @@ fn a_window_that_ended_while_the_store_took_nothing_is_not_opened_by_a_clock_tha
         world.rest();
         assert_eq!((world.open(), is_expired(&world)), (Vec::<String>::new(), true), "away {is_away}");
         assert_eq!((told_at_start(&world), world.codes()), (1, vec![ProblemCode::ClockSet]));
-        // What is loaded by now is open all the same.
-        world.load("b", 1);
+        // What is over by then is not loaded either; what ends later is open.
+        let over = world.load("b", 1);
+        world.rest();
+        assert_eq!((refusal(&world, over).0, world.open()), (vec!["expired".to_owned()], vec![]));
+        let until = world.clocks().wall + SignedDuration::from_hours(4);
+        world.load_text("b", until_then("b", &world, until));
         world.rest();
         assert_eq!(world.open(), ["b"]);
         // It is told by every start until the clock is past that again.
@@ -56,11 +63,87 @@ fn a_window_that_ended_while_the_store_took_nothing_is_not_opened_by_a_clock_tha
         assert_eq!((told_at_start(&world), world.codes()), (2, vec![ProblemCode::ClockSet]));
         world.set_clock(2 * HOUR + 10);
         world.rest();
-        assert_eq!(world.codes(), []);
+        assert!(
+            !world.problems().iter().any(|it| it.message.contains("is behind")),
+            "{:?}",
+            world.problems()
+        );
         world.restart();
         world.rest();
         assert_eq!((told_at_start(&world), world.codes()), (2, vec![]));
     }
+}
+
+/// Codes and message of an answer that refuses.
+fn refusal(world: &World, ticket: Ticket) -> (Vec<String>, String) {
+    match world.answer(ticket) {
+        Response::Error { codes, message, .. } => (codes.clone(), message.clone()),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A document that has begun by the wall clock, and ends then.
+fn until_then(id: &str, world: &World, until: Timestamp) -> String {
+    let wall = world.clocks().wall;
+    let hour = wall + SignedDuration::from_hours(1);
+    document(id, 1, wall).replace(&format!("valid_until = {hour}"), &format!("valid_until = {until}"))
+}
+
+/// Nobody has to start it again for that.
+#[test]
+fn what_is_loaded_while_the_clock_is_behind_ends_by_the_latest_time_that_is_known() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.rest();
+    let was = world.clocks().wall;
+    world.set_clock(-3 * HOUR);
+    world.rest();
+    let [before, after] = [-60, 1800].map(|seconds| was + SignedDuration::from_secs(seconds));
+    let over = until_then("a", &world, before);
+    let over = world.load_text("a", over);
+    let open = until_then("b", &world, after);
+    let open = world.load_text("b", open);
+    world.rest();
+    let (codes, message) = refusal(&world, over);
+    assert!(
+        codes == ["expired"] && message.contains("the wall clock is behind: it is "),
+        "{codes:?} {message}"
+    );
+    assert!(world.is_done(open), "{:?}", world.answer(open));
+    assert_eq!(world.open(), ["b"]);
+    // The kernel has it end as well, whether or not a daemon is there to see that, and by whichever generation.
+    world.set_clock(-1);
+    world.rest();
+    let passed = |seconds: u64| world.now.boot_ns + seconds * SECOND;
+    let (soon, late) = (passed(1600), passed(1800));
+    assert_eq!(world.kernel.ended(soon).unwrap().len(), 0);
+    assert_eq!(world.kernel.ended(late).unwrap().len(), 1);
+    world.pass(1800 * SECOND);
+    world.rest();
+    assert_eq!(world.open(), Vec::<String>::new());
+    let is_expired = |it: Summary| it.id == "b" && it.state == State::Expired;
+    assert!(world.store.kept().list(world.clocks().wall).into_iter().any(is_expired));
+    // A clock that is past that time again is what windows end by.
+    world.set_clock(3 * HOUR);
+    world.rest();
+    world.load("c", 1);
+    world.rest();
+    assert_eq!(world.open(), ["c"]);
+}
+
+/// Windows that the kernel had by the wall clock are computed anew once it is past what was known.
+#[test]
+fn windows_follow_the_wall_clock_once_it_has_caught_up() {
+    let mut world = World::with_one();
+    world.rest();
+    world.set_clock(-600);
+    world.rest();
+    let published = world.kernel.published();
+    let behind = world.now.boot_ns + 3600 * SECOND;
+    assert_eq!(world.kernel.ended(behind).unwrap().len(), 1, "it ends an hour after it was loaded");
+    world.pass(700 * SECOND);
+    world.rest();
+    assert!(world.kernel.published() > published);
+    assert_eq!((world.kernel.ended(behind).unwrap().len(), world.open()), (0, vec!["a".to_owned()]));
 }
 
 /// A start with a store that can't be opened does not forget it either, nor what it opens later.
@@ -102,6 +185,43 @@ fn a_clock_that_jumps_forward_for_a_moment_raises_nothing() {
     assert_eq!(world.open(), ["a"]);
     // Keys that end within the year sign on.
     assert!(world.engine.spent_signatures().unwrap().latest.unwrap() <= world.clocks().wall);
+}
+
+/// Windows have opened and ended by it meanwhile: neither the clock that is right again nor time takes it away.
+#[test]
+fn a_clock_that_is_set_by_more_than_a_minute_is_told_until_a_reload_or_a_start() {
+    for forward in [2 * HOUR, -2 * HOUR, 90] {
+        let mut world = World::new(CONFIG, &["eth0"]);
+        world.settle();
+        world.set_clock(forward);
+        world.rest();
+        let problems = world.problems();
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!(problem.code, ProblemCode::ClockSet);
+        assert!(problem.message.contains(" s in all"), "{problem}");
+        world.set_clock(-forward);
+        world.pass(600 * SECOND);
+        world.rest();
+        assert_eq!(world.codes(), [ProblemCode::ClockSet]);
+        let reload = world.ask(Request::Reload {});
+        world.rest();
+        assert!(world.is_done(reload));
+        assert_eq!(world.codes(), []);
+        world.set_clock(forward);
+        world.rest();
+        assert_eq!(world.codes(), [ProblemCode::ClockSet]);
+    }
+    // In steps that are nothing each; a time synchronisation sets it by less.
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    for (by, codes) in [(40, vec![]), (-40, vec![]), (50, vec![]), (50, vec![ProblemCode::ClockSet])] {
+        world.set_clock(by);
+        world.rest();
+        assert_eq!(world.codes(), codes);
+    }
+    world.restart();
+    world.rest();
+    assert_eq!(world.codes(), []);
 }
 
 /// Keys that had ended sign nothing again: not by a reload with the clock set back, nor behind a restart.

@@ -30,7 +30,7 @@ fn a_pack_that_is_over_is_a_problem_and_loads_nothing_new() {
     assert_eq!(refusal(&mut world, "late"), ["law-pack-expired"]);
     world.set_clock(-ahead);
     world.settle();
-    assert_eq!(world.codes(), []);
+    assert_eq!(world.codes(), [ProblemCode::ClockSet]);
 }
 
 #[test]

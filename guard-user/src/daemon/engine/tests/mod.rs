@@ -20,6 +20,7 @@ mod shadow;
 mod stacked;
 mod store;
 mod tampering;
+mod told;
 mod tracing;
 mod unconfirmed;
 mod world;

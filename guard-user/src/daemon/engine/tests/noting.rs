@@ -159,6 +159,28 @@ fn hooks_that_something_took_off_are_attached_again_and_said() {
     assert_eq!((said, world.named()), (1, 2));
 }
 
+/// The links stay, so that nothing is missing; what was opened meanwhile has no facts.
+#[test]
+fn hooks_that_something_gave_other_programs_are_told_recorded_and_set_back() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    let named = world.named();
+    world.kernel.exchange_on_cgroups();
+    world.step(Input::Changed);
+    world.settle();
+    assert!(world.kernel.sockets().iter().all(|it| it.is_current));
+    assert_eq!((world.noting_difference(), world.named()), (None, named + 1));
+    let problems = world.problems();
+    let lost = problems.iter().find(|it| it.code == ProblemCode::AttachmentLost).unwrap();
+    assert_eq!(lost.subject.as_deref(), Some("cgroup /"));
+    assert!(lost.message.contains("it is there again"), "{lost}");
+    let lines = world.store.reader().unwrap().audit_lines(0, usize::MAX).unwrap();
+    let recorded = lines.iter().filter(|line| line.contains("taken off by another program"));
+    assert_eq!(recorded.filter(|line| line.contains("\"sockets\"")).count(), 1, "{lines:?}");
+    world.pass(61_000_000_000);
+    assert_eq!(world.problems(), []);
+}
+
 #[test]
 fn the_next_daemon_takes_the_hooks_over() {
     let mut world = World::new(CONFIG, &["eth0"]);

@@ -1,7 +1,7 @@
 //! What a regulator takes: receipts, the configs behind the audit trail, and clocks that were set.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::super::{Asker, Input, Ticket};
@@ -101,6 +101,27 @@ fn a_receipt_is_of_what_is_closed_and_signed_by_the_hosts_key() {
     assert!([&receipt.program.sha256, &receipt.tables.policy_sha256].iter().all(|hash| hash.len() == 64));
     let Response::Error { kind, .. } = receipt_of(&mut world, "b") else { panic!("there is no b") };
     assert_eq!(kind, ErrorKind::NotFound);
+}
+
+/// Nobody closed it: its assessment was not looked at in time.
+#[test]
+fn what_ends_by_its_review_is_told_with_that_and_as_the_daemons() {
+    let mut world = World::new(with_key(), &["eth0"]);
+    world.settle();
+    let wall = world.clocks().wall;
+    let by = wall + SignedDuration::from_mins(30);
+    world.load_text("a", document("a", 1, wall).replace("2099-01-01", &by.to_string()));
+    world.settle();
+    assert_eq!(world.open(), ["a"], "{:?}", world.answers);
+    world.set_clock(31 * 60);
+    world.rest();
+    let Response::Receipt { text, .. } = receipt_of(&mut world, "a") else { panic!("{:?}", world.answers) };
+    let receipt = Receipt::read(text.as_bytes()).unwrap();
+    assert_eq!((receipt.exemption.state.as_str(), receipt.exemption.review_by), ("expired", Some(by)));
+    let end = receipt.history.last().unwrap();
+    assert_eq!((end.what.as_str(), end.who.as_str()), ("expire", "the daemon"));
+    assert_eq!(end.why, format!("its assessment was to be reviewed before {by}"));
+    assert_ne!(receipt.history[0].who, "the daemon");
 }
 
 #[test]
@@ -299,6 +320,7 @@ fn a_lift_by_which_nothing_passes_again_is_planned_in_its_own_words() {
         why: "lifted".to_owned(),
         lift: None,
         dry_run: true,
+        to_sign: false,
     };
     let Response::Planned { message, exemptions } = answer(&mut world, lift("Court of Appeal")) else {
         panic!()
@@ -442,6 +464,7 @@ fn history_tells_orders_of_one_reference_apart() {
             why: "lifted".to_owned(),
             lift: None,
             dry_run: false,
+            to_sign: false,
         };
         let done = answer(&mut world, lift);
         assert!(matches!(done, Response::Done { .. }), "{done:?}");

@@ -7,6 +7,7 @@ use crate::control::protocol::{Request, Response};
 use crate::exemption::record::ApprovedBy;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::Operation;
+use crate::store::sha256;
 
 #[test]
 fn a_config_that_is_refused_leaves_the_old_one_live_and_is_a_problem() {
@@ -377,6 +378,67 @@ fn what_opens_is_not_taken_where_the_trail_cannot_have_who_signed_it() {
     world.settle();
     assert!(world.is_done(reload), "{:?}", world.answers);
     assert_eq!((world.kernel.guarded(), approvals(&world)), (vec!["eth0".to_owned()], 1));
+}
+
+/// What the key has signed goes on, and so does what comes after it without a signature.
+#[test]
+fn a_config_that_a_revoked_key_has_signed_is_told_until_others_have_signed_one() {
+    let leaked = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let asks =
+        leaked(format!("{APPROVED}[approval.policy]\nrequired = [{{ role = \"legal\", count = 1 }}]\n"));
+    let [stolen, other] = ["A", "B"].map(|first| format!("SHA256:{first}{}", "A".repeat(42)));
+    let signed = |text: &str, key: &str| {
+        let by = ApprovedBy { identity: "anne".to_owned(), role: None, fingerprint: key.to_owned() };
+        let (sha256, opens) = (sha256(text.as_bytes()), "the pin mail".to_owned());
+        vec![SignedFile { file: "policy.toml".into(), sha256, opens, by: vec![by] }]
+    };
+    let told = |world: &mut World| -> Vec<String> {
+        let problems = world.problems().into_iter();
+        problems.filter(|it| it.code == ProblemCode::ApprovalsMissing).map(|it| it.message).collect()
+    };
+    let revoke = |world: &mut World, key: &str, dry_run: bool| {
+        let (key, why) = (key.to_owned(), "lost".to_owned());
+        let ticket = world.ask(Request::ApprovalRevoke { key, why, unknown: true, dry_run });
+        world.rest();
+        match world.answer(ticket) {
+            Response::Done { message, .. } | Response::Planned { message, .. } => message.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let reload = |world: &mut World, config: &'static str, by: Vec<SignedFile>| {
+        (world.config, world.signed) = (config, by);
+        let reload = world.ask(Request::Reload {});
+        world.rest();
+        assert!(world.is_done(reload), "{:?}", world.answer(reload));
+        world.signed.clear();
+    };
+    let mut world = World::new(APPROVED, &["eth0"]);
+    world.settle();
+    reload(&mut world, asks, signed(asks, &stolen));
+    let digest = sha256(asks.as_bytes());
+    assert!(!revoke(&mut world, &other, true).contains(&digest));
+    assert_eq!(told(&mut world), Vec::<String>::new());
+    let would = revoke(&mut world, &stolen, true);
+    assert!(would.contains(&digest) && would.contains("would go on until"), "{would}");
+    let answer = revoke(&mut world, &stolen, false);
+    let words = format!("the config {digest}, which is signed with {stolen} of anne, is in force");
+    assert!(answer.contains(&words) && answer.contains("goes on until a config"), "{answer}");
+    assert!(told(&mut world).iter().all(|it| it.contains(&words)) && told(&mut world).len() == 1);
+    world.restart();
+    world.rest();
+    assert_eq!(told(&mut world).len(), 1);
+    assert!(world.engine.spent_signatures().unwrap().is_by_revoked);
+    // A later one that opens nothing has what that one opened.
+    let next = leaked(format!("{asks}# later\n"));
+    reload(&mut world, next, Vec::new());
+    let later = told(&mut world);
+    assert!(later.len() == 1 && later[0].contains("was in force before"), "{later:?}");
+    reload(&mut world, next, signed(next, &other));
+    assert_eq!(told(&mut world), Vec::<String>::new());
+    world.restart();
+    world.rest();
+    assert_eq!(told(&mut world), Vec::<String>::new());
+    assert!(!world.engine.spent_signatures().unwrap().is_by_revoked);
 }
 
 /// What the start opened is recorded in its own time, and is no word on what a reload opens meanwhile.

@@ -91,6 +91,29 @@ fn what_can_not_be_published_anew_is_told_as_open_and_tried_again() {
     assert_eq!(records(&world).len(), 2, "each was found once");
 }
 
+/// It has what it had, so that nothing is published for it; it stays told, over reloads too.
+#[test]
+fn a_table_that_somebody_freezes_is_told_and_recorded_once_with_what_helps() {
+    let mut world = World::with_one();
+    let published = world.kernel.published();
+    world.kernel.freeze("HELD");
+    for _ in 0..3 {
+        world.pass(SECOND);
+        world.settle();
+    }
+    let problems = told(&mut world);
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert_eq!(problem.subject.as_deref(), Some("HELD"));
+    for words in ["somebody has frozen it", "BPF_MAP_FREEZE", "does not help", "`borderguard detach`"] {
+        assert!(problem.message.contains(words), "{problem}");
+    }
+    assert_eq!((world.kernel.published(), records(&world)), (published, vec![("HELD".to_owned(), 1)]));
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    assert!(world.is_done(reload));
+    assert_eq!((told(&mut world).len(), records(&world).len()), (1, 1));
+}
+
 #[test]
 fn a_daemon_that_starts_again_goes_on_as_if_nothing_was() {
     let mut world = World::new(CONFIG, &["eth0"]);

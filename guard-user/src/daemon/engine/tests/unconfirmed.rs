@@ -88,7 +88,7 @@ fn it_goes_when_its_time_is_over() {
     assert_eq!((recorded(&world, Kind::Apply).0, recorded(&world, Kind::Confirm).0), (1, 0));
     // Neither was replaced by another one that anybody agreed to.
     assert!(!is_spent(&world, ONE) && !is_spent(&world, CONFIG));
-    assert_eq!(world.problems(), []);
+    assert_eq!(world.codes(), [crate::health::ProblemCode::ClockSet]);
     assert_eq!(refused(&mut world, Request::Confirm { roll_back: false }).0, ErrorKind::NotFound);
     // Once more.
     done(&mut world, apply(ONE));

@@ -252,6 +252,7 @@ impl World {
             why: "lifted".to_owned(),
             lift: None,
             dry_run: false,
+            to_sign: false,
         })
     }
 

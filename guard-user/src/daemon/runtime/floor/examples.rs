@@ -73,6 +73,9 @@ fn an_instrument_that_a_revoked_key_restored_falls_again() {
     assert_eq!(world.open.len(), 1);
     world.take(Step::RevokeKey(1));
     assert!(world.open.is_empty());
+    let list = world.store().kept().list(now());
+    let why = list[0].revoked.as_ref().unwrap().why.as_str();
+    assert!(why.starts_with("it fell (in force again: the key SHA256:"), "{why}");
     world.take(Step::Load(2, 0b101));
     assert!(world.open.is_empty() && world.refused.contains("has fallen"), "{}", world.refused);
 }

@@ -61,6 +61,15 @@ fn each_time_without_a_guard_has_a_sentence_and_a_good_life_has_none() {
     let taken = record("05", Kind::Detach, "eth0", TAKEN_OFF, detail);
     let words = "off eth0 after 2026-12-01T00:00:04Z, which was seen at 2026-12-01T00:00:05Z";
     assert_one(&[start("00"), taken, end("06")], (Some("04"), Some("05")), &[words]);
+    let detail = json!({"hooks": "sockets", "last_seen": "2026-12-01T00:00:04Z"});
+    let taken = record("05", Kind::Detach, "cgroup /", TAKEN_OFF, detail);
+    let words = ["off cgroup /", "who used a socket in between was not noted"];
+    assert_one(&[start("00"), taken, end("06")], (Some("04"), Some("05")), &words);
+    let times =
+        [("last_right", "2026-12-01T00:00:04Z"), ("found", "2026-12-01T00:00:05Z"), ("frozen", "true")];
+    let frozen = record("05", Kind::Tampered, "HELD", "", json!(BTreeMap::from(times)));
+    let words = ["HELD in the kernel was frozen by another program", "may not have come there"];
+    assert_one(&[start("00"), frozen, end("06")], (Some("04"), Some("05")), &words);
     let detail = json!({"lost": 3, "from": "2026-12-01T00:00:01Z", "to": "2026-12-01T00:00:02Z"});
     let lost = record("05", Kind::Gap, "", "the disk is full", detail);
     let words = "lacks: 3, of 2026-12-01T00:00:01Z to 2026-12-01T00:00:02Z: the disk is full";

@@ -135,6 +135,23 @@ fn a_revoked_key_signs_no_config() {
     bed.reload(&wide, false).unwrap();
 }
 
+/// It opens nothing, so that nobody would be asked: who signs it all the same is who it goes on by.
+#[test]
+fn who_signs_the_next_config_is_known_where_a_revoked_key_had_signed_the_last_one() {
+    let bed = Bed::new();
+    let text = bed.config("\"BE\"", ASKED);
+    let file = bed.0.path().join("policy.toml");
+    fs::write(&file, &text).unwrap();
+    let candidate = Candidate::of(&file, text.clone().into_bytes(), false).map_err(|it| it.message).unwrap();
+    let is_by_revoked = Ok(Spent { is_by_revoked: true, ..Spent::default() });
+    assert_eq!(candidate.signed_anew(file.as_path(), &is_by_revoked, &[]), None, "nobody signed it");
+    bed.sign(&text, ED25519, POLICY);
+    let anew = candidate.signed_anew(file.as_path(), &is_by_revoked, &[]).unwrap();
+    assert_eq!((anew.sha256.clone(), anew.by.len()), (sha256(text.as_bytes()), 1));
+    assert_eq!(candidate.signed_anew(file.as_path(), &is_by_revoked, &[anew]), None, "once is enough");
+    assert_eq!(candidate.signed_anew(file.as_path(), &Ok(Spent::default()), &[]), None, "nobody asks");
+}
+
 /// What ended by the latest time that is known has ended, whatever the wall clock says; what has not begun by that has not.
 #[test]
 fn a_key_that_had_ended_signs_nothing_with_the_clock_set_back_and_one_to_come_not_by_a_later_time() {
@@ -245,6 +262,14 @@ fn a_config_that_was_replaced_does_not_come_back_by_its_signatures() {
     bed.1 = Ok(Spent { configs: [sha256(wide.as_bytes())].into(), ..Spent::default() });
     let refused = bed.reload(&wide, false).unwrap_err();
     assert!(refused.contains("was in force before and was replaced since"), "{refused}");
+    // Nor is one that could be held against none by then signed since.
+    let file = bed.0.path().join("policy.toml");
+    let candidate = Candidate::of(&file, wide.clone().into_bytes(), false).unwrap();
+    let unheld = |spent| candidate.still_unheld((file.as_path(), spent), Some("a store that is gone"));
+    assert_eq!(
+        (unheld(&Ok(Spent::default())), unheld(&bed.1)),
+        (None, Some("a store that is gone".to_owned()))
+    );
     let anew = format!("# 2026-11-29\n{wide}");
     bed.sign(&anew, ED25519, POLICY);
     bed.reload(&anew, false).unwrap();
@@ -290,7 +315,7 @@ fn a_start_by_a_config_that_opens_goes_on_by_the_one_in_force_and_a_damaged_one_
         let started = at_start(
             (&configs(state), patience),
             base,
-            ((&*file, false), &Ok(Spent::default())),
+            (Given { file: &file, observe: false, refused: None }, &Ok(Spent::default())),
             &policy,
             databases,
         )
