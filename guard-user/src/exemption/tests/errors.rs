@@ -149,7 +149,7 @@ const EXAMPLES: &[Example] = &[
         "unseen-character",
         "tcp/443",
         "tcp/44\u{fe0f}3",
-        "38:10 recipient.ports: \"tcp/44\\u{fe0f}3\" has a character",
+        "38:10 recipient.ports: \"tcp/44\\u{fe0f}3\" has a mark that nobody sees",
     ),
     (
         "unseen-character",
