@@ -3,7 +3,7 @@
 
 use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, PolicyTable, Provenance, permitted_index};
 use guard_common::search::at_ref;
-use guard_common::verdict::{Reason, Verdict};
+use guard_common::verdict::Reason;
 
 use crate::counters::{add, outcome_key, total};
 use crate::maps::{OUTCOMES, PERMITTED};
@@ -32,6 +32,8 @@ pub fn account(
         subprograms::borderguard_count_unplaced(number);
     }
     if outcome.denied != 0 || outcome.tag & policy.record_all != 0 {
+        // It looks by itself whether there are any: a branch here is one more for each path of the verifier's.
+        subprograms::borderguard_count_permitting(number);
         scratch.identity = identity(policy, &scratch.outcome);
         let left = subprograms::borderguard_record(number, policy.generation);
         if left != records::DONE {
@@ -50,23 +52,18 @@ fn identity(policy: &PolicyTable, decision: &Outcome) -> u32 {
     }
 }
 
-/// Counts a packet for each of its pins: for those that forbid it as it was decided, and for the others, which permit it, as
-/// permitted where it leaves.
+/// Counts a packet for each of its pins that it was decided for.
 #[inline(always)]
 fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
-    let leaves = hook as u8 == Hook::Egress as u8 && decision.verdict != Verdict::Drop as u8;
-    let by_permission = decision.reason == Reason::Permitted as u8;
-    let mut pins = decision.tag;
-    if !leaves && decision.denied != 0 {
-        pins &= decision.denied;
-    }
+    let permitted = decision.reason == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
+    let mut pins = if decision.denied != 0 { decision.denied } else { decision.tag };
     for _ in 0..64 {
         if pins == 0 {
             break;
         }
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
-        if leaves && (by_permission || decision.denied != 0 && decision.denied >> pin & 1 == 0) {
+        if permitted {
             add(
                 PERMITTED.get_ptr_mut(permitted_index(pin, Place(decision.place).jurisdiction_index())),
                 bytes,

@@ -1,10 +1,11 @@
 //! Counters, each of one processor. Nothing here changes a verdict.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
-use guard_common::abi::{Count, Hook, Loss, Outcome, OutcomeKey, total_index};
+use guard_common::abi::{Count, Hook, Loss, Outcome, OutcomeKey, Place, permitted_index, total_index};
+use guard_common::verdict::Verdict;
 
 use crate::atomic;
-use crate::maps::{CANARIES, LOST, OUTCOMES, TOTAL_COUNTS, UNPLACED};
+use crate::maps::{CANARIES, LOST, OUTCOMES, PERMITTED, TOTAL_COUNTS, UNPLACED};
 use crate::scratch::{Scratch, preemptible};
 
 /// Counts a packet in the totals, where every packet of the hook is.
@@ -90,5 +91,24 @@ pub fn lost(what: Loss) {
     if let Some(count) = LOST.get_ptr_mut(what as u32) {
         // SAFETY: the pointer is to this CPU's element. Both hooks count here, and one may interrupt the other.
         unsafe { atomic::fetch_add(count, 1) };
+    }
+}
+
+/// Counts a packet that leaves though a pin forbids it, as permitted for its other pins: they permit it.
+#[inline(always)]
+pub fn count_permitting(hook: Hook, scratch: &Scratch) {
+    let decision = &scratch.outcome;
+    if hook as u8 != Hook::Egress as u8 || decision.denied == 0 || decision.verdict == Verdict::Drop as u8 {
+        return;
+    }
+    let mut pins = decision.tag & !decision.denied;
+    for _ in 0..64 {
+        if pins == 0 {
+            break;
+        }
+        let pin = pins.trailing_zeros() & 63;
+        pins &= pins - 1;
+        let index = permitted_index(pin, Place(decision.place).jurisdiction_index());
+        add(PERMITTED.get_ptr_mut(index), scratch.provenance.wire_len);
     }
 }

@@ -239,6 +239,16 @@ pub extern "C" fn borderguard_find_exemption(whole: u64, open: u64, now: u64, by
     decide::find_exemption(policy, candidates, open, take, &mut listener(number))
 }
 
+/// [`counters::count_permitting`] of the packet and the outcome in the scratch of this number.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn borderguard_count_permitting(number: u32) -> u32 {
+    if let Some(scratch) = scratch(number) {
+        counters::count_permitting(scratch::hook(number), scratch);
+    }
+    0
+}
+
 /// [`records::record`] of the packet and the outcome in the scratch of this number, judged by this generation.
 #[unsafe(no_mangle)]
 #[inline(never)]
