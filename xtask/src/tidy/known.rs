@@ -78,6 +78,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "report",
             "store",
             "telemetry",
+            "text",
             "unpinned",
             "worker",
         ],
