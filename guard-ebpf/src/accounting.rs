@@ -1,12 +1,12 @@
 //! What is accounted for a decided packet: its counters, and where one is kept its flow's record. Nothing here changes
 //! a verdict, and no verdict waits for it.
 
-use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, PolicyTable, Provenance, permitted_index};
+use guard_common::abi::{Hook, NO_EXEMPTION, Outcome, Place, PolicyTable, Provenance};
 use guard_common::search::at_ref;
 use guard_common::verdict::Reason;
 
-use crate::counters::{add, outcome_key, total};
-use crate::maps::{OUTCOMES, PERMITTED};
+use crate::counters::{add, outcome_key, permitted, total};
+use crate::maps::OUTCOMES;
 use crate::records;
 use crate::scratch::Scratch;
 use crate::subprograms;
@@ -55,7 +55,7 @@ fn identity(policy: &PolicyTable, decision: &Outcome) -> u32 {
 /// Counts a packet for each of its pins that it was decided for.
 #[inline(always)]
 fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
-    let permitted = decision.reason == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
+    let is_permitted = decision.reason == Reason::Permitted as u8 && hook as u8 == Hook::Egress as u8;
     let mut pins = if decision.denied != 0 { decision.denied } else { decision.tag };
     for _ in 0..64 {
         if pins == 0 {
@@ -63,11 +63,8 @@ fn count_pins(hook: Hook, decision: &Outcome, bytes: u64) {
         }
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
-        if permitted {
-            add(
-                PERMITTED.get_ptr_mut(permitted_index(pin, Place(decision.place).jurisdiction_index())),
-                bytes,
-            );
+        if is_permitted {
+            permitted(pin, decision, bytes);
         } else {
             count_outcome(hook, decision, pin as u8, bytes);
         }

@@ -108,7 +108,13 @@ pub fn count_permitting(hook: Hook, scratch: &Scratch) {
         }
         let pin = pins.trailing_zeros() & 63;
         pins &= pins - 1;
-        let index = permitted_index(pin, Place(decision.place).jurisdiction_index());
-        add(PERMITTED.get_ptr_mut(index), scratch.provenance.wire_len);
+        permitted(pin, decision, scratch.provenance.wire_len);
     }
+}
+
+/// Counts a packet that this pin permits.
+#[inline(always)]
+pub fn permitted(pin: u32, decision: &Outcome, bytes: u64) {
+    let index = permitted_index(pin, Place(decision.place).jurisdiction_index());
+    add(PERMITTED.get_ptr_mut(index), bytes);
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use aya::maps::{Array, Map, MapData, MapInfo};
-use aya::programs::{SchedClassifier, TcAttachType};
+use aya::programs::{ProgramInfo, SchedClassifier, TcAttachType};
 use guard_tests::bed::{
     self, BELGIUM, Bed, CLIENT_PORT, Family, MAIL_PORT, OTHER_PORT, PATIENCE, PIN, STORE, US,
 };
@@ -41,18 +41,16 @@ fn told(client: &Process) -> Vec<Value> {
     client.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The maps of the programs on the storage host's interface at egress, and their programs' ids.
-fn attached(bed: &Bed) -> Vec<(u32, Vec<MapInfo>)> {
-    let found = bed
-        .host(STORE)
-        .unwrap()
-        .run(|| SchedClassifier::query_tcx("eth0", TcAttachType::Egress).unwrap().1)
-        .unwrap();
-    let maps = |program: &aya::programs::ProgramInfo| {
-        let ids = program.map_ids().unwrap().unwrap_or_default();
-        ids.into_iter().map(|id| MapInfo::from_id(id).unwrap()).collect()
+/// The maps of the programs on the storage host's interface at egress, and their programs' ids; none where one of them is
+/// taken off while it is looked at.
+fn attached(bed: &Bed) -> Option<Vec<(u32, Vec<MapInfo>)>> {
+    let query = || SchedClassifier::query_tcx("eth0", TcAttachType::Egress).ok();
+    let (_, found) = bed.host(STORE).unwrap().run(query).unwrap()?;
+    let maps = |program: &ProgramInfo| -> Option<Vec<MapInfo>> {
+        let ids = program.map_ids().ok()?.unwrap_or_default();
+        ids.into_iter().map(|id| MapInfo::from_id(id).ok()).collect()
     };
-    found.iter().map(|program| (program.id(), maps(program))).collect()
+    found.iter().map(|program| Some((program.id(), maps(program)?))).collect()
 }
 
 fn has(maps: &[MapInfo], name: &str) -> bool {
@@ -61,7 +59,7 @@ fn has(maps: &[MapInfo], name: &str) -> bool {
 
 /// The id of the program on the interface where it is the ordinary one.
 fn ordinary(bed: &Bed) -> Option<u32> {
-    match &attached(bed)[..] {
+    match &attached(bed)?[..] {
         [(id, maps)] => (!has(maps, "AYA_LOGS")).then_some(*id),
         other => panic!("{other:?}"),
     }
@@ -69,7 +67,7 @@ fn ordinary(bed: &Bed) -> Option<u32> {
 
 /// How many packets the tracing program on the interface has logged.
 fn logged(bed: &Bed) -> u64 {
-    let found = attached(bed);
+    let found = attached(bed).unwrap();
     let map = found.iter().flat_map(|(_, maps)| maps).find(|map| map.name_as_str() == Some("TRACE_TAKEN"));
     let map = Map::from_map_data(MapData::from_id(map.unwrap().id()).unwrap()).unwrap();
     let taken: Array<_, u64> = map.try_into().unwrap();

@@ -170,7 +170,7 @@ impl Source for TcContext {
     #[inline(always)]
     fn own_end(&self, outermost: &Layer) -> Option<OwnEnd> {
         // SAFETY: the context is the kernel's; family, address and port can be read of every socket, also of one that is not whole.
-        let (address, ports) = unsafe {
+        let (address, port, peer) = unsafe {
             let socket = (*self.skb.skb).__bindgen_anon_2.sk;
             if socket.is_null() {
                 return None;
@@ -193,9 +193,8 @@ impl Source for TcContext {
                 let (hi, lo) = (word(0) << 32 | word(1), word(2) << 32 | word(3));
                 (hi | lo != 0).then_some(Addr { hi, lo })
             };
-            (address, (port, peer))
+            (address, port, peer)
         };
-        let (port, peer) = ports;
         Some(OwnEnd { address: address.unwrap_or(outermost.src), port, peer })
     }
 

@@ -4,7 +4,7 @@ mod addresses;
 mod budgets;
 mod differential;
 mod early;
-mod examples;
+pub(crate) mod examples;
 pub(crate) mod generate;
 mod networks;
 pub(crate) mod packets;

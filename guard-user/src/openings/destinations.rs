@@ -1,6 +1,6 @@
 //! Destinations: every address, in classes of those that both generations judge and place alike.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 use guard_common::abi::PolicyTable;
@@ -97,9 +97,9 @@ pub(super) fn all(worlds: [&World<'_>; 2], tables: &Tables) -> Dimension<Destina
     let v6 = cut(worlds, Family::V6, &placed.v6, &peers(Family::V6), &starts);
 
     // What an IPv4 address does, for the addresses that carry one. Such an address is on no link, whatever it carries.
-    let mut by_v4: Vec<Way> = v4.iter().map(|piece| piece.way).collect();
+    let by_v4: HashSet<Way> = v4.iter().map(|piece| piece.way).collect();
+    let mut by_v4 = Vec::from_iter(by_v4);
     by_v4.sort_unstable_by_key(order);
-    by_v4.dedup();
     let mut found = HashMap::new();
     // What stays on the link passes by both.
     for piece in v4.iter().filter(|piece| !piece.is_on_link) {
@@ -163,7 +163,8 @@ fn cut(
     borders.extend(peers.iter().flatten().map(|step| step.0));
     borders.extend(starts);
     borders.extend(link_scope(family));
-    borders.sort_unstable();
+    // The stable sort takes what is in order already as it is: here a few long runs.
+    borders.sort();
     borders.dedup();
     let mut placed = placed.each_ref().map(|steps| Steps::new(steps));
     let mut peers = peers.each_ref().map(|steps| Steps::new(steps));

@@ -75,8 +75,6 @@ pub(super) struct Prospect {
     written_by: Option<String>,
     /// Whether it names no host, and a host of this config refuses it for that.
     is_for_no_host: bool,
-    /// For whom it is, where neither this machine nor the config's fleet is among them.
-    pub(super) elsewhere: Option<String>,
     /// Whether the config asks for no approval.
     is_unasked: bool,
 }
@@ -162,8 +160,7 @@ impl Against {
     /// What is missing also when all of them sign.
     pub(super) fn prospect(&self, document: &Document, now: Timestamp) -> Result<Prospect, Hopeless> {
         let Some(Approvers { approvals, allowed }) = &self.approval else {
-            let elsewhere = self.elsewhere(document);
-            return Ok(Prospect { is_unasked: true, elsewhere, ..Prospect::default() });
+            return Ok(Prospect { is_unasked: true, ..Prospect::default() });
         };
         let hopeless = |why| Hopeless { why, without_key: Vec::new() };
         let signers = approvals.signers.as_slice();
@@ -188,14 +185,13 @@ impl Against {
             due,
             written_by,
             is_for_no_host: document.hosts.is_empty(),
-            elsewhere: self.elsewhere(document),
             is_unasked: false,
         })
     }
 
     /// The hosts of a document, where a host with this machine's name and the config's fleet refuses it. On an approver's
     /// machine that says nothing of the host that it is for, so it is no error.
-    fn elsewhere(&self, document: &Document) -> Option<String> {
+    pub(super) fn elsewhere(&self, document: &Document) -> Option<String> {
         let fleet = self.policy.host.fleet.as_deref();
         if document.hosts.is_empty() || document.names_host(hostname(), fleet) {
             return None;
@@ -249,15 +245,6 @@ impl Prospect {
         let nowhere = self.is_for_no_host.then(|| {
             "it names no host that it is for (`hosts`), and a host of this config refuses it".to_owned()
         });
-        let elsewhere = self.elsewhere.clone();
-        unasked
-            .into_iter()
-            .chain(nowhere)
-            .chain(elsewhere)
-            .chain(by)
-            .chain(due)
-            .chain(unread)
-            .chain(cannot)
-            .collect()
+        unasked.into_iter().chain(nowhere).chain(by).chain(due).chain(unread).chain(cannot).collect()
     }
 }

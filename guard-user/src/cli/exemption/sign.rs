@@ -72,11 +72,7 @@ fn document(args: &Args, bytes: Vec<u8>, now: Timestamp) -> Result<Signable> {
     })?;
     // A warning: the config of this machine need not be the one by which the document is loaded.
     let mut warnings = match against.as_ref().map(|against| against.prospect(&document, now)) {
-        // Whoever signs is seldom on the host that it is for.
-        Some(Ok(mut prospect)) => {
-            prospect.elsewhere = None;
-            prospect.notes()
-        }
+        Some(Ok(prospect)) => prospect.notes(),
         Some(Err(hopeless)) => vec![format!("by this config {hopeless}")],
         None => Vec::new(),
     };

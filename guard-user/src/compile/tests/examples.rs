@@ -22,7 +22,8 @@ fn policy(pins: &str) -> Policy {
         .policy
 }
 
-fn exemption(slot: u16, pin: &str, valid_until_ns: u64) -> KernelExemption {
+/// One of this pin to the US, without a bound.
+pub(crate) fn exemption(slot: u16, pin: &str, valid_until_ns: u64) -> KernelExemption {
     KernelExemption {
         slot,
         account: slot,

@@ -65,10 +65,6 @@ impl Latest {
         Self { time: now.wall, known_ns: now.boot_ns, before: None, unkept: None, was_set: WasSet::default() }
     }
 
-    pub(super) const fn time(&self) -> Timestamp {
-        self.time
-    }
-
     /// What time it is by now at the least: what windows end by.
     pub(super) fn at_least(&self, now: Clocks) -> Timestamp {
         let passed = i64::try_from(now.boot_ns.saturating_sub(self.known_ns)).unwrap_or(i64::MAX);

@@ -73,10 +73,10 @@ impl Candidate {
         (file, spent): (impl Into<OfFile<'a>>, &KnownSpent),
         unheld: Option<&str>,
     ) -> Option<String> {
-        let approvals = asks(&self.checked.policy)?;
-        let is_signed = signed(file, (&self.bytes, approval::POLICY), approvals, spent).is_ok();
-        let is_anew = not_spent(&sha256(&self.bytes), spent).is_ok();
-        unheld.filter(|_| !(is_signed && is_anew)).map(str::to_owned)
+        let (unheld, approvals) = (unheld?, asks(&self.checked.policy)?);
+        let counts = not_spent(&sha256(&self.bytes), spent).is_ok()
+            && signed(file, (&self.bytes, approval::POLICY), approvals, spent).is_ok();
+        (!counts).then(|| unheld.to_owned())
     }
 
     /// Who signed it, where the last one that was signed has the signature of a key that is revoked since: by their word goes on

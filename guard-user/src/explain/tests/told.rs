@@ -12,10 +12,11 @@ use proptest::prelude::*;
 use super::super::flow::{BadFlow, End, packet};
 use super::super::selectors::At;
 use super::super::{Explainer, Explanation, NamedExemption, Surroundings, selectors};
-use crate::compile::InterfaceFact;
+use crate::compile::tests::examples;
 use crate::compile::tests::generate::{case, host};
 use crate::compile::tests::packets::parsed;
 use crate::compile::tests::reference::Loaded;
+use crate::compile::{InterfaceFact, KernelExemption};
 use crate::config::policy::{Ingress, Pin};
 use crate::config::{self, Policy};
 use crate::geo::{GeoDb, Info, Runs};
@@ -241,18 +242,9 @@ fn what_an_exemption_leaves_open_of_several_pins_is_named() {
     };
     let exemption = |slot: u16, valid_until_ns: u64, pins: &[&str]| NamedExemption {
         id: format!("tr-{slot}"),
-        kernel: crate::compile::KernelExemption {
-            slot,
-            account: slot,
-            identity: 0,
+        kernel: KernelExemption {
             pins: pins.iter().map(|&pin| pin.to_owned()).collect(),
-            jurisdictions: vec!["US".parse().unwrap()],
-            networks: Vec::new(),
-            placed: None,
-            ports: Vec::new(),
-            valid_from_ns: 0,
-            valid_until_ns,
-            quota: u64::MAX,
+            ..examples::exemption(slot, "mail", valid_until_ns)
         },
     };
     let explain = |exemptions: Vec<NamedExemption>| {
@@ -295,18 +287,11 @@ fn what_an_exemption_leaves_open_of_several_pins_is_named() {
 #[test]
 fn an_exemption_whose_recipient_is_placed_elsewhere_is_named() {
     let explainer = |placed: &str| {
-        let kernel = crate::compile::KernelExemption {
-            slot: 0,
-            account: 0,
-            identity: 0,
-            pins: vec!["mail".to_owned()],
+        let kernel = KernelExemption {
             jurisdictions: Vec::new(),
             networks: vec!["203.0.113.0/24".parse().unwrap()],
             placed: Some(placed.parse().unwrap()),
-            ports: Vec::new(),
-            valid_from_ns: 0,
-            valid_until_ns: u64::MAX,
-            quota: u64::MAX,
+            ..examples::exemption(0, "mail", u64::MAX)
         };
         let db = GeoDb { v4: Runs::unknown(), v6: Runs::unknown(), info: Info::default() };
         let named = vec![NamedExemption { id: "court".to_owned(), kernel }];

@@ -39,9 +39,13 @@ impl Engine {
         if self.latest.raise(now) {
             self.clock_count += 1;
         }
-        let judged_by = [Some(now.wall), self.quotas.ended_by].into_iter().flatten();
-        let time = judged_by.fold(self.latest.at_least(now), Timestamp::max);
-        self.ask_kernel(KernelJob::NoteTime(Clocks { wall: time, ..now }));
+        self.ask_kernel(KernelJob::NoteTime(Clocks { wall: self.over_by(now), ..now }));
+    }
+
+    /// By when a window is over: by the wall clock, by the latest time that is known, and by what was told as ended.
+    pub(super) fn over_by(&self, now: Clocks) -> Timestamp {
+        let known = now.wall.max(self.latest.at_least(now));
+        self.quotas.ended_by.map_or(known, |by| by.max(known))
     }
 
     pub(super) fn time_noted(&mut self, result: Result<(), String>) {
@@ -56,7 +60,7 @@ impl Engine {
     /// What signs nothing any more, by the latest time that is known.
     pub(in crate::daemon::engine) fn spent_signatures(&self) -> KnownSpent {
         let mut spent = self.kept.spent_signatures()?;
-        spent.latest = spent.latest.max(Some(self.latest.time()));
+        spent.latest = spent.latest.max(Some(self.latest.at_least(self.now)));
         Ok(spent)
     }
 

@@ -22,7 +22,7 @@ impl Engine {
         let Change::Resume { order, why } = change else { return None };
         Some(StoreJob::Lift(Box::new(LiftJob {
             target: target.clone(),
-            latest: self.latest.time(),
+            latest: self.latest.at_least(self.now),
             order: order.clone(),
             why: why.clone(),
             bytes: lift.document.clone().into_bytes(),

@@ -52,16 +52,15 @@ impl Engine {
             return Vec::new();
         }
         let mut open = self.kept.kernel_exemptions(&now, pins);
-        let latest = self.latest.at_least(now);
-        let ended_by = self.quotas.ended_by.map_or(latest, |by| by.max(latest));
-        let has_ended = |document: &Document| document.ends() <= ended_by;
+        let over_by = self.over_by(now);
+        let has_ended = |document: &Document| document.ends() <= over_by;
         open.retain(|it| {
             let document = self.kept.by_slot(it.slot);
             !self.is_closed_by_order(it.slot)
                 && !self.quotas.ended_slots.contains(&it.slot)
                 && document.is_some_and(|document| !has_ended(document))
         });
-        end_by(&mut open, &now, latest);
+        end_by(&mut open, &now, self.latest.at_least(now));
         open.sort_by_key(|exemption| exemption.slot);
         open
     }

@@ -75,8 +75,7 @@ impl Engine {
         // What the disk has not yet would open again at the next start.
         let is_closed = |by: &Timestamp| self.kept.is_over(*by).is_empty() && self.kept.unsaved().is_empty();
         self.quotas.ended_by.take_if(|by| self.kept.is_usable() && is_closed(by));
-        let over_by =
-            self.quotas.ended_by.map_or(now.wall, |by| by.max(now.wall)).max(self.latest.at_least(now));
+        let over_by = self.over_by(now);
         let grant = self.kept.is_grant_due(&self.quotas.counts);
         let due = purpose.tend
             && (self.quotas.counts != self.quotas.saved

@@ -235,6 +235,10 @@ fn the_time_that_keys_are_held_against_is_never_set_back() {
     let second = SignedDuration::from_secs(1);
     let latest = |world: &World| world.engine.spent_signatures().unwrap().latest.unwrap();
     assert!(latest(&world) >= was - second);
+    // It goes on by the clock since the boot, as the time does that windows end by.
+    world.pass(3600 * SECOND);
+    world.settle();
+    assert!(latest(&world) >= was + SignedDuration::from_hours(1) - second);
     for _ in 0..2 {
         world.restart();
         world.rest();
