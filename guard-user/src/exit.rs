@@ -35,7 +35,7 @@ exits! {
     NoDaemon = 3;
     /// The user may not do this: root or a group with the right to it is needed.
     NotPermitted = 4;
-    /// `status`: something is guarded, and there is a problem (`degraded`). `doctor`: a way past is not covered, or not known.
+    /// `status`: something is guarded, and there is a problem (`degraded`). `doctor`: a way past is not covered, or not known. `selftest`: something could not be tried.
     Degraded = 5;
     /// `status` alone: no problem, and nothing is dropped or flagged (`observing`).
     Observing = 6;

@@ -28,6 +28,7 @@ mod no_symlinks;
 pub mod openings;
 pub mod page;
 pub mod report;
+pub mod selftest;
 pub mod simulate;
 pub mod store;
 pub mod telemetry;

@@ -12,8 +12,8 @@ use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
 use guard_user::cli::{
     self, CliError, apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events,
-    exemption, explain, generate, geo, groups, instrument, page, pin, policy, refused, reload, run, shadow,
-    simulate, status, suggest, told, top, trace,
+    exemption, explain, generate, geo, groups, instrument, page, pin, policy, refused, reload, run, selftest,
+    shadow, simulate, status, suggest, told, top, trace,
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
@@ -83,6 +83,7 @@ fn execute(cli: &Cli) -> Result<Exit> {
         Command::Check(args) => check::run(args, &mut out)?,
         Command::Status(args) => status::run(args, &mut out)?,
         Command::Doctor(args) => doctor::run(args, &mut out)?,
+        Command::Selftest(args) => selftest::run(args, &mut out)?,
         Command::Bundle(args) => bundle::run(args, &mut out)?,
         Command::Events(args) => events::run(args, &mut out, &mut Seen::new(io::stderr(), Form::Lines))?,
         Command::Exemption(args) => exemption::run(args, &mut out)?,

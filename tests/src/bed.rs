@@ -56,7 +56,7 @@ const HOSTS: [(&str, [&str; 2]); 3] = [
 pub const MAIL_PORT: u16 = 143;
 /// A source port of no pin.
 pub const OTHER_PORT: u16 = 389;
-/// Where datagrams go: nobody listens there, and the receiving kernel counts each.
+/// Where datagrams go, to nobody: the receiving kernel counts each.
 pub const CLIENT_PORT: u16 = 40_000;
 
 /// A pin called `mail`, at home in Ireland, that permits the EU and drops else.
@@ -169,7 +169,6 @@ impl Bed {
     }
 
     /// Writes a config that guards the storage host's interface, with the clients' sites and `rest`.
-    ///
     /// # Errors
     /// Where the file can't be written.
     pub fn configure(&self, rest: &str) -> Result<()> {
@@ -207,19 +206,10 @@ impl Bed {
             text += &self.cgroup.noted();
         }
         if !rest.contains("[geo]") {
-            text += &self.small_database()?;
+            text += &geo_file::small(&self.file("small.mmdb"))?;
         }
-        let path = self.config();
-        fs::write(&path, text + rest).with_context(|| format!("cannot write {}", path.display()))
-    }
-
-    /// The `[geo]` table of a database that is read in no time, and places none of the hosts: sites do. The embedded one
-    /// has 600,000 places, and all that compares two policies goes through them.
-    fn small_database(&self) -> Result<String> {
-        let file = self.file("small.mmdb");
-        fs::write(&file, geo_file::countries(&[("198.18.0.0/15", "US"), ("2001:db8:ffff::/48", "IE")])?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-        Ok(format!("[geo]\nfiles = [{file:?}]\nmax_age = \"36500d\"\n"))
+        fs::write(self.config(), text + rest)
+            .with_context(|| format!("cannot write {}", self.config().display()))
     }
 
     /// Starts the daemon and waits until it answers for itself, and has said what it guards.

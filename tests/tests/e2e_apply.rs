@@ -11,6 +11,7 @@ use guard_tests::proc::retry_until;
 use guard_tests::signing::{COMPLIANCE, Signers};
 use guard_user::approval::POLICY;
 use guard_user::digest::sha256;
+use guard_user::health::ProblemCode;
 use serde_json::Value;
 
 /// The pin that permits this.
@@ -115,6 +116,37 @@ fn an_operator_who_is_cut_off_is_let_in_again() {
     let answer = bed.tell(&["confirm", "--roll-back", "--json"]).unwrap();
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!((&answer["confirmed"], passes(&bed)), (&false.into(), [true, true]));
+}
+
+/// What releases the only interface takes a word of its own, and the way back guards that again.
+#[test]
+#[ignore = "needs root and BPF"]
+fn one_that_guards_no_interface_takes_a_word_of_its_own_and_the_way_back_guards_again() {
+    let bed = Bed::new("apply-nothing").unwrap();
+    bed.configure_for(&["none0"], &pin("\"BE\"")).unwrap();
+    let new = bed.write("new.toml", fs::read_to_string(bed.config()).unwrap()).unwrap();
+    bed.configure(&pin("\"BE\"")).unwrap();
+    let _daemon = bed.start(&[]).unwrap();
+    assert_eq!(passes(&bed), [true, false]);
+    let words = ["apply", &new, "--yes", "--max-new-drops", "100%", "--confirm-within", "6s"];
+    let refused = bed.ask(&words).unwrap();
+    assert!(refused.status.code() == Some(1), "{refused:?}");
+    assert!(refused.out.contains("NOTHING IS GUARDED: "), "{refused:?}");
+    assert!(refused.complaint.contains("--guard-nothing"), "{refused:?}");
+    assert_eq!((passes(&bed), bed.status().unwrap().unconfirmed), ([true, false], None));
+
+    bed.tell(&[&words[..], &["--guard-nothing"]].concat()).unwrap();
+    assert_eq!(passes(&bed), [true, true]);
+    let has = |code: ProblemCode| bed.status().unwrap().problems.iter().any(|it| it.code == code);
+    assert!(has(ProblemCode::NothingGuarded));
+    until_gone(&bed);
+    // Some of what is sent may arrive while it is being attached.
+    let now = || [BELGIUM, US].map(|to| bed.passes(to).ok());
+    let guarded = || (now() == [Some(true), Some(false)]).then_some(());
+    retry_until(PATIENCE, "the interface to be guarded again", guarded).unwrap();
+    let status = bed.status().unwrap();
+    assert!(!has(ProblemCode::NothingGuarded), "{:?}", status.problems);
+    assert!(status.interfaces.iter().all(|it| it.problem.is_none() && !it.hooks.is_empty()), "{status:?}");
 }
 
 /// The clock that counts is gone with the daemon: a start goes back at once.

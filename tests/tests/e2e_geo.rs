@@ -10,6 +10,7 @@ use guard_tests::geo_file;
 use guard_tests::proc::retry_until;
 use guard_tests::signing::{COMPLIANCE, LEGAL, Signers};
 use guard_user::approval::GEO;
+use guard_user::digest::sha256;
 use guard_user::health::ProblemCode;
 
 /// What Boston's networks are in, by a database.
@@ -171,10 +172,9 @@ fn sign(bed: &Bed, signers: &Signers, who: &str) {
     fs::rename(bed.file("geo.mmdb.sig"), bed.file(&format!("geo.mmdb.{who}.sig"))).unwrap();
 }
 
-#[test]
-#[ignore = "needs root and BPF"]
-fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_the_one_before() {
-    let bed = Bed::new("geo-signed").unwrap();
+/// A host with Boston in the US, by a database whose successors legal has to sign where they open.
+fn signed(label: &str) -> (Bed, Signers) {
+    let bed = Bed::new(label).unwrap();
     let signers = Signers::new(&bed.file("")).unwrap();
     fs::write(bed.file("geo.mmdb"), database("US")).unwrap();
     configure(&bed, "never");
@@ -182,6 +182,53 @@ fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_th
         format!("{}[approval.policy]\nrequired = [{{ role = \"legal\", count = 1 }}]\n", signers.config());
     let text = fs::read_to_string(bed.config()).unwrap().replace("approval = \"none\"\n", "");
     fs::write(bed.config(), text + &approvals).unwrap();
+    (bed, signers)
+}
+
+/// What it has opened goes on, and nobody may take that for approved.
+#[test]
+#[ignore = "needs root and BPF"]
+fn a_live_database_that_a_revoked_key_has_signed_is_told_over_restarts() {
+    let (bed, signers) = signed("geo-revoked");
+    let daemon = bed.start(&[]).unwrap();
+    rename_into_place(&bed, &database("BE"));
+    wait_for(&bed, &[ProblemCode::DatabaseUnsigned]);
+    sign(&bed, &signers, LEGAL);
+    bed.tell(&["geo", "accept"]).unwrap();
+    assert_eq!((arrived(&bed), codes(&bed)), ([5, 5], vec![]));
+    let digest = sha256(&fs::read(bed.file("geo.mmdb")).unwrap());
+    // Another one's key says nothing of it.
+    let other = signers.fingerprint(COMPLIANCE).unwrap();
+    bed.tell(&["approval", "revoke", &other, "--why", "it was lost"]).unwrap();
+    assert_eq!(codes(&bed), []);
+    let key = signers.fingerprint(LEGAL).unwrap();
+    let said = bed.tell(&["approval", "revoke", &key, "--why", "it was stolen"]).unwrap();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let words = format!("the geo database {digest} (");
+    assert!(said.contains(&words) && said.contains("goes on until"), "{said}");
+    let told = || {
+        let problems = bed.status().unwrap().problems.into_iter();
+        problems
+            .filter(|it| it.code == ProblemCode::ApprovalsMissing)
+            .map(|it| it.message)
+            .collect::<Vec<_>>()
+    };
+    let is_it = |told: &[String]| {
+        let says = |it: &String| [&*words, &key, "that key is revoked"].iter().all(|part| it.contains(part));
+        told.len() == 1 && told.iter().all(says)
+    };
+    assert!(is_it(&told()), "{:?}", told());
+    daemon.kill(PATIENCE).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    assert!(is_it(&told()), "{:?}", told());
+    assert_eq!(arrived(&bed), [5, 5], "it goes on");
+    drop(daemon);
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_the_one_before() {
+    let (bed, signers) = signed("geo-signed");
     let daemon = bed.start(&[]).unwrap();
     assert_eq!(
         (arrived(&bed), codes(&bed)),
@@ -226,6 +273,17 @@ fn what_a_database_opens_waits_for_signatures_also_over_a_restart_and_without_th
         assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld], "it is told until it is signed");
     }
     drop(daemon);
+    // Nor does it end where both are gone, and the tables that the kernel has go on.
+    let aside = bed.file("geo.aside");
+    fs::rename(bed.file("geo.mmdb"), &aside).unwrap();
+    let _it_may_not_be_written_yet = fs::remove_file(bed.file("state/geo.last"));
+    let daemon = bed.start(&[]).unwrap();
+    let told = codes(&bed);
+    let both = [ProblemCode::DatabaseUnheld, ProblemCode::LastDatabase];
+    assert!(both.iter().all(|code| told.contains(code)), "{told:?}");
+    assert_eq!(arrived(&bed), [5, 5]);
+    drop(daemon);
+    fs::rename(&aside, bed.file("geo.mmdb")).unwrap();
     let daemon = bed.start(&[]).unwrap();
     assert_eq!(codes(&bed), [ProblemCode::DatabaseUnheld]);
     assert!(bed.trail().unwrap().iter().any(|it| it.detail.contains_key("database_unheld")));

@@ -12,7 +12,12 @@ use guard_tests::bpffs;
 use guard_tests::cgroup;
 use guard_tests::proc::retry_until;
 use guard_tests::user::as_user;
+use guard_user::audit::Stored;
 use guard_user::health::ProblemCode;
+
+/// `BPF_PROG_TYPE_CGROUP_SOCK_ADDR` and `BPF_CGROUP_UDP4_SENDMSG` (linux/bpf.h).
+const CGROUP_SOCK_ADDR: u32 = 18;
+const CGROUP_UDP4_SENDMSG: u32 = 14;
 
 /// A unit's cgroup below the one in which the bed's sockets are noted. It goes with the bed.
 fn unit(bed: &Bed, name: &str) -> PathBuf {
@@ -155,6 +160,25 @@ fn a_hook_that_somebody_takes_off_is_told_and_attached_again() {
         (status.sockets.attached && codes.is_empty()).then_some(())
     };
     retry_until(PATIENCE, "the hook again", is_back).unwrap();
+
+    // The link stays where it is, and another's program runs by it.
+    let entry = bed.pin_path().join(format!("links/cgroup-{id}-sendmsg4"));
+    bpffs::exchange(&entry, CGROUP_SOCK_ADDR, CGROUP_UDP4_SENDMSG).unwrap();
+    let words =
+        "something has put other programs in the place of Border Guard's, which note who uses sockets";
+    let told = || daemon.stderr().contains(words).then_some(());
+    retry_until(PATIENCE, "the exchange to be told", told).unwrap();
+    let is_set_back = || {
+        let problems = bed.status().ok()?.problems;
+        let lost = problems.into_iter().find(|it| it.code == ProblemCode::AttachmentLost)?;
+        lost.message.contains("it is there again").then_some(())
+    };
+    retry_until(PATIENCE, "the hook to be set back", is_set_back).unwrap();
+    let is_of_it = |it: &Stored| it.kind == "detach" && it.why.contains("by another program");
+    let records = bed.trail().unwrap().into_iter().filter(is_of_it);
+    let hooks: Vec<_> = records.filter_map(|it| it.detail.get("hooks").cloned()).collect();
+    assert_eq!(hooks.last(), Some(&"sockets".into()), "{hooks:?}");
+    retry_until(Duration::from_secs(90), "nothing to be told any more", is_back).unwrap();
 
     // Without noting nothing is attached, and events name nobody.
     bed.configure(&format!("[sockets]\nnote = false\n{PIN}")).unwrap();

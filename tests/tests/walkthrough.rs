@@ -187,7 +187,9 @@ fn what_is_printed_is_held_against_the_page() {
 #[ignore = "needs root and BPF"]
 fn the_walkthrough_does_what_the_page_says() {
     let bed = Bed::new("walk").unwrap();
-    bed.configure(&PIN_BOTH_WAYS.replace("\"mail\"", "\"mail-ie\"")).unwrap();
+    let pin = PIN_BOTH_WAYS.replace("\"mail\"", "\"mail-ie\"");
+    // The embedded database, which the page shows.
+    bed.configure(&format!("{pin}[geo]\nmax_age = \"36500d\"\n")).unwrap();
     let folder = bed.file("work");
     fs::create_dir_all(folder.join(".ssh")).unwrap();
     let etc = folder.parent().unwrap();

@@ -37,7 +37,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn launch(program: &str, arguments: &[OsString]) -> Result<ExitCode> {
     // Both at once, so that their features are the same; what is shown is what ships.
     build::release(&["guard-user", "guard-tests"])?;
-    ship::split("borderguard")?;
+    ship::check(&ship::split("borderguard")?)?;
     let program = workspace::target_dir().join("release").join(program);
     let failure = Command::new(&program).args(arguments).exec();
     Err(failure).with_context(|| format!("cannot start {}", program.display()))

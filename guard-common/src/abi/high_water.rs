@@ -31,9 +31,13 @@ pub struct HighWater {
     pub time: u64,
     /// When that was, nanoseconds of `CLOCK_BOOTTIME`.
     pub time_ns: u64,
+    /// 1: by one of the configs that are noted was only observed; 0: by none.
+    pub observed: u64,
+    /// Likewise of those that went live of which neither trail nor notes have anything.
+    pub untold_observed: u64,
 }
 
-const _: () = assert!(size_of::<HighWater>() == 8 + 3 * 32 + 8 + 2 * 32 + 4 * 8);
+const _: () = assert!(size_of::<HighWater>() == 8 + 3 * 32 + 8 + 2 * 32 + 6 * 8);
 
 impl HighWater {
     /// Says that a config goes live: by this it judges, this is its SHA-256, and this is the time, seconds since 1970. Where it
@@ -48,6 +52,13 @@ impl HighWater {
         (self.live, self.untold_count) = (judges, self.untold_count.saturating_add(1));
     }
 
+    /// Says that by the config that goes live is only observed.
+    pub const fn only_observes(&mut self) {
+        if self.untold_count > 0 {
+            self.untold_observed = 1;
+        }
+    }
+
     /// Takes that back: the config that judges so did not go live, and before it was said this was so.
     pub fn did_not_go_live(&mut self, judges: [u8; 32], before: &Self) {
         if self.live != judges || before.live == judges {
@@ -56,8 +67,9 @@ impl HighWater {
         // What is told meanwhile stays told.
         self.untold_count = self.untold_count.min(before.untold_count);
         self.live = before.live;
+        self.untold_observed = before.untold_observed;
         if self.untold_count == 0 {
-            (self.untold, self.untold_since) = ([0; 32], 0);
+            (self.untold, self.untold_since, self.untold_observed) = ([0; 32], 0, 0);
         }
     }
 
@@ -79,6 +91,7 @@ impl HighWater {
     pub fn is_told(&mut self, judges: [u8; 32]) {
         if self.live == judges {
             (self.untold, self.untold_since, self.untold_count) = ([0; 32], 0, 0);
+            self.untold_observed = 0;
         }
     }
 }
@@ -107,6 +120,29 @@ mod tests {
         assert_eq!(mark.untold_count, 2, "another one is live by then");
         mark.is_told(of(1));
         assert_eq!((mark.untold, mark.untold_count), ([0; 32], 0));
+    }
+
+    #[test]
+    fn that_only_was_observed_is_known_until_it_is_told() {
+        let mut mark = HighWater::default();
+        mark.goes_live(of(1), of(1), 100);
+        mark.is_told(of(1));
+        // The one that is live already, and told.
+        mark.goes_live(of(1), of(1), 200);
+        mark.only_observes();
+        assert_eq!(mark.untold_observed, 0);
+        let before = mark;
+        mark.goes_live(of(2), of(2), 300);
+        mark.only_observes();
+        assert_eq!(mark.untold_observed, 1);
+        mark.did_not_go_live(of(2), &before);
+        assert_eq!(mark, before);
+        mark.goes_live(of(2), of(2), 300);
+        mark.only_observes();
+        mark.goes_live(of(1), of(1), 400);
+        assert_eq!(mark.untold_observed, 1, "by one of them");
+        mark.is_told(of(1));
+        assert_eq!(mark.untold_observed, 0);
     }
 
     #[test]

@@ -70,11 +70,11 @@ kinds! {
     Supersede = "supersede";
     /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
     OlderStore = "older-store";
-    /// A config was live while the store could not be opened, or until the daemon was killed, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null.
+    /// A config was live while the store could not be opened, or until the daemon was killed, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null, and `observe` is true where by any of them was only observed.
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";
-    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more.
+    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more. With `unattributed_bytes` the subject is `EXEMPTION_USE`, and exemptions have let through so many more bytes of the `pin` than they have in their uses: somebody has lowered those, or put back an older copy of the store.
     Tampered = "tampered";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";

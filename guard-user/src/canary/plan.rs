@@ -115,7 +115,11 @@ fn is_selected(select: &Selectors, facts: &HostFacts, interface: &Guarded) -> bo
         || known.map_or_else(|| has(&interface.name), |fact| fact.names.iter().any(|it| has(it)))
 }
 
-fn senders(policy: &Policy, facts: &HostFacts, pin: &Pin) -> Result<Vec<Sender>, String> {
+/// Who may send what by one way in which a pin is known so that the pin forbids it, a destination each.
+///
+/// # Errors
+/// Why there is nobody.
+pub fn senders(policy: &Policy, facts: &HostFacts, pin: &Pin) -> Result<Vec<Sender>, String> {
     let select = &pin.select;
     let (volumes, party) = (volumes(select, facts)?, party(select, facts)?);
     let mark = select.marks.first().map_or(0, |mark| mark.value);

@@ -14,17 +14,23 @@ use super::signing::terminal;
 use super::simulate::Simulated;
 use super::table::{plain, write_wrapped};
 use super::target::Target;
+use crate::config::policy::Policy;
 use crate::config::share::Share;
 use crate::control::client::{self, ask, unexpected};
 use crate::control::protocol::{ApplyWanted, MOST_UNCONFIRMED_SECONDS, Request, Response};
+use crate::control::status::Status;
 use crate::exit::Exit;
 use crate::simulate::{Amount, Kind, Sums};
 
 const AFTER_HELP: &str = "\
 It goes by itself when the time is over, and when the daemon is started anew;
 `borderguard confirm` keeps it. The exit code is 0 where it is live, 1 where
-more flows would be dropped than goes, nobody said yes, or the daemon fails,
-and 2 where the config can't be used or lacks a signature.";
+more flows would be dropped than goes, no interface would be guarded, nobody
+said yes, or the daemon fails, and 2 where the config can't be used or lacks a
+signature.";
+/// What is said of a config by which nothing is guarded.
+const GUARDS_NOTHING: &str = "it guards no interface after this: it has no pin, or its `host.interfaces` match none that is \
+                              guarded now or by which a route leads";
 
 /// Arguments of `apply`.
 #[derive(Clone, Debug, clap::Args)]
@@ -39,6 +45,9 @@ pub struct Args {
     /// Refuse where more of the flows that were seen would newly be dropped, or may be
     #[arg(long, value_name = "SHARE", default_value = "1%", value_parser = share)]
     pub max_new_drops: Share,
+    /// Apply it also where no interface of this host is guarded after it
+    #[arg(long)]
+    pub guard_nothing: bool,
     /// Do not ask on the terminal
     #[arg(long)]
     pub yes: bool,
@@ -77,24 +86,29 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         return Err(CliError::bad_input(why).into());
     }
     let socket = args.target.socket()?;
-    let config = client::status(&socket)?.config;
+    let status = client::status(&socket)?;
     let simulated = Simulated::of_config(&socket, file)?;
     let (now, then) = simulated.policies();
     // The text that was looked at is the one that is sent.
     let text = String::from_utf8(then.text.to_vec())
         .map_err(|_| CliError::bad_input(format!("{}: it is not UTF-8", file.display())))?;
-    let sides = (Side::of(Path::new(&config), now.clone(), &[])?, Side::of(file, then.clone(), &[])?);
+    let sides = (Side::of(Path::new(&status.config), now.clone(), &[])?, Side::of(file, then.clone(), &[])?);
     let compared = Compared::of(&sides.0, &sides.1)?;
     let drops = NewDrops::of(&simulated);
+    let nothing = guards_nothing(then, &status);
     if !as_json {
         compared.write(out)?;
         writeln!(out)?;
         simulated.write(out)?;
         writeln!(out)?;
         write_wrapped("", "  ", &drops.words(args.max_new_drops), out)?;
+        if nothing {
+            write_wrapped("", "  ", &format!("NOTHING IS GUARDED: {GUARDS_NOTHING}"), out)?;
+        }
         out.flush()?;
     }
-    let refused = drops.are_above(args.max_new_drops);
+    let is_open = nothing && !args.guard_nothing;
+    let refused = is_open || drops.are_above(args.max_new_drops);
     let applied = match refused {
         true => None,
         false => {
@@ -106,7 +120,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             }
             let name = absolute(file).with_context(|| format!("cannot find {}", file.display()))?;
             let signatures = signatures::texts(file, &[])?;
-            Some(apply(&socket, ApplyWanted { name, config: text, signatures, seconds: args.confirm_within }))
+            let (seconds, guard_nothing) = (args.confirm_within, args.guard_nothing);
+            Some(apply(&socket, ApplyWanted { name, config: text, signatures, seconds, guard_nothing }))
         }
     };
     if *as_json {
@@ -117,12 +132,18 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             "generation": done.map(|(_, generation)| generation),
             "confirm_within_seconds": args.confirm_within,
             "new_drops": drops.json(args.max_new_drops),
+            "guards_nothing": nothing,
             "diff": compared.json(),
             "simulate": simulated.json(),
         });
         writeln!(out, "{object}")?;
     }
     let Some(applied) = applied else {
+        if is_open {
+            anyhow::bail!(
+                "nothing was applied: {GUARDS_NOTHING}. Correct the config, or say that it is meant: --guard-nothing"
+            );
+        }
         anyhow::bail!(
             "nothing was applied: {}. Correct the config, or say that it is meant: --max-new-drops 100%",
             drops.words(args.max_new_drops)
@@ -133,6 +154,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         write_wrapped("", "  ", &format!("{message} (generation {generation})"), out)?;
     }
     Ok(Exit::Ok)
+}
+
+/// Whether something is guarded now, and nothing by this config, of what the daemon says of the host's interfaces. The daemon knows
+/// of them all, and refuses by that.
+fn guards_nothing(then: &Policy, status: &Status) -> bool {
+    let is_guarded = status.interfaces.iter().any(|it| it.hooks.iter().any(|hook| hook.hook == "egress"));
+    let here = status.interfaces.iter().filter(|it| it.index.is_some()).map(|it| &it.name);
+    let names_none = || !here.chain(&status.unguarded).any(|name| then.guards(name));
+    is_guarded && (then.pins.is_empty() || names_none())
 }
 
 /// Has the daemon make the candidate live: what it says of that, and the generation that is live.
@@ -212,6 +242,8 @@ impl NewDrops {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, Surroundings};
+    use crate::control::status::{HookStatus, InterfaceStatus};
 
     #[test]
     fn a_candidate_waits_for_whole_seconds() {
@@ -219,6 +251,36 @@ mod tests {
         for text in ["0s", "500ms", "25h", "10", ""] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_candidate_that_names_no_interface_of_the_host_guards_nothing() {
+        let policy = |interfaces: &str, pin: &str| {
+            let text = format!("approval = \"none\"\n[host]\ninterfaces = [{interfaces:?}]\n{pin}");
+            config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
+        };
+        let pin =
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
+        let hooks = vec![HookStatus { hook: "egress".into(), ..HookStatus::default() }];
+        let guarded = |name: &str| InterfaceStatus {
+            name: name.into(),
+            index: Some(2),
+            hooks: hooks.clone(),
+            ..InterfaceStatus::default()
+        };
+        let unguarded = vec!["eth1".to_owned()];
+        let status = Status { interfaces: vec![guarded("eth0")], unguarded, ..Status::default() };
+        for (interfaces, pin, is_nothing) in [
+            ("eth0", pin, false),
+            ("eth*", pin, false),
+            ("eth1", pin, false),
+            ("wg0", pin, true),
+            ("eth0", "", true),
+        ] {
+            assert_eq!(guards_nothing(&policy(interfaces, pin), &status), is_nothing, "{interfaces} {pin}");
+        }
+        // Nothing is taken from a host that guards nothing.
+        assert!(!guards_nothing(&policy("wg0", pin), &Status::default()));
     }
 
     #[test]

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use super::CliError;
 use super::check::counted;
 use super::exemption::file;
 use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
+use super::{BY_CONFIG, CliError, default_must_be_there};
 use crate::approval::load;
 use crate::audit::{Checkpoint, CheckpointError, Head, Kind, Stored, THE_DAEMON, verify};
 use crate::control::client::{ask, unexpected};
@@ -371,6 +371,7 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
         ))
     })?;
     let config = target.config_file();
+    default_must_be_there(&config, BY_CONFIG)?;
     let checked =
         inputs::load_config(&config, false).map_err(|error| CliError::document(error.to_string()))?;
     let Some(approval) = checked.policy.approval else {

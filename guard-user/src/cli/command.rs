@@ -4,8 +4,8 @@ use clap::{Parser, Subcommand};
 
 use super::{
     apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events, exemption, explain,
-    generate, geo, groups, instrument, page, pin, policy, reload, report, run, shadow, simulate, status,
-    suggest, top, trace,
+    generate, geo, groups, instrument, page, pin, policy, reload, report, run, selftest, shadow, simulate,
+    status, suggest, top, trace,
 };
 
 /// Keeps region-pinned data in its region.
@@ -24,7 +24,8 @@ const AFTER_HELP: &str = "\
 Exit codes: 0 done; 1 failed, or a difference found; 2 unusable input;
 3 no daemon answers; 4 not permitted.
 `status` also ends with its state: 0 guarding; 5 degraded; 6 observing; 7 off.
-`doctor` ends with 5 where a way past is not covered, or not known.
+`doctor` ends with 5 where a way past is not covered, or not known, and
+`selftest` where something could not be tried.
 
 To begin: borderguard check FILE
           borderguard run --config FILE --observe
@@ -41,6 +42,8 @@ pub enum Command {
     Status(status::Args),
     /// Say which ways past the guard are open on this host
     Doctor(doctor::Args),
+    /// Send a real packet of each kind through the programs, in a network of their own
+    Selftest(selftest::Args),
     /// Write an archive with what somebody needs who is to help
     Bundle(bundle::Args),
     /// Show violations and exempted flows, one line each

@@ -14,7 +14,7 @@ use guard_common::abi::{Direction, Hook};
 use guard_common::packet::Parsed;
 
 use self::told::{WIRE_LEN, explainer_of, tell};
-use super::{CliError, DEFAULT_CONFIG};
+use super::{BY_CONFIG, CliError, DEFAULT_CONFIG, default_must_be_there};
 use crate::config::policy::{Policy, Protocol};
 use crate::control::users::user_name;
 use crate::events::event;
@@ -132,6 +132,7 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     if let Some(id) = args.event {
         return of_event::run(&args.config, id, args.json, out);
     }
+    default_must_be_there(&args.config, BY_CONFIG)?;
     let mut inputs =
         inputs::load(&args.config, false).map_err(|error| CliError::document(error.to_string()))?;
     inputs::look_up_users(&mut inputs.policy).map_err(|error| CliError::document(error.to_string()))?;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::table::{numbers, plain, words, write, write_wrapped};
 use super::target::Target;
-use super::{CliError, DEFAULT_CONFIG};
+use super::{BY_CONFIG, CliError, DEFAULT_CONFIG, default_must_be_there};
 use crate::compile::{Counts, GeoChange, MovedNetwork, PinChange, geo_change};
 use crate::config::policy::{Geo, Policy};
 use crate::control::client::{ask, unexpected};
@@ -95,6 +95,7 @@ fn accept(args: &AcceptArgs, out: &mut impl Write) -> Result<Exit> {
 }
 
 fn diff(args: &DiffArgs, out: &mut impl Write) -> Result<Exit> {
+    default_must_be_there(&args.config, BY_CONFIG)?;
     let policy = inputs::load_config(&args.config, false)?.policy;
     let new = database(&policy, if args.new.is_empty() { &policy.geo.files } else { &args.new })?;
     let old = match args.old.as_slice() {

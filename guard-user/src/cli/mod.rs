@@ -33,6 +33,7 @@ pub mod report;
 pub mod run;
 mod seconds;
 pub mod seen;
+pub mod selftest;
 pub mod shadow;
 mod signing;
 pub mod simulate;
@@ -118,6 +119,21 @@ fn must_be_there(default: &Path, how: &str) -> Result<(), CliError> {
     }
 }
 
+/// How a config is named that is not the default one.
+const BY_CONFIG: &str = "name it by --config FILE";
+
+/// How the config in force is named where it is not the default one.
+const OF_FORCE: &str = "name the one in force by --config FILE";
+
+/// As [`must_be_there`], where this is the config that is taken by default.
+fn default_must_be_there(config: &Path, how: &str) -> Result<(), CliError> {
+    match config == Path::new(DEFAULT_CONFIG) {
+        true => must_be_there(config, how),
+        // One that was named is told as any other file that is not there.
+        false => Ok(()),
+    }
+}
+
 /// The exit code that an error ends the program with.
 #[must_use]
 pub fn exit_of(error: &anyhow::Error) -> Exit {
@@ -187,18 +203,52 @@ mod tests {
     use std::io;
 
     use anyhow::Context;
+    use clap::Parser;
 
+    use super::command::{Cli, Command};
     use super::*;
 
     #[test]
     fn where_the_default_config_is_not_there_it_is_said_how_another_one_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("policy.toml");
-        let error = must_be_there(&file, "name it by --config FILE").unwrap_err();
+        let error = must_be_there(&file, BY_CONFIG).unwrap_err();
         assert_eq!(error.message, format!("there is no config {}: name it by --config FILE", file.display()));
         assert_eq!((error.exit, error.codes), (Exit::BadInput, vec!["unreadable"]));
+        // Of one that was named its reader says what is wrong.
+        assert!(default_must_be_there(&file, BY_CONFIG).is_ok());
         std::fs::write(&file, "").unwrap();
         assert!(must_be_there(&file, "").is_ok());
+    }
+
+    #[test]
+    fn every_command_that_takes_the_default_config_says_alike_that_it_is_not_there() {
+        // On a host that has one there is nothing to say.
+        if Path::new(DEFAULT_CONFIG).exists() {
+            return;
+        }
+        let commands: [&[&str]; 5] = [
+            &["explain", "--from", "192.0.2.1", "--to", "192.0.2.2"],
+            &["trace"],
+            &["geo", "diff"],
+            &["policy", "verify", "n"],
+            &["policy", "sign", "n", "--key", "k"],
+        ];
+        for words in commands {
+            let cli = Cli::try_parse_from([&["borderguard"][..], words].concat()).unwrap();
+            let mut out = Vec::<u8>::new();
+            let done = match &cli.command {
+                Command::Explain(args) => explain::run(args, &mut out),
+                Command::Trace(args) => trace::run(args, &mut out, &mut Vec::<u8>::new()),
+                Command::Geo(args) => geo::run(args, &mut out),
+                Command::Policy(args) => policy::run(args, &mut out),
+                other => panic!("{other:?}"),
+            };
+            let error = done.unwrap_err();
+            let told = error.to_string();
+            assert!(told.starts_with(&format!("there is no config {DEFAULT_CONFIG}: name ")), "{told}");
+            assert!(told.ends_with("by --config FILE") && exit_of(&error) == Exit::BadInput, "{told}");
+        }
     }
 
     #[test]

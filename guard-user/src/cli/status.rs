@@ -13,7 +13,7 @@ use crate::control::status::{
     UntaggedStatus,
 };
 use crate::exit::Exit;
-use crate::health::Problem;
+use crate::health::{Problem, written_out};
 use crate::report::number::{bytes, grouped};
 use crate::unpinned;
 
@@ -96,12 +96,16 @@ fn write_health(status: &Status, out: &mut impl Write) -> io::Result<()> {
         more => writeln!(out, "{health}: {} problems", more.len())?,
     }
     for group in problems.chunk_by(|one, next| one.code == next.code) {
-        for Problem { code, subject, message } in group {
+        let (first, more) = written_out(group);
+        for Problem { code, subject, message } in first {
             match subject {
                 Some(subject) => writeln!(out, "  PROBLEM {code}: {}", plain(subject))?,
                 None => writeln!(out, "  PROBLEM {code}")?,
             }
             message.lines().try_for_each(|line| write_indented(&plain(line), out))?;
+        }
+        if let Some(more) = more {
+            write_indented(&more, out)?;
         }
         if let Some(Problem { code, .. }) = group.first() {
             write_indented(&format!("To do: {}", code.remedy()), out)?;

@@ -9,7 +9,7 @@ use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 
 use super::target::Target;
-use super::{CliError, must_be_there};
+use super::{BY_CONFIG, CliError, default_must_be_there};
 use crate::config::policy::Policy;
 use crate::config::{self, Surroundings, fragments};
 use crate::control::client;
@@ -45,9 +45,7 @@ pub struct Args {
 /// Where the home is not known, no daemon answers, or the config with what is suggested has errors.
 pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
     let file = args.target.config_file();
-    if args.target.config.is_none() {
-        must_be_there(&file, by_config(&args.target))?;
-    }
+    default_must_be_there(&file, by_config(&args.target))?;
     let policy =
         inputs::load_config(&file, false).map_err(|error| CliError::document(error.to_string()))?.policy;
     let home = home(args.home.as_deref(), &policy)?;
@@ -63,7 +61,7 @@ pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
 fn by_config(target: &Target) -> &'static str {
     match target.socket {
         Some(_) => "name it by --config FILE in the place of --socket, for it has the daemon's socket too",
-        None => "name it by --config FILE",
+        None => BY_CONFIG,
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::explain::told::{explainer_of, tell_steps, with_below};
 use super::seconds::whole_seconds;
-use super::{CliError, DEFAULT_CONFIG};
+use super::{BY_CONFIG, CliError, DEFAULT_CONFIG, default_must_be_there};
 use crate::control::client::{self, ClientError, ask, unexpected};
 use crate::control::protocol::{Request, Response, TraceWanted, TracedRecords};
 use crate::control::trace::{MOST_PACKETS, MOST_SECONDS};
@@ -178,6 +178,7 @@ struct Words {
 impl Words {
     /// Those of the generation that is live.
     fn of(config: &Path) -> Result<Self> {
+        default_must_be_there(config, BY_CONFIG)?;
         let checked =
             inputs::load_config(config, false).map_err(|error| CliError::document(error.to_string()))?;
         let socket = checked.policy.control.socket.clone();

@@ -22,4 +22,7 @@ pub struct ApplyWanted {
     pub signatures: Vec<SignatureText>,
     /// For how long it is live without a confirmation, in seconds: from 1 to [`MOST_UNCONFIRMED_SECONDS`].
     pub seconds: u64,
+    /// Whether it is meant that no interface of the host is guarded by it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub guard_nothing: bool,
 }

@@ -231,6 +231,7 @@ mod tests {
                     config: String::new(),
                     signatures: Vec::new(),
                     seconds: 1,
+                    guard_nothing: false,
                 }),
             },
             Request::CanaryConfirm { canary: String::new() },

@@ -114,17 +114,18 @@ impl Tracker {
     }
 
     /// The phase of a flow of which this daemon has reported nothing. An earlier one may have where it began
-    /// before that one's end, which is known to some seconds; a first packet is always news.
+    /// before that one's end, which is known to some seconds.
     fn first_phase(&self, record: &FlowRecord) -> Phase {
-        let may_be_reported = record.first_ns <= self.unknown_ns && record.packets > 1;
-        if may_be_reported { Phase::Resumed } else { Phase::New }
+        if record.first_ns <= self.unknown_ns { Phase::Resumed } else { Phase::New }
     }
 
     /// Takes up an event. `None` where it adds nothing: another CPU's later one overtook it.
     pub fn event(&mut self, key: &FlowKey, record: &FlowRecord) -> Option<(Phase, Added)> {
         let last = self.last(key, record);
         // The key has the judgement: what is judged in another way is another flow.
-        let phase = if last.is_some() { Phase::Continued } else { self.first_phase(record) };
+        // The ring buffer gives each event once: that of a first packet no earlier daemon took up.
+        let first = if record.packets == 1 { Phase::New } else { self.first_phase(record) };
+        let phase = if last.is_some() { Phase::Continued } else { first };
         let added = added(last, record);
         if phase == Phase::Continued && added == Added::default() {
             return None;
@@ -352,9 +353,8 @@ mod tests {
         let before = (key(1), record(now - 1, now - 1, 5));
         let first = (key(2), record(now - 1, now - 1, 1));
         let since = (key(3), record(now + 1, now + 1, 5));
-        let phases: Vec<Phase> =
-            sweep(&mut tracker, &[before, first, since], 2 * now).iter().map(|rest| rest.phase).collect();
-        assert_eq!(phases, [Phase::Resumed, Phase::New, Phase::New]);
+        let phases = sweep(&mut tracker, &[before, first, since], 2 * now).into_iter().map(|rest| rest.phase);
+        assert_eq!(phases.collect::<Vec<_>>(), [Phase::Resumed, Phase::Resumed, Phase::New]);
     }
 
     #[test]

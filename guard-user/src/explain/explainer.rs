@@ -182,6 +182,12 @@ impl Explainer {
         &self.tables
     }
 
+    /// What the names of the policy stand for in the tables.
+    #[must_use]
+    pub const fn facts(&self) -> &HostFacts {
+        &self.facts
+    }
+
     /// What the tables know of where a packet comes from. `wire_len` is in bytes.
     #[must_use]
     pub fn origin(&self, from: &Surroundings, wire_len: u64) -> HostOrigin {

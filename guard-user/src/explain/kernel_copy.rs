@@ -30,7 +30,7 @@ const MAX_WIRE_LEN: u64 = 65_536;
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
     /// No file system of its own for the pins.
-    #[error("can't {what}: `--kernel` needs root")]
+    #[error("can't {what}: a copy of the kernel's programs needs root")]
     Private {
         /// What failed.
         what: &'static str,
@@ -52,24 +52,7 @@ impl KernelCopy {
     /// # Errors
     /// Without root, or where the kernel refuses the programs.
     pub fn load(explainer: &Explainer) -> Result<Self, CopyError> {
-        let failed = |what| move |error: rustix::io::Errno| CopyError::Private { what, source: error.into() };
-        // SAFETY: a mount namespace of its own takes no file descriptor and no memory from anyone.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(failed("make a mount namespace"))?;
-        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-            .map_err(failed("make the mount namespace private"))?;
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        mount("bpf", BPFFS, "bpf", flags, c"mode=0700")
-            .map_err(failed("mount a BPF file system of its own"))?;
-        let mut kernel = LinuxKernel::open_with(
-            Path::new(PIN_PATH),
-            CpuUse::of_this_kernel(),
-            FrameSource::TestRuns,
-            Calls::Noted,
-        )?;
-        let tables = explainer.tables();
-        kernel.know_addresses(&tables.addresses)?;
-        kernel.publish(&tables.policy, Some(&tables.geo))?;
-        Ok(Self(kernel))
+        load_for(explainer, FrameSource::TestRuns).map(Self)
     }
 
     /// What the kernel's program says of a frame.
@@ -92,4 +75,25 @@ impl KernelCopy {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Loads the programs for these frames and publishes the explainer's tables to them. From here on this thread sees a BPF
+/// file system of its own.
+///
+/// # Errors
+/// Without root, or where the kernel refuses the programs.
+pub fn load_for(explainer: &Explainer, frames: FrameSource) -> Result<LinuxKernel, CopyError> {
+    let failed = |what| move |error: rustix::io::Errno| CopyError::Private { what, source: error.into() };
+    // SAFETY: a mount namespace of its own takes no file descriptor and no memory from anyone.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(failed("make a mount namespace"))?;
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
+        .map_err(failed("make the mount namespace private"))?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount("bpf", BPFFS, "bpf", flags, c"mode=0700").map_err(failed("mount a BPF file system of its own"))?;
+    let cpus = CpuUse::of_this_kernel();
+    let mut kernel = LinuxKernel::open_with(Path::new(PIN_PATH), cpus, frames, Calls::Noted)?;
+    let tables = explainer.tables();
+    kernel.know_addresses(&tables.addresses)?;
+    kernel.publish(&tables.policy, Some(&tables.geo))?;
+    Ok(kernel)
 }

@@ -49,6 +49,20 @@ impl fmt::Display for Problem {
     }
 }
 
+/// How many problems of one code are written out for people: a host may have hundreds of interfaces.
+const WRITTEN_OUT: usize = 8;
+
+/// Those of these problems of one code that are written out for people, and a sentence that sums up the others.
+#[must_use]
+pub fn written_out(group: &[Problem]) -> (&[Problem], Option<String>) {
+    let (first, others) = group.split_at(group.len().min(WRITTEN_OUT));
+    let more = match others.len() {
+        0 => None,
+        count => Some(format!("and {count} more: `borderguard status --json` has all")),
+    };
+    (first, more)
+}
+
 /// What the live generation does to packets that it forbids, on the interfaces that have the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Enforcement {
@@ -131,6 +145,18 @@ mod tests {
         let problem = (code, proptest::option::of("[a-z]{0,4}"), "[a-z ]{0,8}");
         let problem = problem.prop_map(|(code, subject, message)| Problem { code, subject, message });
         prop::collection::vec(problem, 0..4)
+    }
+
+    #[test]
+    fn eight_problems_of_one_code_are_written_out() {
+        let all = vec![Problem::of(ProblemCode::InterfaceNotGuarded, "veth0", "refused"); 320];
+        let shown = |count: usize| {
+            let (first, more) = written_out(&all[..count]);
+            (first.len(), more)
+        };
+        assert_eq!((shown(0), shown(8)), ((0, None), (8, None)));
+        let (first, more) = shown(320);
+        assert!(first == 8 && more.unwrap().starts_with("and 312 more: "));
     }
 
     #[test]

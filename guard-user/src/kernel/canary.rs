@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use guard_common::abi::{Canary, Count, SocketFacts};
+use guard_common::abi::{Canary, Count, Direction, SocketFacts};
 use guard_common::packet::Link;
 use nix::sys::socket::setsockopt;
 use nix::sys::socket::sockopt::Mark;
@@ -36,7 +36,7 @@ pub struct OutgoingCanary {
     /// What is noted of who uses its socket; `original` and `connected` are made of `direction`.
     pub facts: SocketFacts,
     /// Whether the socket counts as accepted or as connected; neither where no selector asks.
-    pub direction: guard_common::abi::Direction,
+    pub direction: Direction,
     /// Slots of the volumes whose data its socket carries, a bit each.
     pub volumes: u64,
 }
@@ -60,7 +60,7 @@ impl View {
     pub fn send_canary(&self, canary: &OutgoingCanary) -> io::Result<Option<SentCanary>> {
         // Of no protocol: it receives nothing.
         let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
-        let hardware = bind_to_interface(&socket, canary.ifindex)?;
+        let hardware = bind_to_interface(&socket, canary.ifindex, 0)?;
         if canary.mark != 0 {
             setsockopt(&socket, Mark, &canary.mark)?;
         }
@@ -95,24 +95,36 @@ impl View {
 
     /// Keeps with the socket what the programs go by.
     fn note(&self, socket: &OwnedFd, canary: &OutgoingCanary) -> io::Result<()> {
-        use guard_common::abi::Direction;
+        self.note_use(socket, &canary.facts, canary.direction, canary.volumes)?;
         let key = socket.as_raw_fd().to_ne_bytes();
-        let cookie = sockopt::socket_cookie(socket)?;
-        // As `Direction::of_socket` reads them. Nothing is remembered of these facts: they have no number.
-        let (original, connected) = match canary.direction {
-            Direction::Unknown => (0, 0),
-            Direction::Served => (u64::MAX, 0),
-            Direction::Opened => (cookie, cookie),
-        };
-        let facts = SocketFacts { original, connected, noted: 0, ..canary.facts };
-        self.maps.socket_facts.update(&key, bytes_of(&facts))?;
-        self.maps.socket_volumes.update(&key, bytes_of(&canary.volumes))?;
         let kept = Canary { number: canary.number, pin: canary.pin, ..Canary::default() };
         self.maps.socket_canaries.update(&key, bytes_of(&kept))?;
         match self.noted(socket)? == kept {
             true => Ok(()),
             false => Err(io::Error::other("the kernel keeps another entry than was written")),
         }
+    }
+
+    /// Keeps with a packet socket who uses it, who opened its connection, and what data it carries, as if a process had made
+    /// and used it so. `original` and `connected` of the facts are made of `direction`.
+    pub(super) fn note_use(
+        &self,
+        socket: &OwnedFd,
+        facts: &SocketFacts,
+        direction: Direction,
+        volumes: u64,
+    ) -> io::Result<()> {
+        let key = socket.as_raw_fd().to_ne_bytes();
+        let cookie = sockopt::socket_cookie(socket)?;
+        // As `Direction::of_socket` reads them. Nothing is remembered of these facts: they have no number.
+        let (original, connected) = match direction {
+            Direction::Unknown => (0, 0),
+            Direction::Served => (u64::MAX, 0),
+            Direction::Opened => (cookie, cookie),
+        };
+        let facts = SocketFacts { original, connected, noted: 0, ..*facts };
+        self.maps.socket_facts.update(&key, bytes_of(&facts))?;
+        self.maps.socket_volumes.update(&key, bytes_of(&volumes))
     }
 
     fn noted(&self, socket: &OwnedFd) -> io::Result<Canary> {
@@ -136,8 +148,6 @@ fn frame(canary: &OutgoingCanary, hardware: [u8; 6]) -> (Vec<u8>, u16) {
 
 #[cfg(test)]
 mod tests {
-    use guard_common::abi::Direction;
-
     use super::*;
 
     #[test]

@@ -71,6 +71,17 @@ pub(super) fn netns_cookie() -> io::Result<u64> {
     if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Moves this thread into a new network namespace, which ends with the thread and with the sockets that it makes there.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub(super) fn leave_network() -> io::Result<()> {
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+    // SAFETY: only this thread's network changes: no descriptor and no memory is shared or taken.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(io::Error::from)
+}
+
 /// `struct sockaddr_ll` (packet(7)) of an interface and a protocol.
 fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
     // An index is never above i32::MAX, and the family's number is small.
@@ -87,14 +98,14 @@ fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
 
 const LINK_ADDRESS_LEN: libc::socklen_t = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
 
-/// Binds a packet socket to an interface, without a protocol, so that it receives nothing. Returns the first bytes of the
-/// interface's hardware address, zeroes where it has none.
+/// Binds a packet socket to an interface, to receive what comes in of an EtherType in host order: of 0 nothing. Returns the
+/// first bytes of the interface's hardware address, zeroes where it has none.
 ///
 /// # Errors
 ///
 /// What the kernel says.
-pub(super) fn bind_to_interface(socket: impl AsFd, ifindex: u32) -> io::Result<[u8; 6]> {
-    let mut address = link_address(ifindex, 0);
+pub(super) fn bind_to_interface(socket: impl AsFd, ifindex: u32, protocol: u16) -> io::Result<[u8; 6]> {
+    let mut address = link_address(ifindex, protocol);
     let mut length = LINK_ADDRESS_LEN;
     let fd = socket.as_fd().as_raw_fd();
     // SAFETY: the descriptor is open until the calls return, and the address has the room that its length tells.

@@ -9,6 +9,7 @@ use super::table::{number, table, word};
 use super::time_line::time_line;
 use crate::control::status::Status;
 use crate::exemption::Summary;
+use crate::health::written_out;
 use crate::live::event::{Endpoint, Event};
 use crate::live::known::Known;
 use crate::report::number::{bytes, grouped};
@@ -102,11 +103,17 @@ fn health(known: &Known) -> Markup {
         }
         @if let Some(status) = &known.status {
             @if status.observe { p.bad { "Observing: nothing is dropped, everything is counted." } }
-            @for problem in &status.problems {
-                article.problem {
-                    h3 { (problem.code) @if let Some(subject) = &problem.subject { ": " (visible(subject)) } }
-                    p { (visible(&problem.message)) }
-                    p { strong { "To do: " } (problem.code.remedy()) }
+            @for group in status.problems.chunk_by(|one, next| one.code == next.code) {
+                @let (first, more) = written_out(group);
+                @for problem in first {
+                    article.problem {
+                        h3 { (problem.code) @if let Some(subject) = &problem.subject { ": " (visible(subject)) } }
+                        p { (visible(&problem.message)) }
+                        p { strong { "To do: " } (problem.code.remedy()) }
+                    }
+                }
+                @if let (Some(more), Some(problem)) = (more, group.first()) {
+                    p.bad { (problem.code) ": " (more) "." }
                 }
             }
             p.faint { "Generation " (status.generation) " since " (visible(&status.since)) ", config " (visible(&status.config))

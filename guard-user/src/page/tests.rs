@@ -12,6 +12,7 @@ use super::gate::{Admission, Gate, Part};
 use super::render;
 use crate::control::status::CounterStatus;
 use crate::exemption::State;
+use crate::health::{Problem, ProblemCode};
 use crate::live::event::{Endpoint, Process};
 use crate::live::feed::News;
 use crate::live::known::Known;
@@ -231,6 +232,18 @@ proptest! {
 }
 
 /// Its document may have bytes left: nothing passes by it all the same.
+#[test]
+fn many_problems_of_one_code_are_summed_up() {
+    let mut status = sample::status(1);
+    status.problems = vec![Problem::of(ProblemCode::InterfaceNotGuarded, "veth0", "it was refused"); 320];
+    let mut known = Known { now: sample::now(), ..Known::default() };
+    known.update(News::Status(Box::new(status), Instant::now()));
+    let (elements, text, errors) = parsed(&render::page(&known).into_string());
+    assert_eq!(errors, Vec::<String>::new());
+    assert_eq!(elements.iter().filter(|(name, _)| name == "article").count(), 8);
+    assert!(text.contains("320") && text.contains("and 312 more: "), "{text}");
+}
+
 #[test]
 fn of_an_exemption_that_is_closed_nothing_is_left() {
     for state in [State::Revoked, State::Expired, State::Exhausted] {

@@ -139,7 +139,12 @@ impl Kept {
         if let Some(error) = held(&approvals) {
             return Err(error.into());
         }
-        let slots = self.free_slots(slots_wanted(&document))?;
+        let slots = self.free_slots(slots_wanted(&document)).map_err(|error| match error {
+            StoreError::NoSlot { wanted, free, .. } => {
+                StoreError::NoSlot { wanted, free, renewed: self.slots_of_open(&document.id) }
+            }
+            other => other,
+        })?;
         Ok(Admission {
             versions: self.states(&document.id),
             document: Arc::new(document),
@@ -164,6 +169,12 @@ impl Kept {
             others.flat_map(|(_, entry)| entry.to_kernel(clocks, pins)).collect();
         exemptions.extend(admission.to_kernel(clocks));
         exemptions
+    }
+
+    /// How many slots the version of an id has that is open.
+    fn slots_of_open(&self, id: &str) -> usize {
+        let open = self.versions(id).filter(|(_, entry)| !entry.record.is_closed());
+        open.map(|(_, entry)| entry.record.slots.len()).sum()
     }
 
     /// The versions of an id that were loaded, with what they are.

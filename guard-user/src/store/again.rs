@@ -8,6 +8,7 @@ use super::lifted_order::LiftedOrder;
 use super::standing::covers;
 use super::{Kept, Key, StandingOrder, Target};
 use crate::audit::{self, Who};
+use crate::exemption::Document;
 use crate::exemption::record::{GivenReason, Record, Status};
 
 /// Why an order holds that had been lifted: in the words by which it was given, and by which key's revocation it holds again.
@@ -52,6 +53,13 @@ impl Kept {
         let key = Target::Key(fingerprint.to_owned());
         let is_of = |it: &&Key| self.entry(it).is_some_and(|entry| covers(&key, it, entry));
         keys.iter().filter(is_of).cloned().collect()
+    }
+
+    /// What was ever loaded that the key of this fingerprint approved.
+    pub fn documents_approved_with<'k>(&'k self, fingerprint: &str) -> impl Iterator<Item = &'k Document> {
+        let key = Target::Key(fingerprint.to_owned());
+        let approved = self.entries().filter(move |(its, entry)| covers(&key, its, entry));
+        approved.filter_map(|(_, entry)| entry.document.as_deref())
     }
 
     /// What these orders stay or close.

@@ -3,9 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use guard_common::abi::MAX_EXEMPTIONS;
-
-use super::error_words::{due_words, listed, near_words, signers_words};
+use super::error_words::{due_words, listed, near_words, no_slot_words, none_such, signers_words};
 use super::too_early::TooEarly;
 use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
@@ -107,7 +105,7 @@ pub enum StoreError {
         order: String,
     },
     /// No such order stands.
-    #[error("no such order stands on {target}{standing}", standing = listed(.standing))]
+    #[error("no such order stands on {target}{standing}", standing = none_such(.standing))]
     NoSuchOrder {
         /// On what it was to stand.
         target: Target,
@@ -242,15 +240,14 @@ pub enum StoreError {
         reason: String,
     },
     /// Too few slots of the kernel's table are free.
-    #[error(
-        "{wanted} places for recipients are needed, one for each, and {free} of the kernel's {} are free: revoke an exemption that is not needed",
-        MAX_EXEMPTIONS
-    )]
+    #[error("{}", no_slot_words(*wanted, *free, *renewed))]
     NoSlot {
         /// How many are needed.
         wanted: usize,
         /// How many are free.
         free: usize,
+        /// How many the version has that it is to take the place of; 0 where there is none.
+        renewed: usize,
     },
 }
 

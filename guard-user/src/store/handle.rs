@@ -10,6 +10,7 @@ use super::doubt::Doubt;
 use super::kept::{BySlot, Inner, Kept};
 use super::marks::Marks;
 use super::read::{Found, Reader};
+use super::tampered::Changed;
 use super::unrecorded::Unrecorded;
 use super::{Problem, StoreError, slots};
 use crate::audit::Record;
@@ -56,9 +57,9 @@ impl Store {
         let read = disk.read(&path).and_then(|reader| {
             let meta = (reader.number(slots::UNCLEAN)?, reader.counted_until()?);
             let meta = (meta, reader.older_at()?, reader.other_config()?, reader.signed_files()?);
-            Ok((reader.exemptions()?, reader.last_line()?, meta))
+            Ok((reader.exemptions()?, (reader.last_line()?, reader.changed_tables()?), meta))
         });
-        let (found, last_line, meta) = match read {
+        let (found, (last_line, changed_tables), meta) = match read {
             Ok(read) => read,
             Err(StoreError::Damaged { reason, .. }) => return Ok(Self::unusable(path, reason)),
             Err(error) => return Err(error),
@@ -83,6 +84,7 @@ impl Store {
             older_at,
             latest: None,
             other_config,
+            changed_tables,
             counted_before,
             by_slot: BySlot::default(),
         };
@@ -134,6 +136,7 @@ impl Store {
             older_at: None,
             latest: None,
             other_config: None,
+            changed_tables: Changed::new(),
             counted_before: None,
             by_slot: BySlot::default(),
         };

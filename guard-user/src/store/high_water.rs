@@ -18,7 +18,7 @@ use super::marks::{KernelMark, Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
 use super::unrecorded::{self, Unrecorded};
-use super::{Kept, Key, Reader, Store, StoreError, slots};
+use super::{Kept, Key, Reader, Store, StoreError, slots, tampered};
 use crate::audit::{self, Kind, Who};
 use crate::exemption::record::{Record, Status};
 use crate::exemption::{StandingOrder, Target};
@@ -307,6 +307,8 @@ impl Store {
             slots::are_unclean(batch, true)?;
             let seconds = u64::try_from(now.as_second()).unwrap_or_default();
             batch.open_table(META)?.insert(OLDER_AT, seconds)?;
+            // What it does not have was let through, and is told by that it is an older one.
+            tampered::look_anew(batch)?;
             let mut table = batch.open_table(ORDERS)?;
             for order in &orders {
                 let bytes = serde_json::to_vec(order).map_err(|error| redb::Error::Io(error.into()))?;

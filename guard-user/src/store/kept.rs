@@ -14,6 +14,7 @@ use super::lifted_order::LiftedOrders;
 use super::signed_files::SignedFiles;
 use super::slots::every_slot;
 use super::standing::Orders;
+use super::tampered::Changed;
 use super::unrecorded::Other;
 use super::{Key, Problem, StoreError, Target};
 use crate::audit::Kind;
@@ -60,6 +61,8 @@ pub(super) struct Inner {
     pub(super) latest: Option<Timestamp>,
     /// That another config was live than the trail had, until somebody reloads one.
     pub(super) other_config: Option<Other>,
+    /// Tables in the kernel that were found changed before this daemon, and uses that were, until somebody reloads.
+    pub(super) changed_tables: Changed,
     /// When the daemon before this one last saw the kernel's counts grow; `None` where none did.
     pub(super) counted_before: Option<Timestamp>,
     pub(super) by_slot: BySlot,
@@ -123,6 +126,12 @@ impl Kept {
     #[must_use]
     pub fn other_config(&self) -> Option<&str> {
         self.0.other_config.as_ref().map(|Other(words)| words.as_str())
+    }
+
+    /// The tables in the kernel that a daemon before this one has found changed, or by whose counts something is in no
+    /// exemption's use, each with a sentence; until somebody reloads.
+    pub fn changed_tables(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.changed_tables.iter().map(|((table, _), words)| (table.as_str(), words.as_str()))
     }
 
     pub(super) fn lifted_orders(&self) -> &LiftedOrders {
@@ -446,7 +455,10 @@ impl Kept {
             return Err(StoreError::unusable(&self.0.path, self.0.is_damaged));
         }
         let free: Vec<u16> = every_slot().filter(|slot| self.is_free(*slot)).take(wanted).collect();
-        if free.len() < wanted { Err(StoreError::NoSlot { wanted, free: free.len() }) } else { Ok(free) }
+        match free.len() < wanted {
+            true => Err(StoreError::NoSlot { wanted, free: free.len(), renewed: 0 }),
+            false => Ok(free),
+        }
     }
 
     /// Whether an exemption may be given this slot.

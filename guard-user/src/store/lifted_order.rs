@@ -15,7 +15,7 @@ use super::tables::LIFTED_ORDERS;
 use crate::exemption::order::row;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::{OrderKind, StandingOrder, Target};
-use crate::text::escaped;
+use crate::text::visible;
 
 /// An order that was lifted, and by whose keys the last time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,7 +83,7 @@ impl LiftedOrder {
 /// The order in a row. That one can't be read is a problem: the revocation of its key would not give it again.
 pub(super) fn read(row: &str, bytes: &[u8]) -> Result<LiftedOrder, Problem> {
     serde_json::from_slice(bytes).map_err(|error| Problem {
-        place: format!("the lifted order {}", escaped(row)),
+        place: format!("the lifted order {}", visible(row)),
         reason: format!(
             "by whose keys it was lifted can't be read: {error}; give the order again where one of them is revoked"
         ),

@@ -115,7 +115,14 @@ impl Kept {
             let others = others.chain(self.orders().filter(is_alike));
             on_it().chain(others).map(ToString::to_string).collect::<Vec<_>>()
         };
-        let lacks = |standing: Vec<String>| match standing.is_empty() && !self.is_known(target) {
+        // An order may have been kept where nothing was loaded, and be lifted by now: how one is given there is no hint for a
+        // lift, but where its name is a slip.
+        let is_slip = || match target {
+            Target::Id(_) => true,
+            Target::Instrument(name) => self.near(name).is_some(),
+            target => self.near_name(target).is_some(),
+        };
+        let lacks = |standing: Vec<String>| match standing.is_empty() && !self.is_known(target) && is_slip() {
             true => self.unknown(target),
             false => StoreError::NoSuchOrder { target: target.clone(), standing },
         };

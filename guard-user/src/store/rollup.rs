@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use redb::{ReadableTable, WriteTransaction};
 
 use super::tables::{COUNTS_BY_DAY, META, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY, USE_BY_RECIPIENT};
-use super::{Judged, Key, Reader, StoreError};
+use super::{Judged, Key, Reader, StoreError, tampered};
 use crate::exemption::record::Use;
 
 /// What an exemption let through since it was last saved.
@@ -101,11 +101,12 @@ pub(super) fn counted_until(batch: &WriteTransaction, now: Timestamp) -> Result<
     Ok(())
 }
 
-/// The kernel's counts begin at zero again, and are of no pin yet.
+/// The kernel's counts begin at zero again, and are of no pin yet. Of the last ones before that, those of pins may have been
+/// saved and those of exemptions not.
 pub(super) fn counters_began_anew(batch: &WriteTransaction) -> Result<(), redb::Error> {
     batch.delete_table(SAVED_COUNTS)?;
     batch.open_table(SAVED_COUNTS)?;
     batch.delete_table(PIN_COUNTS)?;
     batch.open_table(PIN_COUNTS)?;
-    Ok(())
+    tampered::look_anew(batch)
 }

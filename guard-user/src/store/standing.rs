@@ -10,7 +10,7 @@ use super::key::Key;
 use crate::exemption::order::FORMAT;
 use crate::exemption::record::Status;
 use crate::exemption::{StandingOrder, Target};
-use crate::text::escaped;
+use crate::text::visible;
 
 /// The reference of an order whose row can't be read. It covers everything.
 const UNREADABLE: &str = "an order that can't be read";
@@ -37,7 +37,8 @@ pub(super) fn read(row: &str, bytes: &[u8]) -> (StandingOrder, Option<Problem>) 
         Ok(order) => (order, None),
         Err(reason) => {
             let order = StandingOrder::new(&Target::All, UNREADABLE, (Timestamp::UNIX_EPOCH, 0));
-            let place = format!("the order {}", escaped(row));
+            // The name in it is quoted and escaped already.
+            let place = format!("the order {}", visible(row));
             let reason = format!(
                 "it can't be read: {reason}; until it is lifted nothing is resumed or loaded: `borderguard exemption \
                  resume --all --order \"{UNREADABLE}\"`"
@@ -65,5 +66,19 @@ pub(super) fn covers(target: &Target, (id, _): &Key, entry: &Entry) -> bool {
         (Target::Key(_), None) => entry.record.approvals.iter().any(|it| it.fingerprint == target.name()),
         (target, Some(document)) => target.covers(document, &entry.record.approvals),
         (target, None) => *target == Target::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_that_can_t_be_read_is_named_as_it_is_and_what_nobody_sees_escaped_once() {
+        let target = Target::Recipient("a \"b\" \\ \u{1b}".to_owned());
+        let row = StandingOrder::new(&target, "order \u{202e}7", (Timestamp::UNIX_EPOCH, 0)).row();
+        let place = read(&row, b"nothing of the kind").1.map(|problem| problem.place);
+        let expected = r#"the order stay recipient "a \"b\" \\ \u001b" order \u{202e}7"#;
+        assert_eq!(place.as_deref(), Some(expected));
     }
 }

@@ -11,7 +11,7 @@ use super::doubt::Doubt;
 use super::entry::Entry;
 use super::read::{Found, OpenDocument, Stored};
 use super::tables::{APPLIED, AUDIT, CONFIGS, ORDERS, RECORDS};
-use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota, signed_files};
+use super::{DayCount, DayUse, Key, Store, StoreError, live_configs, quota, signed_files, tampered};
 use crate::audit::{self, Kind, Who};
 use crate::digest::sha256;
 use crate::exemption::StandingOrder;
@@ -62,10 +62,17 @@ impl Store {
                 table.insert(sha256.as_str(), text)?;
             }
             drop(table);
-            if ends_other { live_configs::forget_other(batch) } else { Ok(()) }
+            if !ends_other {
+                return Ok(());
+            }
+            tampered::forget(batch)?;
+            live_configs::forget_other(batch)
         })?;
         let kept = self.kept.inner_mut();
         kept.other_config.take_if(|_| ends_other);
+        if ends_other {
+            kept.changed_tables.clear();
+        }
         kept.configs.all.insert(sha256.clone());
         kept.configs.last = Some(sha256);
         Ok(())
@@ -152,6 +159,7 @@ impl Store {
                 table.insert(row.as_str(), bytes.as_slice())?;
             }
             drop(table);
+            tampered::keep(lines.iter().map(|(sequence, _)| *sequence).zip(&records_of_trail), batch)?;
             signed_files::keep(&signed, batch)?;
             more(batch)
         });

@@ -2,9 +2,10 @@
 //!
 //! Whoever keeps the store from being opened at a start could have another config judge for a while, end the daemon and put
 //! everything back. So what is live then is noted in the file of the mark, and in the kernel by a SHA-256 of these notes, with the
-//! first config's own. The next store that opens has a record of each. Where file and kernel differ, a record has what the kernel
-//! knows.
+//! first config's own and whether by any of them was only observed. The next store that opens has a record of each. Where file and
+//! kernel differ, a record has what the kernel knows.
 
+use guard_common::abi::HighWater;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -51,14 +52,15 @@ impl Unrecorded {
     pub(super) fn unknown(first: Option<&Noted>) -> Self {
         let since = first.and_then(|it| Timestamp::from_second(it.since.cast_signed()).ok());
         let config = first.map(|it| ("config_sha256".to_owned(), hexadecimal(it.config).into()));
-        let detail = config.into_iter().collect();
+        let observed = first.filter(|it| it.observed).map(|_| ("observe".to_owned(), true.into()));
+        let detail = config.into_iter().chain(observed).collect();
         Self { since, is_known: false, is_start: true, detail, text: String::new() }
     }
 
     /// Some that went live before an earlier daemon could note them.
     pub(super) fn untold(untold: &Untold) -> Self {
-        let Untold { config, since, .. } = *untold;
-        Self::unknown(Some(&Noted { digest: [0; 32], config, since }))
+        let Untold { config, since, observed, .. } = *untold;
+        Self::unknown(Some(&Noted { digest: [0; 32], config, since, observed }))
     }
 
     /// Whether the config before it asked for signatures of what it opens.
@@ -106,6 +108,8 @@ pub struct GoesLive {
     pub config: [u8; 32],
     /// Since when it is live, seconds since 1970.
     pub since: u64,
+    /// Whether by it is only observed.
+    pub observe: bool,
 }
 
 impl GoesLive {
@@ -119,6 +123,15 @@ impl GoesLive {
             judges: judged_by(&config, database, policy.host.observe, users.as_ref()),
             config: from_hexadecimal(&config).unwrap_or_default(),
             since: now.as_second().cast_unsigned(),
+            observe: policy.host.observe,
+        }
+    }
+
+    /// Has the kernel's mark say so.
+    pub fn mark(&self, mark: &mut HighWater) {
+        mark.goes_live(self.judges, self.config, self.since);
+        if self.observe {
+            mark.only_observes();
         }
     }
 }
@@ -146,6 +159,18 @@ pub struct Untold {
     pub count: u64,
     /// SHA-256 of what the last one judges by.
     pub live: [u8; 32],
+    /// Whether by one of them was only observed.
+    pub observed: bool,
+}
+
+impl Untold {
+    /// Those of the kernel's mark; `None` where there are none.
+    #[must_use]
+    pub fn of(kept: &HighWater) -> Option<Self> {
+        let HighWater { untold: config, untold_since: since, untold_count: count, live, .. } = *kept;
+        let observed = kept.untold_observed != 0;
+        (count > 0).then_some(Self { config, since, count, live, observed })
+    }
 }
 
 /// What the kernel has of these notes.
@@ -157,6 +182,8 @@ pub struct Noted {
     pub config: [u8; 32],
     /// Since when that was live, seconds since 1970.
     pub since: u64,
+    /// Whether by one of them was only observed.
+    pub observed: bool,
 }
 
 impl Noted {
@@ -165,12 +192,13 @@ impl Noted {
         let first = notes.first()?;
         let since = first.since.map_or(0, |it| it.as_second().cast_unsigned());
         let config = first.judges().config.and_then(from_hexadecimal).unwrap_or_default();
-        Some(Self { digest: digest(notes), config, since })
+        let observed = notes.iter().any(|it| it.judges().observe);
+        Some(Self { digest: digest(notes), config, since, observed })
     }
 
     /// This, with the digest of others.
     pub(super) const fn with(self, others: &Self) -> Self {
-        Self { digest: others.digest, ..self }
+        Self { digest: others.digest, observed: self.observed || others.observed, ..self }
     }
 }
 
@@ -214,17 +242,21 @@ impl Other {
 #[must_use]
 pub fn what_was_live(detail: &Map<String, Value>) -> String {
     let text = |name: &str| detail.get(name).and_then(Value::as_str);
-    let is_known = detail.get("known").and_then(Value::as_bool).unwrap_or_default();
-    match (text("since"), text("config_sha256"), is_known) {
+    let flag = |name: &str| detail.get(name).and_then(Value::as_bool).unwrap_or_default();
+    let observed = flag("observe");
+    match (text("since"), text("config_sha256"), flag("known")) {
         (Some(since), Some(config), true) => {
-            let observed = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
             let only = if observed { ", and the daemon only observed (`--observe`)" } else { "" };
             format!("from {since} on another config or geo database was live (SHA-256 {config}){only}")
         }
-        (Some(since), Some(config), false) => format!(
-            "from {since} on configs were live of which the notes are gone (the first has the SHA-256 {config}, whether there \
-             were others, or whether it was only observed by, is not known)"
-        ),
+        (Some(since), Some(config), false) => {
+            let only =
+                if observed { ", and by one of them the daemon only observed (`--observe`)" } else { "" };
+            format!(
+                "from {since} on configs were live of which the notes are gone (the first has the SHA-256 {config}, whether \
+                 there were others is not known){only}"
+            )
+        }
         _ => "another config was live, and which one is not known,".to_owned(),
     }
 }

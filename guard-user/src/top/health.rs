@@ -4,7 +4,7 @@ use ratatui::text::Line;
 
 use super::cell::text;
 use super::theme::{Theme, Tone};
-use crate::health::Health;
+use crate::health::{Health, written_out};
 use crate::live::known::Known;
 
 /// The word for the state, and how it looks.
@@ -27,13 +27,17 @@ pub(super) fn lines(known: &Known, columns: usize, theme: Theme) -> Vec<Line<'st
     };
     let mut lines = vec![Line::styled(said, theme.style(Tone::Title))];
     for group in status.problems.chunk_by(|one, next| one.code == next.code) {
-        for problem in group {
+        let (first, more) = written_out(group);
+        for problem in first {
             let subject = problem.subject.as_ref().map(|it| format!(": {}", text(it))).unwrap_or_default();
             let head = format!("  {}{subject}", problem.code);
             lines.push(Line::styled(head, theme.style(Tone::Bad)));
             for sentence in problem.message.lines() {
                 wrapped(&text(sentence), columns, Tone::Plain, theme, &mut lines);
             }
+        }
+        if let Some(more) = more {
+            wrapped(&more, columns, Tone::Plain, theme, &mut lines);
         }
         if let Some(problem) = group.first() {
             let remedy = format!("To do: {}", problem.code.remedy());

@@ -136,9 +136,11 @@ fn environment(outer: impl Iterator<Item = (OsString, OsString)>) -> Vec<OsStrin
     own.into_iter().map(OsString::from).chain(passed).collect()
 }
 
-/// Whether a variable says how registries are reached, or how the terminal is.
+/// Whether a variable says how registries are reached, how the terminal is, or what cargo keeps of a build.
 fn is_passed(key: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 10] = [
+        "CARGO_INCREMENTAL",
+        "CARGO_PROFILE_DEV_DEBUG",
         "TERM",
         "RUSTUP_DIST_SERVER",
         "RUSTUP_UPDATE_ROOT",
@@ -198,6 +200,7 @@ mod tests {
             ("CARGO_REGISTRIES_OWN_INDEX", "sparse+https://example.org/"),
             ("CARGO_REGISTRIES_OWN_TOKEN", "secret"),
             ("CARGO_REGISTRY_TOKEN", "secret"),
+            ("CARGO_INCREMENTAL", "0"),
             ("CARGO_TARGET_DIR", "/elsewhere"),
             ("RUSTUP_TOOLCHAIN", "stable"),
             ("PATH", "/home/me/bin"),
@@ -217,7 +220,8 @@ mod tests {
                 "https_proxy",
                 "NO_PROXY",
                 "SSL_CERT_FILE",
-                "CARGO_REGISTRIES_OWN_INDEX"
+                "CARGO_REGISTRIES_OWN_INDEX",
+                "CARGO_INCREMENTAL"
             ]
         );
         assert!(!environment.iter().any(|line| line.to_str().unwrap().contains("/home/me")));

@@ -30,6 +30,7 @@ pub(super) const LAYERS: &[Layer] = &[
     Layer { module: "openings", may: &["approval", "compile", "config", "geo"] },
     Layer { module: "report", may: &["audit", "exemption", "groups", "text"] },
     Layer { module: "canary", may: &["compile", "config"] },
+    Layer { module: "selftest", may: &["canary", "compile", "config", "explain", "geo", "kernel"] },
     Layer {
         module: "events",
         may: &["canary", "config", "digest", "exemption", "hostname", "no_symlinks", "text", "worker"],
@@ -111,6 +112,7 @@ pub(super) const LAYERS: &[Layer] = &[
             "openings",
             "page",
             "report",
+            "selftest",
             "simulate",
             "store",
             "telemetry",

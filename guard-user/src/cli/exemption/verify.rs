@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::{lift, policy, show, signatures};
 use crate::approval::{self, Candidate, EXEMPTION, NotApproved, Signer};
 use crate::cli::table::plain;
-use crate::cli::{CliError, DEFAULT_CONFIG, must_be_there, verified};
+use crate::cli::{CliError, DEFAULT_CONFIG, default_must_be_there, verified};
 use crate::config::policy::{Approvals, Policy};
 use crate::control::users::is_user;
 use crate::exemption::{self, Lift, Summary, Surroundings};
@@ -106,9 +106,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
 
 /// What the config says, and its signers.
 fn approvals(config: &Path) -> Result<(Policy, Approvals)> {
-    if config == Path::new(DEFAULT_CONFIG) {
-        must_be_there(config, "name the one whose [approval] is meant by --config FILE")?;
-    }
+    default_must_be_there(config, "name the one whose [approval] is meant by --config FILE")?;
     let policy = policy::load(config)?;
     let approvals = policy.approval.clone().ok_or_else(|| {
         let config = config.display();

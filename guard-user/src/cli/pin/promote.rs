@@ -110,7 +110,8 @@ fn applied(args: &Args, socket: &Path, gathered: &Gathered) -> Result<Result<(St
     }
     let (name, config) = (gathered.file.clone(), gathered.text.clone());
     // Those beside the file are over the text of before.
-    let wanted = ApplyWanted { name, config, signatures: Vec::new(), seconds: args.confirm_within };
+    let (signatures, seconds) = (Vec::new(), args.confirm_within);
+    let wanted = ApplyWanted { name, config, signatures, seconds, guard_nothing: false };
     Ok(apply(socket, wanted))
 }
 

@@ -16,7 +16,7 @@ use crate::approval::allowed_signers::Line;
 use crate::approval::load::load;
 use crate::cli::geo::{self, in_force};
 use crate::cli::signing::{self, How, Signable};
-use crate::cli::{CliError, DEFAULT_CONFIG};
+use crate::cli::{CliError, DEFAULT_CONFIG, OF_FORCE, default_must_be_there};
 use crate::config::policy::Policy;
 use crate::config::{self, Surroundings};
 use crate::digest::sha256;
@@ -58,6 +58,7 @@ pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
 }
 
 fn signable(args: &Args, now: Timestamp) -> Result<Signable> {
+    default_must_be_there(&args.config, OF_FORCE)?;
     let (signed, bytes) = Signed::read(&args.new)?;
     let sha256 = sha256(&bytes);
     let mut shown = Vec::new();
@@ -157,10 +158,13 @@ mod tests {
         last_database::write(&state, &in_force).unwrap();
         let config = |permit: &str| {
             format!(
-                "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[state]\ndirectory = {state:?}\n[[pin]]\n\
-                 name = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n"
+                "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[state]\ndirectory = {state:?}\n[geo]\n\
+                 files = [{:?}]\nincomplete = true\n[[pin]]\n\
+                 name = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n",
+                bed.path().join("files.mmdb")
             )
         };
+        std::fs::write(bed.path().join("files.mmdb"), database("CH")).unwrap();
         std::fs::write(bed.path().join("old.toml"), config("\"BE\"")).unwrap();
         std::fs::write(bed.path().join("new.toml"), config("\"BE\", \"CH\"")).unwrap();
         std::fs::write(bed.path().join("new.mmdb"), database("BE")).unwrap();

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 use super::kind::Signed;
 use crate::approval::{self, beside};
 use crate::cli::table::plain;
-use crate::cli::{CliError, DEFAULT_CONFIG, verified};
+use crate::cli::{CliError, DEFAULT_CONFIG, OF_FORCE, default_must_be_there, verified};
 use crate::config::{self, Surroundings};
 use crate::exit::Exit;
 use crate::store::{last_database, sha256};
@@ -43,6 +43,7 @@ pub struct Args {
 /// # Errors
 /// Where a config, the allowed signers or a signature can't be read, or `out` can't be written.
 pub fn run(args: &Args, now: Timestamp, out: &mut impl Write) -> Result<Exit> {
+    default_must_be_there(&args.config, OF_FORCE)?;
     let in_force = config::load(&args.config, &Surroundings::new(None));
     let in_force = in_force.map_err(|errors| CliError::errors(&errors))?.policy;
     let config = args.config.display();

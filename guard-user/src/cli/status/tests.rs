@@ -344,6 +344,11 @@ fn the_first_line_is_the_state_and_nothing_of_problems_passes_80_columns() {
     let text = String::from_utf8(out).unwrap();
     assert_eq!(text.lines().next(), Some(&*format!("off: {} problems", ProblemCode::ALL.len())));
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    status.problems = vec![Problem::of(ProblemCode::InterfaceMissing, "veth0", "gone"); 500];
+    let mut out = Vec::new();
+    write_health(&status, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.matches("PROBLEM").count() == 8 && text.contains("    and 492 more: "), "{text}");
 }
 
 #[test]

@@ -41,6 +41,21 @@ fn requests_look_as_documented() {
                     config: "x".to_owned(),
                     signatures: Vec::new(),
                     seconds: 300,
+                    guard_nothing: false,
+                }),
+            },
+        ),
+        (
+            json!({"request": "apply", "wanted": {
+                "name": "new.toml", "config": "x", "seconds": 300, "guard_nothing": true,
+            }}),
+            Request::Apply {
+                wanted: Box::new(ApplyWanted {
+                    name: "new.toml".into(),
+                    config: "x".to_owned(),
+                    signatures: Vec::new(),
+                    seconds: 300,
+                    guard_nothing: true,
                 }),
             },
         ),

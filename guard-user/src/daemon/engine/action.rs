@@ -290,6 +290,13 @@ pub enum StoreJob {
         /// What ended by then is over, also where the wall clock was set back since.
         over_by: Timestamp,
     },
+    /// Save uses that were read after the counts of pins, and look whether exemptions have let through more than that.
+    Compare {
+        /// What the kernel has counted, by slot.
+        counts: Vec<(u16, Use)>,
+        /// The daemon.
+        who: Who,
+    },
     /// Save the final use of these slots, which no generation has any more.
     SaveUses(Vec<(u16, Use)>),
     /// The counts of these slots are zero now.

@@ -362,6 +362,9 @@ pub struct Held {
     /// Why the config, or one before it that it was held against, was held against none itself, and nobody has signed it
     /// since.
     pub unheld: Option<String>,
+    /// Why nobody knows whether the geo tables that the kernel has, and that stay in force, are of the database that was; `None`
+    /// where others take their place.
+    pub tables_unheld: Option<String>,
     /// Why the one that a start was given is refused, where this one is the one in force.
     pub refused: Option<String>,
     /// Whether no config in force was kept beside the store.

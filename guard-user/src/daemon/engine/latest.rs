@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::periods::SECOND;
 use crate::exemption::Clocks;
 
 /// How far the wall clock may be behind without a word: so much a time synchronisation sets it back by itself.
@@ -18,30 +19,72 @@ const BEHIND: SignedDuration = SignedDuration::from_secs(2);
 /// for minutes and more.
 const SET: Duration = Duration::from_secs(60);
 
-/// What the wall clock was set by while the daemon runs, since somebody reloaded.
+/// For how long a wall clock that was set forward has to go on without being set until that is told no more, nanoseconds. So a
+/// host that boots with a wrong clock, which the time synchronisation then sets, needs nobody.
+const STEADY_NS: u64 = 600 * SECOND;
+
+/// What the wall clock was set by while the daemon runs, since somebody reloaded or it was found steady.
 #[derive(Debug, Default)]
 pub(super) struct WasSet {
     in_all: SignedDuration,
+    /// The most that it was ahead of where it began.
+    furthest: SignedDuration,
     /// From what to what, the last time.
     last: Option<(Timestamp, Timestamp)>,
+    /// When that was, nanoseconds of `CLOCK_BOOTTIME`.
+    last_ns: u64,
     /// Whether it was ever so much that it is told. Who sets it back has not undone what was judged meanwhile.
     is_much: bool,
+    /// Why that is told until somebody has looked, and not only until it is steady.
+    stays: Option<String>,
 }
 
 impl WasSet {
     /// It was set by this, and is `now` since then.
-    pub(super) fn add(&mut self, by: SignedDuration, was: Timestamp, now: Timestamp) {
+    pub(super) fn add(&mut self, by: SignedDuration, was: Timestamp, now: Clocks) {
         self.in_all = self.in_all.saturating_add(by);
-        self.last = Some((was, now));
-        self.is_much |= by.unsigned_abs() > SET || self.in_all.unsigned_abs() > SET;
+        self.furthest = self.furthest.max(self.in_all);
+        self.last = Some((was, now.wall));
+        self.last_ns = now.boot_ns;
+        let back = self.furthest.saturating_sub(self.in_all);
+        self.is_much |= [by, self.in_all, back].into_iter().any(|it| it.unsigned_abs() > SET);
+        if back.unsigned_abs() > SET {
+            self.stays.get_or_insert_with(|| "it was set back".to_owned());
+        }
+    }
+
+    /// What the wall clock would be had it only been set back: where it was set forward, windows that begin after that have
+    /// begun by this alone. `None` where nothing of it is told, or it is known already that it stays.
+    pub(super) fn without_it(&self, now: Clocks) -> Option<Timestamp> {
+        let is_asked = self.is_much && self.stays.is_none();
+        is_asked.then(|| now.wall.checked_sub(self.in_all.max(SignedDuration::ZERO)).unwrap_or(now.wall))
+    }
+
+    /// The window of this exemption has begun by it.
+    pub(super) fn has_opened(&mut self, id: &str) {
+        self.stays = Some(format!("the window of {id} began by it"));
+    }
+
+    /// Forgets it where it was set forward, opened nothing, and has gone on for long enough. Returns whether it did.
+    pub(super) fn settle(&mut self, now: Clocks) -> bool {
+        let is_steady = now.boot_ns.saturating_sub(self.last_ns) >= STEADY_NS;
+        let is_over = self.is_much && self.stays.is_none() && is_steady;
+        if is_over {
+            *self = Self::default();
+        }
+        is_over
     }
 
     /// What is told of it.
     pub(super) fn told(&self) -> Option<String> {
         let (was, is) = self.last.filter(|_| self.is_much)?;
+        let until = match &self.stays {
+            Some(why) => format!("Told until a reload or a start, for {why}"),
+            None => format!("Told until it was not set for {} minutes", STEADY_NS / SECOND / 60),
+        };
         Some(format!(
             "the wall clock was set while the daemon runs, the last time from {was:.0} to {is:.0}, and by {} s in all: windows \
-             of exemptions, keys and the times of records go by it",
+             of exemptions, keys and the times of records go by it. {until}",
             self.in_all.as_secs()
         ))
     }

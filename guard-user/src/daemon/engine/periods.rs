@@ -9,5 +9,7 @@ pub(super) const QUOTAS: u64 = SECOND / 20;
 pub(super) const EACH_SECOND: u64 = SECOND;
 /// How often what failed is tried again, and what crossed is booked.
 pub(super) const WATCHDOG: u64 = 5 * SECOND;
+/// How often what exemptions have let through is held against their uses: all days that are kept are read for that.
+pub(super) const COMPARE: u64 = 10 * 60 * SECOND;
 /// How often a stale database is warned of.
 pub(super) const EACH_DAY: u64 = 24 * 60 * 60 * SECOND;

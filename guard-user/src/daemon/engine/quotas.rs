@@ -18,6 +18,8 @@ pub(super) struct Quotas {
     /// Whether a look is wanted, and whether one is on its way.
     pub(super) wanted: Wanted,
     pub(super) on_its_way: Option<Wanted>,
+    /// When uses are to be held next against the counts of pins, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) compare_ns: u64,
     /// When it was last looked, nanoseconds of `CLOCK_BOOTTIME`.
     pub(super) looked_ns: u64,
     /// What was saved last.
@@ -44,11 +46,13 @@ pub(super) struct Wanted {
     pub(super) free: bool,
     /// To see whether quotas need more.
     pub(super) quotas: bool,
+    /// To hold them against the counts of pins, which were read before.
+    pub(super) compare: bool,
 }
 
 impl Wanted {
     pub(super) fn anything(self) -> bool {
-        self.tend || self.answers || self.free || self.quotas
+        self.tend || self.answers || self.free || self.quotas || self.compare
     }
 }
 
@@ -74,6 +78,17 @@ impl Quotas {
         self.wanted.tend = true;
     }
 
+    /// Counts of pins were read that may be saved: uses that are on their way may be older, and are read once more.
+    pub(super) fn pins_were_counted(&mut self) {
+        let is_late = self.on_its_way.as_mut().is_some_and(|it| std::mem::take(&mut it.compare));
+        self.wanted.compare |= is_late;
+    }
+
+    /// These counts are saved, or are on their way to the store.
+    pub(super) fn compare_where_due(&mut self, now_ns: u64) {
+        self.wanted.compare |= now_ns >= self.compare_ns;
+    }
+
     pub(super) fn read_for_answers(&mut self) {
         self.wanted.answers = true;
     }
@@ -82,5 +97,24 @@ impl Quotas {
     pub(super) fn next_look(&self, kept: &Kept) -> Option<u64> {
         // While a look is on its way, time alone is no reason to wake.
         (self.on_its_way.is_none() && kept.has_more_to_grant()).then_some(self.looked_ns + QUOTAS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uses_that_may_be_older_than_counts_of_pins_are_not_held_against_those() {
+        let mut quotas = Quotas { compare_ns: 5, ..Quotas::default() };
+        quotas.compare_where_due(4);
+        assert!(!quotas.wanted.anything());
+        quotas.compare_where_due(5);
+        quotas.on_its_way = Some(std::mem::take(&mut quotas.wanted));
+        assert!(quotas.on_its_way.is_some_and(|it| it.compare));
+        // Counts of pins were read meanwhile.
+        quotas.pins_were_counted();
+        assert_eq!(quotas.on_its_way, Some(Wanted::default()));
+        assert!(quotas.wanted.compare);
     }
 }

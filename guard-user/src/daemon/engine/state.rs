@@ -160,6 +160,7 @@ pub(super) enum Purpose {
     /// Whether a document would lift an order.
     PlanLift(ChangeId),
     Tend,
+    Compare,
     SaveUses,
     SlotsReset,
     CountersEnd,

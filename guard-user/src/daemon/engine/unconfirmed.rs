@@ -47,6 +47,8 @@ pub(super) struct Unconfirmed {
     pub(super) who: Who,
     /// For how long it is live without a confirmation, in seconds.
     pub(super) seconds: u64,
+    /// Whether it is meant that no interface is guarded by it.
+    pub(super) guard_nothing: bool,
     /// Until when, nanoseconds of `CLOCK_BOOTTIME`: a wall clock that is set changes nothing.
     pub(super) until_ns: u64,
     /// The same by the wall clock, for people.

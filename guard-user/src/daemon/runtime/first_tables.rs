@@ -67,7 +67,7 @@ pub(super) fn prepare(
     error!("the geo database can't be used: {failed}");
     // By way of the keeper, who knows by the audit trail which it is: anyone can put another file there.
     let why_not = match reading.keeper.last(disk()) {
-        Ok(Some(database)) => match unheld_as(&policy, database, unheld) {
+        Ok(Some(database)) => match unheld_as(&policy, database, unheld.clone()) {
             Err(error) => format!("the last one that was good can't be named: {error}"),
             Ok(database) => match loader::prepare(policy.clone(), &database) {
                 Ok(prepared) => {
@@ -97,5 +97,64 @@ pub(super) fn prepare(
         "{failed}; {why_not}. The geo tables that the kernel has stay in force, with the [[site]] entries of their \
          time: a change of those does not count yet"
     );
-    Ok((loader::with_tables(policy, None), Some(why)))
+    // Whoever took a database away that was compared with none, and its file, does not end that this is told.
+    let tables_unheld = unheld.filter(|_| gate::asks(&policy).is_some()).map(|why| {
+        format!(
+            "the geo tables that the kernel has are not known to be of the database that was in force: {why}"
+        )
+    });
+    let mut prepared = loader::with_tables(policy, None);
+    prepared.held.tables_unheld = tables_unheld;
+    Ok((prepared, Some(why)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::super::databases::Databases;
+    use super::super::kept_config::ConfigKeeper;
+    use super::*;
+    use crate::config::{self, Surroundings};
+    use crate::store::Spent;
+
+    /// A policy whose database is not there.
+    fn policy(more: &str) -> Policy {
+        let text = format!(
+            "[host]\ninterfaces = [\"eth0\"]\n[geo]\nfiles = [\"/no/such.mmdb\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
+             permit = []\naction = \"drop\"\nselect.ports = [\"tcp/143\"]\n[approval]\nallowed_signers = \"/allowed\"\n\
+             [[approval.signer]]\nidentity = \"anne@example.org\"\nroles = [\"dpo\"]\n[[approval.rule]]\n\
+             required = [{{ role = \"dpo\", count = 1 }}]\n{more}"
+        );
+        config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap().policy
+    }
+
+    #[test]
+    fn tables_of_the_kernel_that_nobody_can_compare_are_told_where_both_databases_are_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().to_owned();
+        let inputs = unbounded_channel().0;
+        let reading = Reading {
+            keeper: Keeper::new(state.clone(), inputs.clone()),
+            configs: ConfigKeeper::new(state, inputs),
+            databases: Databases::new().unwrap(),
+        };
+        let begun = |more: &str, generation| {
+            let before = Before::of(&reading.keeper, disk());
+            prepare(policy(more), generation, (&reading, before), &Ok(Spent::default()))
+        };
+        let asked = "[approval.policy]\nrequired = [{ role = \"dpo\", count = 1 }]\n";
+        let (prepared, why) = begun(asked, 7).unwrap();
+        assert!(prepared.geo.is_none() && why.unwrap().contains("no earlier one was kept"));
+        let told = prepared.held.tables_unheld.unwrap();
+        assert!(
+            told.contains("tables that the kernel has") && told.contains("geo.last is not there"),
+            "{told}"
+        );
+        // Where nobody is asked to sign databases there is nothing to tell, and without tables there is nothing to go on by.
+        assert_eq!(begun("", 7).unwrap().0.held.tables_unheld, None);
+        assert!(begun(asked, 0).is_err());
+    }
 }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::audit::{Kind, NOT_FOUND, Stored, TAKEN_OFF};
-use crate::store::what_was_live;
+use crate::store::{UNATTRIBUTED, what_was_live};
 
 /// A time in which not all was judged or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,7 +167,8 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             );
             push(time("since"), Some(record.time), words);
         }
-        if is(Kind::Tampered) {
+        // What is in no exemption's use is in the report by itself.
+        if is(Kind::Tampered) && !record.detail.contains_key(UNATTRIBUTED) {
             let (what, then) = match record.detail.contains_key("frozen") {
                 true => ("frozen", "what was loaded, ordered or booked since may not have come there"),
                 false => ("changed", "what crossed in between may have been judged by that, or booked"),

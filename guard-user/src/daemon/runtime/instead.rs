@@ -42,7 +42,7 @@ pub fn taken_last(state: &Path, observe: bool, why: &str) -> Result<OfStart, Str
     // A user who is gone from this host meanwhile has the number of then.
     checked.policy.name_users(&users);
     let refused = format!(
-        "the config can't be used, and the one that was taken last goes on ({}):\n{why}",
+        "the config can't be used, and the one that is kept as taken last goes on ({}):\n{why}",
         at.display()
     );
     Ok(OfStart { checked, refused: Some(refused) })

@@ -153,7 +153,7 @@ fn mark_and_publish(
 ) -> Result<Published, KernelError> {
     let before = match goes_live {
         Some(it) => {
-            let mut goes_live = |mark: &mut HighWater| mark.goes_live(it.judges, it.config, it.since);
+            let mut goes_live = |mark: &mut HighWater| it.mark(mark);
             Some((it, kernel.change_mark(&mut goes_live)?))
         }
         None => None,

@@ -18,6 +18,7 @@ use crate::kernel::hashes;
 use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use crate::report::{AuditHead, DayUse, ExemptionEntry};
 use crate::store::{Key, Store, StoreError, sha256};
+use crate::text::visible;
 
 /// What is said where the config names no key.
 const NO_KEY: &str = "the config names no key of the host, so that nothing could be verified: write `record.host_key`, \
@@ -78,8 +79,8 @@ pub(super) fn not_written(
         Ok(key) => key,
         Err(error) => return Response::error(ErrorKind::NotFound, error.to_string()),
     };
-    // It may have characters that turn the text around it.
-    let why = why.escape_debug().to_string();
+    // It may have characters that turn the text around it. What the client has escaped already stays so.
+    let why = visible(why);
     let record =
         record_of(now, (Kind::Receipt, who), id, &why, json!({"version": key.1, "not_written": true}));
     match store.audit(record) {

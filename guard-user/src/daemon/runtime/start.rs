@@ -196,7 +196,8 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
     let (mut prepared, database_problem) =
         first_tables::prepare(policy, generation, (&reading, before), &spent).map_err(StartError::Input)?;
     prepared.held.signed.extend(held_config.signed);
-    let held = Held { signed: prepared.held.signed, ..held_config };
+    let Held { signed, tables_unheld, .. } = prepared.held;
+    let held = Held { signed, tables_unheld, ..held_config };
     let prepared = Prepared { warnings, held, ..prepared };
     let names = SharedNames::default();
     if let Some(counts) = &counts {

@@ -17,7 +17,7 @@ use super::approvals::Moment;
 use super::last_database::Keeper;
 use super::queue::{Receiver, Urgency};
 use super::reads::{Answer, Read};
-use super::{approvals, lifts, reads, trail, worker};
+use super::{approvals, lifts, reads, trail, unattributed, worker};
 use crate::approval;
 use crate::compile::Places;
 use crate::config::Errors;
@@ -347,6 +347,9 @@ pub(in crate::daemon) fn done(store: &mut Store, job: StoreJob, now: Timestamp) 
             StoreOutcome::Tended { closed, refused }
         }
         StoreJob::SaveUses(counts) => StoreOutcome::Saved(store.checkpoint_use(&counts, now)),
+        StoreJob::Compare { counts, who } => {
+            StoreOutcome::Saved(unattributed::take_up(store, &counts, &who, now))
+        }
         StoreJob::SlotsReset(slots) => StoreOutcome::Saved(store.slots_were_reset(&slots)),
         StoreJob::CountersEnd(counts) => StoreOutcome::Saved(store.counters_end(&counts, now)),
         StoreJob::Record(record) => StoreOutcome::Saved(store.audit(record)),

@@ -11,10 +11,10 @@ use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use self::room::{Amount, fits};
-use crate::audit::{Kind, Stored};
+use crate::audit::{Kind, Stored, Who};
 use crate::exemption::record::Use;
 use crate::report::{Counts, Unattributed};
-use crate::store::{DayCount, DayUse, Key};
+use crate::store::{DayCount, DayUse, Key, Store, StoreError};
 
 /// What is known of the store's past in the time of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +73,26 @@ pub(super) fn unattributed<'p>(
         Some(Unattributed { pin: pin.to_owned(), packets: most.packets, bytes: most.bytes, at_least })
     };
     all.counted.keys().filter_map(|pin| missing(pin)).collect()
+}
+
+/// Has the store take up what is certain to be in no exemption's use, by what the kernel has counted in slots and was read after
+/// the counts of pins that the store has: a packet is booked before it is counted, so that no packet on its way is missing.
+/// `who` is the daemon.
+pub(super) fn take_up(
+    store: &mut Store,
+    counts: &[(u16, Use)],
+    who: &Who,
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    store.checkpoint_use(counts, now)?;
+    let (reader, kept) = (store.reader()?, store.kept());
+    let pins_of = |key: &Key| kept.document_of(key).map(|document| document.pins.as_slice());
+    let missing =
+        unattributed(&reader.counts_by_day()?, &reader.use_by_day()?, pins_of, |_| true, Past::Whole);
+    drop(reader);
+    let certain = missing.into_iter().map(|it| (it.pin, it.at_least.map_or(it.bytes, |least| least.bytes)));
+    let certain: BTreeMap<String, u64> = certain.filter(|(_, bytes)| *bytes > 0).collect();
+    store.note_unattributed(&certain, who, now)
 }
 
 fn lesser(one: Use, other: Use) -> Use {

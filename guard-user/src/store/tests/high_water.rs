@@ -23,16 +23,14 @@ pub(crate) struct Memory(Arc<Mutex<(KernelMark, HighWater)>>);
 impl Memory {
     /// A daemon makes this config live.
     pub(crate) fn goes_live(&self, it: &GoesLive) {
-        self.0.lock().unwrap().1.goes_live(it.judges, it.config, it.since);
+        it.mark(&mut self.0.lock().unwrap().1);
     }
 }
 
 impl MarkKeeper for Memory {
     fn read(&self) -> Result<KernelMark, String> {
-        let (mark, HighWater { untold: config, untold_since: since, untold_count: count, live, .. }) =
-            *self.0.lock().unwrap();
-        let untold = (count > 0).then_some(Untold { config, since, count, live });
-        Ok(KernelMark { untold, ..mark })
+        let (mark, kept) = *self.0.lock().unwrap();
+        Ok(KernelMark { untold: Untold::of(&kept), ..mark })
     }
 
     fn write(&self, mark: &KernelMark) -> Result<(), String> {

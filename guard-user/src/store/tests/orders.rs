@@ -99,6 +99,27 @@ fn an_order_covers_what_it_names_now_and_what_is_loaded_later() {
     }
 }
 
+/// It says nothing of how an order is given where nothing is loaded.
+#[test]
+fn a_lift_of_what_stands_no_more_says_where_the_orders_are_listed() {
+    let mut store = ModelDisk::new().open_store();
+    let act = Target::Instrument("EU-US DPF".into());
+    let fall = Change::Invalidate { why: "struck down".into() };
+    store.change(&act, &fall, &who(), now()).unwrap();
+    assert_eq!(lift(&mut store, &act, Some("struck down")).unwrap(), []);
+    for target in [act, Target::Recipient("Court".into()), Target::Pin("web".into())] {
+        for order in [None, Some("struck down")] {
+            let error = lift(&mut store, &target, order).unwrap_err();
+            let told = format!(
+                "no such order stands on {target}; it may be lifted already: `borderguard exemption orders` names those that stand"
+            );
+            assert_eq!((error.code(), error.to_string()), (Some("no-such-order"), told));
+        }
+    }
+    // An id may be a slip.
+    assert_eq!(lift(&mut store, &id("never-was"), None).unwrap_err().code(), Some("no-such-exemption"));
+}
+
 #[test]
 fn orders_are_taken_in_every_state_and_outlive_what_they_stay() {
     let disk = ModelDisk::new();
@@ -262,6 +283,10 @@ fn a_revoked_key_closes_what_it_approved_and_approves_nothing_more() {
         assert!(is_held(&mut store, &named(id, version)), "{id}");
     }
     load(&mut store, &named("d", 1)).unwrap();
+    let approved = |store: &Store, id: &str| {
+        store.kept.documents_approved_with(&key_of(id)).map(|it| it.id.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!((approved(&store, "a"), approved(&store, "c").len()), (vec!["a".to_owned()], 0), "closed too");
     // Nobody gives it back.
     for order in [None, Some("it was lost")] {
         let error = lift(&mut store, &Target::Key(key.clone()), order).unwrap_err();

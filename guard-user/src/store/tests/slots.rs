@@ -56,19 +56,53 @@ fn as_many_as_the_kernel_holds_and_not_one_more() {
     }
     // Never a part of one.
     let error = load(&mut store, GOOD).unwrap_err();
-    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 2, free: 1 })), "{error}");
+    assert!(
+        matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 2, free: 1, renewed: 0 })),
+        "{error}"
+    );
     assert_eq!(
         error.to_string(),
-        "2 places for recipients are needed, one for each, and 1 of the kernel's 256 are free: revoke an exemption that is not needed"
+        "2 places for recipients are needed, one for each, and 1 of the kernel's 256 is free: revoke an exemption that is not needed"
     );
     load(&mut store, &named("last", 1)).unwrap();
     assert_eq!(store.kept.kernel_exemptions(&clocks(), &pins()).len(), MAX_EXEMPTIONS);
     let error = load(&mut store, &named("more", 1)).unwrap_err();
-    assert!(matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1, free: 0 })), "{error}");
+    assert!(
+        matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1, free: 0, renewed: 0 })),
+        "{error}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "1 place for a recipient is needed, and 0 of the kernel's 256 are free: revoke an exemption that is not needed"
+    );
     revoke(&mut store, "17");
     assert!(load(&mut store, &named("more", 1)).is_err(), "its use is not saved yet");
     store.slots_were_reset(&[17]).unwrap();
     assert_eq!(load(&mut store, &named("more", 1)).unwrap().slots, [17]);
+}
+
+/// What is renewed goes on until its new version is live: there is no moment in which one place is of both.
+#[test]
+fn a_renewal_without_a_free_place_is_told_what_gives_one_back() {
+    let mut store = ModelDisk::new().open_store();
+    for number in 0..MAX_EXEMPTIONS {
+        load(&mut store, &named(&number.to_string(), 1)).unwrap();
+    }
+    let next = named("17", 2).replace("version = 2", "version = 2\nreplaces = 1");
+    let error = load(&mut store, &next).unwrap_err();
+    let is_full = matches!(error, LoadError::Store(StoreError::NoSlot { wanted: 1, free: 0, renewed: 1 }));
+    assert!(is_full, "{error}");
+    assert_eq!(
+        error.to_string(),
+        "1 place for a recipient is needed, and 0 of the kernel's 256 are free: revoke another exemption that is not needed, or \
+         load this one once the version that it renews is over, which has 1 of them until this one is live"
+    );
+    assert_eq!(open_ids(&store).len(), MAX_EXEMPTIONS, "and it goes on");
+    // As the hint says.
+    revoke(&mut store, "18");
+    store.slots_were_reset(&[18]).unwrap();
+    assert_eq!(load(&mut store, &next).unwrap().slots, [18]);
+    assert_eq!(store.kept.slots_to_reset(), [17]);
 }
 
 #[test]
@@ -128,7 +162,7 @@ fn without_a_free_place_nothing_is_resumed() {
         &who(),
         now(),
     );
-    assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1, free: 0 })), "{resumed:?}");
+    assert!(matches!(resumed, Err(StoreError::NoSlot { wanted: 1, free: 0, .. })), "{resumed:?}");
 }
 
 /// A store that begins beside the tables of an earlier daemon, without any mark.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::high_water::{Host, Memory};
 use super::{now, trail, who};
-use crate::audit::{Kind, Record, Who};
+use crate::audit::{Kind, Record, Stored, Who};
 use crate::digest::{from_hexadecimal, sha256};
 use crate::store::unrecorded::live_by;
 use crate::store::{FILE, GoesLive, JUDGED, KernelMark, MarkKeeper, Marks, Store, StoreError};
@@ -241,7 +241,32 @@ fn what_is_more_than_is_noted_is_one_that_is_not_known() {
 /// What the kernel has of a config before the flip to it.
 fn going_live(text: &str) -> GoesLive {
     let judges = live_by(&record(Kind::Start, text).detail).unwrap();
-    GoesLive { judges, config: from_hexadecimal(&of(text).unwrap()).unwrap(), since: 1_800_000_000 }
+    let config = from_hexadecimal(&of(text).unwrap()).unwrap();
+    GoesLive { judges, config, since: 1_800_000_000, observe: false }
+}
+
+/// What `status` says of another config, and whether the trail has it that by one was only observed.
+fn told_as_observed(host: &Host) -> (bool, bool) {
+    let store = host.newest();
+    let words = store.kept().other_config().unwrap().to_owned();
+    let is_of_it = |it: &Stored| it.kind == Kind::Unrecorded.name() && it.detail.get("observe").is_some();
+    (words.contains("only observed (`--observe`)"), trail(&store).iter().any(is_of_it))
+}
+
+/// The kernel has it by itself: neither notes that are gone nor ones that were never written hide it.
+#[test]
+fn that_a_daemon_only_observed_is_known_without_its_notes() {
+    for observes in [false, true] {
+        let host = honest();
+        let live = record_with(Kind::Start, "honest", ("observe", observes.into()));
+        noted_without_store(&host, vec![(record(Kind::Start, "other"), "other"), (live, "honest")]);
+        fs::copy(host.at("kept"), host.at(MARK)).unwrap();
+        assert_eq!(told_as_observed(&host), (observes, observes), "notes that are gone");
+        // Killed right after the flip.
+        let host = honest();
+        host.kernel().goes_live(&GoesLive { observe: observes, ..going_live("other") });
+        assert_eq!(told_as_observed(&host), (observes, observes), "no notes");
+    }
 }
 
 /// A daemon that is killed right after the flip, before anything of the config is noted or recorded.

@@ -7,18 +7,34 @@ use serde_json::{Value, json};
 use super::*;
 use crate::cli::exit_of;
 use crate::cli::table::WIDTH;
+use crate::geo::mmdb::writer::{Value as Field, Writer};
 
 const POLICY: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\n[[site]]\nname = \"dublin\"\njurisdiction = \"IE\"\n\
                       cidrs = [\"198.51.100.0/24\"]\n[[site]]\nname = \"boston\"\njurisdiction = \"US\"\n\
                       cidrs = [\"203.0.113.0/24\", \"2001:db8:3::/64\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                       permit = [\"BE\"]\naction = \"drop\"\nselect.ports = [\"tcp/143\", \"tcp/993\"]\n";
 
+/// A database of two countries.
+fn places() -> Vec<u8> {
+    let mut writer = Writer::new(6);
+    for (first, code) in [([8, 8, 0, 0], "BE"), ([9, 9, 0, 0], "FR")] {
+        let country = Field::Map(vec![("iso_code", Field::Text(code))]);
+        let record = writer.record(&Field::Map(vec![("country", country)]));
+        writer.network(u128::from(u32::from_be_bytes(first)), 112, record);
+    }
+    writer.bytes()
+}
+
 /// The exit code and what is said, of a config and another one.
 fn diff(new: &str, json: bool) -> Result<(Exit, String)> {
     let folder = tempfile::tempdir().unwrap();
     let (old_file, new_file) = (folder.path().join("old.toml"), folder.path().join("new.toml"));
-    fs::write(&old_file, POLICY).unwrap();
-    fs::write(&new_file, new).unwrap();
+    let database = folder.path().join("geo.mmdb");
+    fs::write(&database, places()).unwrap();
+    // The embedded one takes seconds in an unoptimized program; `openings` compares it.
+    let geo = format!("[geo]\nfiles = [{database:?}]\nincomplete = true\n[host]");
+    fs::write(&old_file, POLICY.replace("[host]", &geo)).unwrap();
+    fs::write(&new_file, new.replace("[host]", &geo)).unwrap();
     let args = Args { old: old_file, new: new_file, old_geo: Vec::new(), new_geo: Vec::new(), json };
     let mut out = Vec::new();
     let exit = run(&args, &mut out)?;

@@ -138,10 +138,18 @@ impl Engine {
             }
             message += &kept_out(&self.kept, &it.target, None);
         } else {
-            let beside = self.passes_beside(&self.kept.open_beside(&it.keys));
-            message = self.passes_by_policy(&it.target, &it.keys) + &beside + &message;
+            message = self.still_passes(&it.target, &it.keys) + &message;
         }
         message
+    }
+
+    /// That data of what is closed, or would be, passes by the policy itself and by other exemptions, to be written before what closes
+    /// it; empty where it does not.
+    pub(super) fn still_passes(&self, target: &Target, keys: &[Key]) -> String {
+        let mut others = self.kept.open_beside(keys);
+        // What would be closed is open meanwhile.
+        others.retain(|key| !keys.contains(key));
+        self.passes_by_policy(target, keys) + &self.passes_beside(&others)
     }
 
     /// That data of what was closed passes by these too, now or once their windows begin, to be written before what closes it;
@@ -167,12 +175,17 @@ impl Engine {
 
     /// That data which these exemptions are for, or which an order on this covers, passes by the policy itself, to be written before
     /// what closes them; empty where it does not.
-    pub(super) fn passes_by_policy(&self, target: &Target, keys: &[Key]) -> String {
+    fn passes_by_policy(&self, target: &Target, keys: &[Key]) -> String {
         let policy = &self.config.policy;
         let mut documents: Vec<&Document> =
             keys.iter().filter_map(|key| self.kept.document_of(key)).collect();
-        if let (true, Target::Recipient(name)) = (documents.is_empty(), target) {
-            documents = self.kept.documents_to(name).collect();
+        if documents.is_empty() {
+            documents = match target {
+                Target::Recipient(name) => self.kept.documents_to(name).collect(),
+                // What it approved may be closed already.
+                Target::Key(fingerprint) => self.kept.documents_approved_with(fingerprint).collect(),
+                _ => Vec::new(),
+            };
         }
         let passing: Vec<Needless<'_>> =
             documents.iter().flat_map(|document| needless(document, policy)).collect();

@@ -193,7 +193,7 @@ impl Engine {
             let exemptions = self.summaries(&keys, now);
             return self.answer(ticket, Response::Planned { message, exemptions });
         }
-        let message = self.passes_by_policy(target, &keys) + &message;
+        let message = self.still_passes(target, &keys) + &message;
         let id = self.changes.next_id();
         let cut = self.cut_of(id, &keys, true, now);
         self.actions.push(Action::CloseSockets(Box::new(cut)));
@@ -457,7 +457,7 @@ impl Engine {
             (true, Ok(()), Err(error)) => format!(
                 "{}{names}: no packet passes any more by it, but that could not be kept: {error}. The next write keeps it, \
                  and doing it again is one; until then a restart of the daemon or the host may open it",
-                self.passes_by_policy(&it.target, &it.keys)
+                self.still_passes(&it.target, &it.keys)
             ),
             (false, _, Err(error)) => format!("{names}: not resumed: {error}"),
             (false, Err(error), Ok(())) => format!(

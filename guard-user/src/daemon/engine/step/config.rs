@@ -356,7 +356,7 @@ impl Engine {
 
     /// Records who signed what opens, and keeps for `status` what could not be held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, refused, none_kept: _ } = held;
+        let Held { signed, unheld, tables_unheld, refused, none_kept: _ } = held;
         let records = self.approvals_of(&signed);
         self.config.unrecorded.extend(records);
         self.keep_approvals();
@@ -365,6 +365,10 @@ impl Engine {
             self.record(records::refusal(self.now.wall, &self.daemon, ("start", &file), &why));
         }
         self.config.unheld = unheld;
+        // Until a database takes the place of these tables.
+        if tables_unheld.is_some() {
+            self.config.database.unheld = tables_unheld;
+        }
     }
 
     /// The records of who signed what opens.

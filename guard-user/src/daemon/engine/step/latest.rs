@@ -64,6 +64,23 @@ impl Engine {
         Ok(spent)
     }
 
+    /// Looks for windows that began by a clock that was set forward, and forgets that it was once it is steady and there are none.
+    pub(super) fn settle_clock(&mut self, now: Clocks) {
+        let Some(without_it) = self.latest.was_set.without_it(now) else { return };
+        // What had begun by the latest time that is known needs no clock that was set.
+        let known = without_it.max(self.latest.at_least(now));
+        let began = |from: Timestamp| from > known && from <= now.wall;
+        let open = self.open_exemptions(&self.config.policy.pin_names(), now);
+        let opened = open.iter().filter_map(|it| self.kept.by_slot(it.slot)).find(|it| began(it.valid_from));
+        if let Some(id) = opened.map(|it| it.id.clone()) {
+            return self.latest.was_set.has_opened(&id);
+        }
+        if self.latest.was_set.settle(now) {
+            let line = "the wall clock goes on as it was set, and no window began by that: told no more";
+            self.log(Level::Info, line.to_owned());
+        }
+    }
+
     /// Somebody has asked for a reload, and knows by what the wall clock was set until then.
     pub(super) fn forget_clock(&mut self) {
         self.latest.was_set = WasSet::default();

@@ -254,7 +254,7 @@ impl Engine {
             let by_ms = i64::try_from(moved / 1_000_000).unwrap_or(i64::MAX);
             let by = jiff::SignedDuration::from_millis(by_ms);
             let was = now.wall.checked_sub(by).unwrap_or(now.wall);
-            self.latest.was_set.add(by, was, now.wall);
+            self.latest.was_set.add(by, was, now);
             if was > now.wall {
                 // What ended before the clock was set back was told as expired, and may not be closed in the store yet.
                 self.quotas.ended_by = self.quotas.ended_by.max(Some(was));
@@ -264,6 +264,7 @@ impl Engine {
             self.record_of(Kind::ClockSet, "", "", detail);
             self.clocks = now;
             self.clock_count += 1;
+            self.settle_clock(now);
         }
     }
 
@@ -272,6 +273,7 @@ impl Engine {
             self.due.second = now.boot_ns + EACH_SECOND;
             self.quotas.look_now();
             self.keep_latest(now);
+            self.settle_clock(now);
             self.look_at_tracing(now);
             self.interfaces.look();
             self.forget_the_start(now);
@@ -386,6 +388,8 @@ impl Engine {
                     );
                 }
             }
+            // It is compared again with the next look that books what crossed.
+            Purpose::Compare if result.is_err() => self.quotas.compare_ns = 0,
             Purpose::CheckPlace => {
                 self.surroundings_are(Surroundings::State(result.err()));
                 self.ask_whose_counts();
@@ -401,6 +405,7 @@ impl Engine {
             | Purpose::Change(_)
             | Purpose::PlanLift(_)
             | Purpose::Tend
+            | Purpose::Compare
             | Purpose::NoteConfig
             | Purpose::LookAtSigners
             | Purpose::ReadCounts

@@ -5,6 +5,7 @@ use guard_common::abi::ExemptionUse;
 use jiff::Timestamp;
 
 use crate::audit::Kind;
+use crate::daemon::engine::periods::COMPARE;
 use crate::daemon::engine::quotas::{Freeing, Wanted};
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{KernelJob, Level, StoreJob};
@@ -55,6 +56,11 @@ impl Engine {
         }
         if readable {
             self.tend(purpose, now);
+        }
+        if readable && purpose.compare && self.kept.is_usable() && !self.ending.has_begun() {
+            self.quotas.compare_ns = now.boot_ns + COMPARE;
+            let (counts, who) = (self.quotas.counts.clone(), self.daemon.clone());
+            self.ask_store(Purpose::Compare, StoreJob::Compare { counts, who });
         }
         if purpose.free && self.quotas.freeing == Freeing::Reading {
             self.quotas.freeing = Freeing::Idle;

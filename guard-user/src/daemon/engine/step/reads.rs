@@ -91,6 +91,7 @@ impl Engine {
     pub(super) fn sampled(&mut self, sample: Result<Box<Sample>, String>) {
         let wants = self.reads.on_its_way.take().unwrap_or_default();
         self.reads.sampling_since = None;
+        self.quotas.pins_were_counted();
         match sample {
             Ok(mut sample) => {
                 if sample_for(&wants) == SampleFor::Book {
@@ -123,6 +124,8 @@ impl Engine {
         if self.reads.unreadable.is_some() || !self.knows_whose_counts() {
             return;
         }
+        // Uses that are asked for from now on are read after these counts.
+        self.quotas.compare_where_due(self.now.boot_ns);
         let judged = self.counts.judged(&self.reads.sample.counters);
         let cursor = self.reads.sample.cursor.take();
         let is_grown = self.reads.booked.as_ref() != Some(&judged);

@@ -117,7 +117,10 @@ impl Engine {
     }
 
     pub(super) fn problems_of_tampering(&self) -> impl Iterator<Item = Problem> {
-        let told = self.tampering.told.iter();
-        told.map(|(table, told)| Problem::of(ProblemCode::TablesChanged, *table, told.words()))
+        let of = |table: &str, words: String| Problem::of(ProblemCode::TablesChanged, table, words);
+        let told = self.tampering.told.iter().map(move |(table, told)| of(table, told.words()));
+        // Of a daemon before this one, and what the counts say by themselves.
+        let kept = self.kept.changed_tables().map(move |(table, words)| of(table, words.to_owned()));
+        told.chain(kept)
     }
 }

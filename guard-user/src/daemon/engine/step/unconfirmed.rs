@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::loads::signatures;
 use crate::audit::{Kind, Who};
+use crate::config::policy::Policy;
 use crate::control::protocol::{ApplyWanted, ErrorKind, MOST_UNCONFIRMED_SECONDS, Response};
 use crate::control::status::UnconfirmedStatus;
 use crate::daemon::engine::input::{LoadFailure, Prepared, SignedFile};
@@ -32,7 +33,7 @@ const STARTED_ANEW: &str = "the daemon was started anew before anybody confirmed
 impl Engine {
     /// Begins to read a candidate.
     pub(super) fn apply(&mut self, ticket: Ticket, wanted: ApplyWanted, who: Who) {
-        let ApplyWanted { name, config, signatures: texts, seconds } = wanted;
+        let ApplyWanted { name, config, signatures: texts, seconds, guard_nothing } = wanted;
         if let Some((kind, why)) = self.why_not_applied(&who, seconds) {
             let subject = name.display().to_string();
             self.record(records::refusal(self.now.wall, &who, ("apply", &subject), &why));
@@ -45,6 +46,7 @@ impl Engine {
             applied,
             who,
             seconds,
+            guard_nothing,
             until_ns: 0,
             until: self.now.wall,
             keys: Vec::new(),
@@ -131,9 +133,13 @@ impl Engine {
 
     /// The candidate was read, or can't be taken.
     pub(super) fn candidate_read(&mut self, result: Result<Box<Prepared>, LoadFailure>) {
+        let nothing = result.as_ref().ok().and_then(|prepared| self.would_guard_nothing(&prepared.policy));
         let Some(it) = self.config.unconfirmed.as_mut() else { return };
         match (&it.step, result) {
             (Step::Applied(_), Ok(mut prepared)) => {
+                if let Some(why) = nothing.filter(|_| !it.guard_nothing) {
+                    return self.candidate_not_live(ErrorKind::Failed, why);
+                }
                 let Some(before) = prepared.before.take() else {
                     let why = "there are no tables of the config before it".to_owned();
                     return self.candidate_not_live(ErrorKind::Failed, why);
@@ -159,6 +165,21 @@ impl Engine {
             // Nothing is read for these.
             (Step::Waits | Step::GoesBack(..), Ok(_)) => {}
         }
+    }
+
+    /// That something is guarded, and nothing would be by this policy.
+    fn would_guard_nothing(&self, policy: &Policy) -> Option<String> {
+        let why = match (policy.pins.is_empty(), self.interfaces.by_name_in(policy).0) {
+            (true, _) => "it has no pin",
+            (false, false) => "no interface of this host matches its `host.interfaces`",
+            (false, true) => return None,
+        };
+        self.interfaces.guard_something().then(|| {
+            format!(
+                "it guards no interface after this: {why}. Correct that, or say that it is meant: `borderguard apply \
+                 --guard-nothing`"
+            )
+        })
     }
 
     /// What was made live is live: the candidate, the same once it is kept, or the config before it. Why packets may be judged

@@ -224,6 +224,76 @@ fn a_clock_that_is_set_by_more_than_a_minute_is_told_until_a_reload_or_a_start()
     assert_eq!(world.codes(), []);
 }
 
+/// As on a host that boots with a wrong clock, which the time synchronisation then sets: nobody has to come for that.
+#[test]
+fn a_clock_that_is_set_forward_is_told_until_it_is_steady() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.set_clock(2 * HOUR);
+    world.rest();
+    world.pass(500 * SECOND);
+    world.rest();
+    let problems = world.problems();
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.message.ends_with("Told until it was not set for 10 minutes"), "{problem}");
+    // The time begins anew with every time that it is set.
+    world.set_clock(3);
+    world.rest();
+    world.pass(570 * SECOND);
+    assert_eq!(world.codes(), [ProblemCode::ClockSet]);
+    world.pass(30 * SECOND);
+    world.rest();
+    assert_eq!(world.codes(), []);
+    assert!(world.log.iter().any(|line| line.contains("no window began by that")), "{:?}", world.log);
+    // What is set back afterwards stays, in however many steps.
+    for _ in 0..2 {
+        world.set_clock(-40);
+        world.rest();
+    }
+    world.pass(1200 * SECOND);
+    world.rest();
+    let problems = world.problems();
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.message.ends_with("for it was set back"), "{problem}");
+}
+
+/// Somebody may have set it to open that.
+#[test]
+fn a_clock_by_which_a_window_began_is_told_until_a_reload() {
+    for begins in [1800, -1800] {
+        let mut world = World::with_one();
+        world.rest();
+        let wall = world.clocks().wall;
+        let from = wall + SignedDuration::from_secs(begins);
+        let until = wall + SignedDuration::from_hours(9);
+        let hour = SignedDuration::from_hours(1);
+        let text = document("b", 1, wall)
+            .replace(&format!("valid_from = {}", wall - hour), &format!("valid_from = {from}"))
+            .replace(&format!("valid_until = {}", wall + hour), &format!("valid_until = {until}"));
+        let loaded = world.load_text("b", text);
+        world.rest();
+        assert!(world.is_done(loaded), "{:?}", world.answer(loaded));
+        world.set_clock(HOUR);
+        world.rest();
+        assert_eq!(world.codes(), [ProblemCode::ClockSet]);
+        world.pass(1200 * SECOND);
+        world.rest();
+        let told: Vec<String> = world.problems().into_iter().map(|it| it.message).collect();
+        if begins < 0 {
+            assert_eq!(told, Vec::<String>::new(), "it had begun before");
+            continue;
+        }
+        assert!(
+            matches!(told.as_slice(), [it] if it.ends_with("for the window of b began by it")),
+            "{told:?}"
+        );
+        let reload = world.ask(Request::Reload {});
+        world.rest();
+        assert!(world.is_done(reload));
+        assert_eq!(world.codes(), []);
+    }
+}
+
 /// Keys that had ended sign nothing again: not by a reload with the clock set back, nor behind a restart.
 #[test]
 fn the_time_that_keys_are_held_against_is_never_set_back() {

@@ -416,14 +416,16 @@ fn the_trail_has_a_receipt_that_was_signed_and_that_it_was_not_written() {
     world.ask(Request::Reload {});
     world.rest();
     assert!(matches!(receipt_of(&mut world, "a"), Response::Receipt { .. }));
-    let why = Some("the disk is\u{1b}[31m full".to_owned());
+    // What its client has escaped is not escaped again.
+    let why = Some("\"a\\u{7}\" can't be written: the disk is\u{1b}[31m full".to_owned());
     let lost =
         Request::ExemptionReceipt { id: "a".to_owned(), version: None, not_written: why, right_only: false };
     assert!(matches!(answer(&mut world, lost), Response::Done { .. }));
     assert_eq!(given(&world), 2);
     let record = last(&world, Kind::Receipt);
     let found = (&record["why"], &record["detail"]);
-    assert_eq!(found, (&json!("the disk is\\u{1b}[31m full"), &json!({"version": 1, "not_written": true})));
+    let why = json!("\"a\\u{7}\" can't be written: the disk is\\u{1b}[31m full");
+    assert_eq!(found, (&why, &json!({"version": 1, "not_written": true})));
 }
 
 #[test]

@@ -1,13 +1,17 @@
 //! Tables that somebody else changes: told, recorded once a minute, and published anew.
 
+use guard_common::abi::{Count, ExemptionUse, Hook};
+use guard_common::jurisdiction::Jurisdiction;
+use guard_common::verdict::{Reason, Verdict};
 use serde_json::Value;
 
 use super::super::Input;
 use super::inputs::CONFIG;
-use super::world::World;
+use super::world::{PARTS, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::memory::{MemoryKernel, Operation};
+use crate::kernel::{Counters, Kernel as _, OutcomeCount};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -112,6 +116,100 @@ fn a_table_that_somebody_freezes_is_told_and_recorded_once_with_what_helps() {
     world.settle();
     assert!(world.is_done(reload));
     assert_eq!((told(&mut world).len(), records(&world).len()), (1, 1));
+}
+
+/// What is told of a table is told by the next daemon too.
+#[test]
+fn a_table_that_was_changed_is_told_over_restarts_until_somebody_reloads() {
+    let mut world = World::with_one();
+    world.kernel.tamper("HELD");
+    world.step(Input::Changed);
+    world.settle();
+    for _ in 0..2 {
+        world.restart();
+        world.rest();
+        let problems = told(&mut world);
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!(problem.subject.as_deref(), Some("HELD"));
+        assert!(problem.message.contains("an earlier daemon has found"), "{problem}");
+    }
+    is_told_no_more_after_a_reload(&mut world);
+}
+
+fn is_told_no_more_after_a_reload(world: &mut World) {
+    let reload = world.ask(Request::Reload {});
+    world.settle();
+    assert!(world.is_done(reload));
+    assert_eq!(told(world), []);
+    world.restart();
+    world.rest();
+    assert_eq!(told(world), []);
+}
+
+/// What the kernel has counted of the pin of number 0 as let through by exemptions.
+fn exempted(bytes: u64) -> Counters {
+    let count = Count { packets: 1, bytes };
+    let (hook, verdict, reason) = (Hook::Egress, Verdict::Pass, Reason::Exempt);
+    let row = OutcomeCount { pin: 0, jurisdiction: Jurisdiction::UNKNOWN, hook, verdict, reason, count };
+    Counters { outcomes: vec![row], ..Counters::default() }
+}
+
+fn slot(world: &World) -> u16 {
+    world.store.kept().slots_of(&[("a".to_owned(), 1)])[0]
+}
+
+#[test]
+fn bytes_that_are_in_no_exemptions_use_are_told_over_restarts_and_recorded_once() {
+    let mut world = World::with_one();
+    let slot = slot(&world);
+    world.rest();
+    world.kernel.spend(slot, 700);
+    world.kernel.set_counters(exempted(700));
+    world.rest();
+    // What a daemon had not saved when it was killed is read by the next one.
+    world.kernel.spend(slot, 50);
+    world.kernel.set_counters(exempted(750));
+    world.restart();
+    world.rest();
+    assert_eq!(told(&mut world), []);
+    // Root lowers it before that.
+    world.kernel.set_counters(exempted(1000));
+    world.kernel.reset_exemption_use(slot, ExemptionUse::default()).unwrap();
+    for _ in 0..2 {
+        world.restart();
+        world.rest();
+        let problems = told(&mut world);
+        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        assert_eq!(problem.subject.as_deref(), Some("EXEMPTION_USE"));
+        assert!(problem.message.contains("250 bytes of the pin \"mail\""), "{problem}");
+        assert_eq!(records(&world), [("EXEMPTION_USE".to_owned(), 1)]);
+    }
+    is_told_no_more_after_a_reload(&mut world);
+}
+
+/// Pins and exemptions are counted in two maps, which are read one after the other, in whatever order the parts work.
+#[test]
+fn counts_that_grow_while_they_are_read_are_no_finding() {
+    let mut world = World::with_one();
+    let (slot, mut bytes) = (slot(&world), 0);
+    for round in 0..200 {
+        for part in PARTS.into_iter().cycle().skip(round % PARTS.len()).take(PARTS.len()) {
+            bytes += 100;
+            world.kernel.spend(slot, 100);
+            world.kernel.set_counters(exempted(bytes));
+            world.work(part);
+        }
+        if round % 20 == 19 {
+            world.restart();
+        } else if round % 3 == 0 {
+            let _nobody_waits_for_it = world.ask(Request::Status {});
+        } else {
+            world.pass(SECOND / 2);
+        }
+    }
+    world.rest();
+    assert_eq!(told(&mut world), []);
+    assert_eq!(records(&world), []);
 }
 
 #[test]

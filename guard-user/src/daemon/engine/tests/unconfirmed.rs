@@ -1,6 +1,6 @@
 //! A config that was applied goes by itself unless it is confirmed, whatever happens meanwhile.
 
-use super::inputs::{BAD, CONFIG, ONE, TWO};
+use super::inputs::{BAD, CONFIG, ONE, STOR, TWO};
 use super::world::World;
 use crate::audit::{Kind, Who};
 use crate::control::protocol::{ApplyWanted, ErrorKind, Request, Response};
@@ -11,6 +11,8 @@ use crate::health::ProblemCode;
 use crate::kernel::memory::Operation;
 
 const SECOND: u64 = 1_000_000_000;
+/// A config without a pin.
+const NO_PIN: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n";
 
 fn apply(text: &str) -> Request {
     apply_for(text, 300)
@@ -19,8 +21,15 @@ fn apply(text: &str) -> Request {
 /// Asks for a candidate that waits for so many seconds.
 pub(super) fn apply_for(text: &str, seconds: u64) -> Request {
     let (name, config) = ("/root/new.toml".into(), text.to_owned());
-    let wanted = ApplyWanted { name, config, signatures: Vec::new(), seconds };
+    let wanted = ApplyWanted { name, config, signatures: Vec::new(), seconds, guard_nothing: false };
     Request::Apply { wanted: Box::new(wanted) }
+}
+
+/// Asks for a candidate by which nothing need be guarded.
+fn apply_to_guard_nothing(text: &str) -> Request {
+    let Request::Apply { mut wanted } = apply(text) else { panic!("another request") };
+    wanted.guard_nothing = true;
+    Request::Apply { wanted }
 }
 
 /// A host that guards two interfaces, with a candidate that is live and guards one.
@@ -63,6 +72,37 @@ fn recorded(world: &World, kind: Kind) -> (usize, String) {
 /// Whether a signature of this config counts no more.
 fn is_spent(world: &World, text: &str) -> bool {
     world.store.kept().spent_signatures().unwrap().configs.contains(&sha256(text.as_bytes()))
+}
+
+/// What guards nothing takes a word of its own, and the way back guards again, or that is told.
+#[test]
+fn one_that_guards_no_interface_takes_a_word_of_its_own_and_the_way_back_guards_again() {
+    for fails in [false, true] {
+        let mut world = World::new(CONFIG, &["eth0"]);
+        world.settle();
+        for (text, why) in [(STOR, "no interface of this host matches"), (NO_PIN, "it has no pin")] {
+            let (kind, message) = refused(&mut world, apply(text));
+            assert!(kind == ErrorKind::Failed && message.contains("guards no interface"), "{message}");
+            assert!(message.contains(why) && message.contains("--guard-nothing"), "{message}");
+            assert_eq!(world.kernel.guarded(), ["eth0"]);
+        }
+        let message = done(&mut world, apply_to_guard_nothing(STOR));
+        assert!(message.contains("NOTHING is guarded now"), "{message}");
+        assert!(world.kernel.guarded().is_empty() && world.codes().contains(&ProblemCode::NothingGuarded));
+        if fails {
+            world.kernel.fail(Operation::Attach, 1000);
+        }
+        world.pass(300 * SECOND);
+        world.rest();
+        let codes = world.codes();
+        match fails {
+            false => assert_eq!((world.kernel.guarded(), codes), (vec!["eth0".to_owned()], vec![])),
+            true => {
+                let both = [ProblemCode::NothingGuarded, ProblemCode::InterfaceNotGuarded];
+                assert!(both.iter().all(|code| codes.contains(code)), "{codes:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -247,3 +247,11 @@ fn a_table_that_was_changed_is_a_gap_from_when_it_was_right() {
         ["the table POLICY", "by another program after 2026-12-01T00:00:03Z", "seen at 2026-12-01T00:00:04Z"];
     assert_one(&[start("00"), tampered], (Some("03"), Some("05")), &words);
 }
+
+/// The report has it by pin.
+#[test]
+fn what_is_in_no_exemptions_use_is_no_gap_beside_that() {
+    let detail = json!({"pin": "mail", UNATTRIBUTED: 700, "found": "2026-12-01T00:00:04Z", "times": 1});
+    let tampered = record("05", Kind::Tampered, "EXEMPTION_USE", "", detail);
+    assert_eq!(gaps(&[start("00"), tampered]), []);
+}

@@ -23,27 +23,27 @@ impl MarkKeeper for InKernel {
     fn read(&self) -> Result<KernelMark, String> {
         let kept = self.0.read().map_err(|error| error.to_string())?;
         let head = (kept.sequence > 0).then_some(Head { sequence: kept.sequence, hash: kept.hash });
-        let noted = Noted { digest: kept.unrecorded, config: kept.config, since: kept.since };
-        let untold = Untold {
-            config: kept.untold,
-            since: kept.untold_since,
-            count: kept.untold_count,
-            live: kept.live,
+        let noted = Noted {
+            digest: kept.unrecorded,
+            config: kept.config,
+            since: kept.since,
+            observed: kept.observed != 0,
         };
         Ok(KernelMark {
             head,
             unrecorded: (noted.digest != [0; 32]).then_some(noted),
-            untold: (untold.count > 0).then_some(untold),
+            untold: Untold::of(&kept),
             time: latest_of(&kept),
         })
     }
 
     fn write(&self, mark: &KernelMark) -> Result<(), String> {
         let Head { sequence, hash } = mark.head.unwrap_or(Head::START);
-        let none = Noted { digest: [0; 32], config: [0; 32], since: 0 };
-        let Noted { digest: unrecorded, config, since } = mark.unrecorded.unwrap_or(none);
+        let none = Noted { digest: [0; 32], config: [0; 32], since: 0, observed: false };
+        let Noted { digest: unrecorded, config, since, observed } = mark.unrecorded.unwrap_or(none);
+        let observed = u64::from(observed);
         let part = |kept: &mut HighWater| {
-            *kept = HighWater { sequence, hash, unrecorded, config, since, ..*kept };
+            *kept = HighWater { sequence, hash, unrecorded, config, since, observed, ..*kept };
         };
         self.0.change(part).map_err(|error| error.to_string())
     }
