@@ -10,6 +10,7 @@ use guard_user::cli::command::{Cli, Command};
 use guard_user::cli::form::form_of;
 use guard_user::cli::on_terminal::{self, Kind, OnTerminal};
 use guard_user::cli::seen::{Form, Seen};
+use guard_user::cli::unread::Unread;
 use guard_user::cli::{
     self, CliError, apply, approval, audit, bundle, canary, check, confirm, detach, doctor, events,
     exemption, explain, generate, geo, groups, instrument, page, pin, policy, refused, reload, run, selftest,
@@ -65,8 +66,14 @@ fn kind(cli: &Cli) -> Kind {
     }
 }
 
+/// Whether the command goes on for as long as somebody reads what it writes.
+const fn goes_on(cli: &Cli) -> bool {
+    matches!(cli.command, Command::Events(_) | Command::Page(_) | Command::Shadow(_) | Command::Trace(_))
+}
+
 fn execute(cli: &Cli) -> Result<Exit> {
-    let out = OnTerminal::new(io::stdout().lock(), kind(cli), on_terminal::colours());
+    let out = Unread::new(io::stdout().lock(), goes_on(cli));
+    let out = OnTerminal::new(out, kind(cli), on_terminal::colours());
     let mut out = io::BufWriter::new(Seen::new(out, form_of(cli)));
     let exit = match &cli.command {
         Command::Run(args) => {

@@ -45,6 +45,7 @@ mod time_stamp;
 pub mod top;
 pub mod trace;
 mod trail;
+pub mod unread;
 mod verified;
 
 use std::fmt;

@@ -314,7 +314,7 @@ fn signer(
                            host signed";
     let receipt = Receipt::read(bytes).map_err(|error| {
         // A byte that was changed may leave no receipt at all.
-        anyhow::Error::new(error).context("the file was changed, or never was a receipt")
+        anyhow::Error::new(error).context("the file was changed, or what was signed never was a receipt")
     })?;
     let host = [receipt.host.as_str()];
     match approval::verify(bytes, signed, RECEIPT, &host, allowed, now) {

@@ -311,8 +311,13 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
     }
     used.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
     let counts = job.counts.as_deref().unwrap_or_default();
+    let is_used = |it: &Summary| used.iter().any(|row| row.key.0 == it.id && row.key.1 == it.version);
     let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
-        let loaded_by_then = it.loaded_at.is_none_or(|loaded| loaded < end);
+        if is_used(it) {
+            return true;
+        }
+        // What was loaded by a clock that was ahead is there all the same.
+        let loaded_by_then = end >= now || it.loaded_at.is_none_or(|loaded| loaded < end);
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });

@@ -219,7 +219,7 @@ fn a_changed_receipt_is_told_as_such_and_a_stamp_has_its_time() {
     for (from, to, says) in [
         ("a purpose", "b purpose", "the receipt was changed after it was signed"),
         ("dublin-1", "cork-1", "the receipt was changed, or the file of allowed signers"),
-        ("\"version\": 1", "\"version\":  1", "the file was changed, or never was a receipt"),
+        ("\"version\": 1", "\"version\":  1", "the file was changed, or what was signed never was a receipt"),
     ] {
         assert!(good.contains(from));
         bed.put("r.json", good.replace(from, to));

@@ -398,6 +398,19 @@ fn a_report_is_of_the_days_that_were_asked_for() {
     }
 }
 
+/// What was loaded by a clock that was ahead is in the report of the days until now all the same.
+#[test]
+fn a_report_has_what_was_loaded_while_the_clock_was_ahead() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.load("a", 1);
+    world.settle();
+    world.now.wall -= SignedDuration::from_mins(10);
+    let asked = Request::Report { from: None, until: None };
+    let Response::Report { report } = answer(&mut world, asked) else { panic!() };
+    assert_eq!(report.exemptions.iter().map(|it| it.id.as_str()).collect::<Vec<_>>(), ["a"]);
+}
+
 /// That a receipt was given is a record where it was, and what its client could not write is one too.
 #[test]
 fn the_trail_has_a_receipt_that_was_signed_and_that_it_was_not_written() {
