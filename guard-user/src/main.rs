@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     };
     match execute(&cli) {
         Ok(exit) => exit.into(),
-        Err(error) if cli::is_closed_pipe(&error) => Exit::Ok.into(),
+        Err(error) if goes_on(&cli) && cli::is_closed_pipe(&error) => Exit::Ok.into(),
         Err(error) => {
             report(&error);
             if refused::wants_json(&cli) {

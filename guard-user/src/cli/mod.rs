@@ -188,8 +188,8 @@ pub fn told(error: &anyhow::Error) -> String {
     said
 }
 
-/// Whether the error is that nobody reads the output any more (`borderguard events | head`), which ends a
-/// command early and is no failure.
+/// Whether the error is that nobody reads the output any more (`borderguard events --follow | head`), which is how a command
+/// ends that goes on for as long as somebody reads, and no failure of it. Others have [`unread`] in between.
 #[must_use]
 pub fn is_closed_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {

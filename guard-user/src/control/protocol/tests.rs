@@ -8,6 +8,15 @@ use crate::control::line::{API, parse_request};
 
 #[test]
 fn requests_look_as_documented() {
+    let apply = |guard_nothing| Request::Apply {
+        wanted: Box::new(ApplyWanted {
+            name: "new.toml".into(),
+            config: "x".to_owned(),
+            signatures: Vec::new(),
+            seconds: 300,
+            guard_nothing,
+        }),
+    };
     let cases = [
         (json!({"request": "status"}), Request::Status {}),
         (
@@ -35,29 +44,13 @@ fn requests_look_as_documented() {
         (json!({"request": "confirm", "roll_back": true}), Request::Confirm { roll_back: true }),
         (
             json!({"request": "apply", "wanted": {"name": "new.toml", "config": "x", "seconds": 300}}),
-            Request::Apply {
-                wanted: Box::new(ApplyWanted {
-                    name: "new.toml".into(),
-                    config: "x".to_owned(),
-                    signatures: Vec::new(),
-                    seconds: 300,
-                    guard_nothing: false,
-                }),
-            },
+            apply(false),
         ),
         (
             json!({"request": "apply", "wanted": {
                 "name": "new.toml", "config": "x", "seconds": 300, "guard_nothing": true,
             }}),
-            Request::Apply {
-                wanted: Box::new(ApplyWanted {
-                    name: "new.toml".into(),
-                    config: "x".to_owned(),
-                    signatures: Vec::new(),
-                    seconds: 300,
-                    guard_nothing: true,
-                }),
-            },
+            apply(true),
         ),
         (json!({"request": "geo-accept"}), Request::GeoAccept {}),
         (

@@ -1,7 +1,7 @@
 //! Ways past the guard: refused where the config says so, told while they are not, and refused again.
 
 use super::super::{BypassFacts, Input};
-use super::inputs::{CONFIG, OPEN, prepared};
+use super::inputs::{CONFIG, OPEN, prepared, the_only};
 use super::world::World;
 use crate::audit::NOT_FOUND;
 use crate::control::protocol::Request;
@@ -71,8 +71,7 @@ fn a_hook_that_is_refused_is_told_and_tried_again() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.kernel.fail(Operation::Bypass, 2);
     world.settle();
-    let problems = world.known_problems();
-    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    let problem = the_only(world.known_problems());
     assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::BypassOpen, Some("cgroup /")));
     assert!(problem.message.contains("the test says so"), "{problem}");
     world.rest();

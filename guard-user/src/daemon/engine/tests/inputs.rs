@@ -14,6 +14,7 @@ use crate::control::protocol::Response;
 use crate::daemon::engine::Held;
 use crate::daemon::runtime;
 use crate::geo::{GeoDb, Info, Runs};
+use crate::health::Problem;
 
 /// A policy with one pin on these interfaces.
 pub(super) const CONFIG: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth*\"]\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
@@ -118,4 +119,10 @@ pub(super) fn is_promise(answer: &Response) -> bool {
 /// Who asks.
 pub(super) fn asker() -> Asker {
     Asker { who: Who { uid: 0, user: Some("root".to_owned()), pid: None }, sees_all: true, sees_people: true }
+}
+
+/// The problem that there is, where there is one and no other.
+pub(super) fn the_only(problems: Vec<Problem>) -> Problem {
+    let [problem] = <[Problem; 1]>::try_from(problems).unwrap_or_else(|all| panic!("{all:?}"));
+    problem
 }

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::super::Ticket;
-use super::inputs::{CONFIG, document};
+use super::inputs::{CONFIG, document, the_only};
 use super::world::{Part, World};
 use crate::audit::{Kind, Stored};
 use crate::control::protocol::{Request, Response};
@@ -195,8 +195,7 @@ fn a_clock_that_is_set_by_more_than_a_minute_is_told_until_a_reload_or_a_start()
         world.settle();
         world.set_clock(forward);
         world.rest();
-        let problems = world.problems();
-        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let problem = the_only(world.problems());
         assert_eq!(problem.code, ProblemCode::ClockSet);
         assert!(problem.message.contains(" s in all"), "{problem}");
         world.set_clock(-forward);
@@ -233,8 +232,7 @@ fn a_clock_that_is_set_forward_is_told_until_it_is_steady() {
     world.rest();
     world.pass(500 * SECOND);
     world.rest();
-    let problems = world.problems();
-    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let problem = the_only(world.problems());
     assert!(problem.message.ends_with("Told until it was not set for 10 minutes"), "{problem}");
     // The time begins anew with every time that it is set.
     world.set_clock(3);
@@ -252,8 +250,7 @@ fn a_clock_that_is_set_forward_is_told_until_it_is_steady() {
     }
     world.pass(1200 * SECOND);
     world.rest();
-    let problems = world.problems();
-    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let problem = the_only(world.problems());
     assert!(problem.message.ends_with("for it was set back"), "{problem}");
 }
 

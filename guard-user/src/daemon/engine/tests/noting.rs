@@ -5,7 +5,7 @@ use guard_common::abi::{Relay, RelayKey};
 
 use super::super::noting::wants_senders;
 use super::super::{Input, NotingFacts};
-use super::inputs::{CONFIG, OPEN, prepared};
+use super::inputs::{CONFIG, OPEN, prepared, the_only};
 use super::world::World;
 use crate::control::protocol::Request;
 use crate::daemon::runtime;
@@ -135,8 +135,7 @@ fn hooks_that_are_refused_are_told_and_tried_again() {
     let mut world = World::new(CONFIG, &["eth0"]);
     world.kernel.fail(Operation::Sockets, 2);
     world.settle();
-    let problems = world.known_problems();
-    let [problem] = &problems[..] else { panic!("{problems:?}") };
+    let problem = the_only(world.known_problems());
     assert_eq!((problem.code, problem.subject.as_deref()), (ProblemCode::SocketsUnnoted, Some("cgroup /")));
     assert!(problem.message.contains("the test says so"), "{problem}");
     assert_eq!(world.named(), 0);

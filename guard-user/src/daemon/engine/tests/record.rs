@@ -135,10 +135,7 @@ fn without_a_key_there_is_no_receipt_and_the_answer_says_how_to_have_one() {
 
 #[test]
 fn the_trail_names_the_config_and_the_store_has_its_text() {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    world.load("a", 1);
-    world.settle();
+    let mut world = World::with_one();
     world.config = with_key();
     let reload = world.ask(Request::Reload {});
     world.settle();
@@ -401,10 +398,7 @@ fn a_report_is_of_the_days_that_were_asked_for() {
 /// What was loaded by a clock that was ahead is in the report of the days until now all the same.
 #[test]
 fn a_report_has_what_was_loaded_while_the_clock_was_ahead() {
-    let mut world = World::new(CONFIG, &["eth0"]);
-    world.settle();
-    world.load("a", 1);
-    world.settle();
+    let mut world = World::with_one();
     world.now.wall -= SignedDuration::from_mins(10);
     let asked = Request::Report { from: None, until: None };
     let Response::Report { report } = answer(&mut world, asked) else { panic!() };

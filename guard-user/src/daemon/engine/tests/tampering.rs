@@ -6,7 +6,7 @@ use guard_common::verdict::{Reason, Verdict};
 use serde_json::Value;
 
 use super::super::Input;
-use super::inputs::CONFIG;
+use super::inputs::{CONFIG, the_only};
 use super::world::{PARTS, World};
 use crate::control::protocol::Request;
 use crate::health::{Problem, ProblemCode};
@@ -105,8 +105,7 @@ fn a_table_that_somebody_freezes_is_told_and_recorded_once_with_what_helps() {
         world.pass(SECOND);
         world.settle();
     }
-    let problems = told(&mut world);
-    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    let problem = the_only(told(&mut world));
     assert_eq!(problem.subject.as_deref(), Some("HELD"));
     for words in ["somebody has frozen it", "BPF_MAP_FREEZE", "does not help", "`borderguard detach`"] {
         assert!(problem.message.contains(words), "{problem}");
@@ -128,8 +127,7 @@ fn a_table_that_was_changed_is_told_over_restarts_until_somebody_reloads() {
     for _ in 0..2 {
         world.restart();
         world.rest();
-        let problems = told(&mut world);
-        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let problem = the_only(told(&mut world));
         assert_eq!(problem.subject.as_deref(), Some("HELD"));
         assert!(problem.message.contains("an earlier daemon has found"), "{problem}");
     }
@@ -178,8 +176,7 @@ fn bytes_that_are_in_no_exemptions_use_are_told_over_restarts_and_recorded_once(
     for _ in 0..2 {
         world.restart();
         world.rest();
-        let problems = told(&mut world);
-        let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+        let problem = the_only(told(&mut world));
         assert_eq!(problem.subject.as_deref(), Some("EXEMPTION_USE"));
         assert!(problem.message.contains("250 bytes of the pin \"mail\""), "{problem}");
         assert_eq!(records(&world), [("EXEMPTION_USE".to_owned(), 1)]);
