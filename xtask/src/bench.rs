@@ -5,7 +5,7 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{
-    bpf, demo,
+    bpf, build, demo,
     setup::packages::{self, Purpose},
 };
 
@@ -29,5 +29,7 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     packages::ensure(Purpose::Bench)?;
     let json = arguments.json.then(|| OsString::from("--json"));
     let all: Vec<OsString> = json.into_iter().chain(arguments.arguments.iter().cloned()).collect();
-    demo::launch("guard-bench", &all)
+    // Both at once, so that their features are the same.
+    build::release(&["guard-user", "guard-tests"])?;
+    demo::launch("release/guard-bench", &all)
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Run every check that a change must pass: format, lints, the tree's rules, licences, tests,
-/// a fresh machine with what ships and the demo, other kernels
+/// a fresh machine with the demo, other kernels
 ///
 /// What takes longest on other kernels, and the long run of the services, are in `cargo xtask nightly`. All checks run even if one fails; a table at the end says how each went and how long it took.
 #[derive(clap::Args)]
@@ -39,13 +39,14 @@ const CHECKS: [Check; 9] = [
     ("licences", licences::check),
     ("systemd unit", unit::check),
     ("tests", || this_program(&["test", "--ci"])),
-    ("a fresh machine, the release program and the demo", || this_program(&["fresh"])),
+    ("a fresh machine and the demo", || this_program(&["fresh"])),
     ("other kernels", || this_program(&["vm", "--usual"])),
 ];
 
 /// What is checked each night beside [`CHECKS`], for it takes hours.
-const NIGHTLY: [Check; 6] = [
-    ("packages", || this_program(&["package", "--check", "bookworm", "--check", "trixie"])),
+const NIGHTLY: [Check; 7] = [
+    ("the release program", || this_program(&["build"])),
+    ("packages", || this_program(&["package", "--check", "bookworm", "--check", "trixie", "--check", "oci"])),
     ("ten minutes of each fuzzer", || this_program(&["fuzz", "--seconds", "600"])),
     ("all on other kernels", || this_program(&["vm"])),
     ("services, the long run", || this_program(&["services", "--all"])),
@@ -53,7 +54,7 @@ const NIGHTLY: [Check; 6] = [
     ("bench", || this_program(&["bench", "--", "--check"])),
 ];
 
-/// Run all that is checked each night: what `ci` runs, the suites that take long on other kernels, the long run of the
+/// Run all that is checked each night: what `ci` runs, the program as it ships, packages, fuzzers, the suites that take long on other kernels, the long run of the
 /// services, and the bench with its bounds
 ///
 /// It takes hours. All checks run even if one fails; a table at the end says how each went and how long it took.

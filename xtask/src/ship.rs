@@ -59,7 +59,7 @@ pub(crate) fn split(name: &str) -> Result<Shipped> {
 
 /// Checks a program as it ships: its size, and that it and its debug info fit.
 pub(crate) fn check(shipped: &Shipped) -> Result<()> {
-    println!("{shipped}");
+    println!("built {shipped}");
     let Shipped { program, size, debug, build_id, .. } = shipped;
     if *size > MOST {
         bail!("{} has {size} bytes, and {MOST} are the most", program.display());

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::{run, setup, tally::Tally};
+use crate::{build, run, setup, tally::Tally};
 
 /// One test program.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +46,16 @@ pub(crate) const BY_SLICE: &str = "by_slice";
 /// At the begin of the names of those of the long run.
 pub(crate) const LONG: &str = "more::";
 
+/// The suites of the programs for kernels with `PREEMPT_RT`, which has other suites within it. What of them does not judge
+/// packets is tried with the programs of this machine; with these, on the kernel that they are for (`cargo xtask vm`).
+pub(crate) const PREEMPT: &str = "kernel_preempt";
+/// How the names of that begin.
+const NOT_OF_VERDICTS: [&str; 2] = ["attach::", "shadow::"];
+
 /// Builds the test programs of all packages but the kernel program's, and the programs that they run; cargo
 /// shows its own progress.
 pub(crate) fn build() -> Result<Vec<Suite>> {
-    // The same packages as below, so that their features are the same and nothing is built twice.
-    if !setup::cargo()?.args(["build", "--bins"]).status().context("cannot start cargo")?.success() {
-        bail!("the programs do not build");
-    }
+    build::programs()?;
     let mut child = setup::cargo()?
         .args(["test", "--no-run", "--message-format=json-render-diagnostics"])
         .stdin(Stdio::null())
@@ -99,9 +102,10 @@ impl Suite {
             return None;
         }
         // What is for a guest, or for a long run, is asked for by who runs it.
-        let skipped = match target.name == SERVICES {
-            true => vec![BY_VOLUME, LONG],
-            false => Vec::new(),
+        let skipped = match target.name.as_str() {
+            SERVICES => vec![BY_VOLUME, LONG],
+            PREEMPT => NOT_OF_VERDICTS.to_vec(),
+            _ => Vec::new(),
         };
         Some(Self {
             name: target.name,

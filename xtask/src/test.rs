@@ -5,7 +5,7 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 use crate::{
-    bpf, browser, lanes, prometheus, services,
+    bpf, browser, kubernetes, lanes, prometheus, services,
     setup::{
         self,
         packages::{self, Purpose},
@@ -65,7 +65,8 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
                 suites::SERVICES => services::ensure(services::Extent::Usual),
                 prometheus::SUITE => prometheus::ensure(),
                 browser::SUITE => browser::ensure(),
-                sigma::SUITE => sigma::ensure(),
+                sigma::SUITE => sigma::SIGMA.ensure(),
+                kubernetes::SUITE => kubernetes::VALIDATE.ensure(),
                 _ => Ok(()),
             };
             made.map_err(|error| format!("{error:#}"))

@@ -57,7 +57,8 @@ pub(super) fn check(release: &str) -> Result<()> {
     let versions = [EARLIER, LATER].map(|version| deb::make(&folder.join(version), Some(version)));
     let [earlier, later] = versions;
     let (earlier, later, current) = (earlier?, later?, only_file(&folder, "deb")?);
-    let disk = disk(release, &[&earlier, &current, &later])?;
+    let yardstick = yardstick(&current)?;
+    let disk = disk(release, &[&earlier, &current, &later, &yardstick])?;
     let tally = vm::boot_disk(KERNEL, &disk, &format!("package-{release}"));
     remove_file(&disk)?;
     let tally = tally?;
@@ -69,6 +70,29 @@ pub(super) fn check(release: &str) -> Result<()> {
         bail!("the package does not do in Debian {release} what it should");
     }
     Ok(())
+}
+
+/// A package of the same files that does nothing when it is installed: how long that takes says how fast a guest is.
+fn yardstick(deb: &Path) -> Result<PathBuf> {
+    let folder = workspace::target_dir().join("package-guest");
+    create_dir(&folder)?;
+    let root = folder.join("yardstick");
+    remove(&root)?;
+    run::output(Command::new("dpkg-deb").arg("--raw-extract").arg(deb).arg(&root))?;
+    let about = root.join("DEBIAN");
+    let control = about.join("control");
+    let text = fs::read_to_string(&control).with_context(|| format!("cannot read {}", control.display()))?;
+    fs::write(&control, text.replacen("Package: borderguard\n", "Package: yardstick\n", 1))
+        .with_context(|| format!("cannot write {}", control.display()))?;
+    for file in ["conffiles", "md5sums", "postinst", "postrm", "prerm"] {
+        remove_file(&about.join(file))?;
+    }
+    let made = folder.join("yardstick.deb");
+    let mut dpkg_deb = Command::new("dpkg-deb");
+    dpkg_deb.args(["--root-owner-group", "--build"]).arg(&root).arg(&made);
+    run::step("making the yardstick's package", "package-yardstick", &mut dpkg_deb)?;
+    remove(&root)?;
+    Ok(made)
 }
 
 /// The image of a disk with this release, the packages, and the test.
@@ -95,7 +119,8 @@ fn disk(release: &str, debs: &[&Path]) -> Result<PathBuf> {
     }
     let test = root.join("root/test");
     create_dir(&test)?;
-    for (name, deb) in ["earlier.deb", "borderguard.deb", "later.deb"].iter().zip(debs) {
+    let names = ["earlier.deb", "borderguard.deb", "later.deb", "yardstick.deb"];
+    for (name, deb) in names.iter().zip(debs) {
         copy_file(deb, &test.join(name))?;
     }
     for (name, text) in [("run", TEST), ("sender.py", SENDER)] {

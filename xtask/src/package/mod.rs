@@ -2,6 +2,8 @@
 
 mod deb;
 mod guest;
+mod node;
+mod oci;
 mod place;
 mod sbom;
 
@@ -24,14 +26,18 @@ use crate::{
 /// What a checksum is written to.
 const SUMS: &str = "SHA256SUMS";
 
-/// Make the Debian package, an archive of the same files for other distributions, and their bills of materials
+/// Of `--check`: the image on a node, beside the releases of Debian.
+const IMAGE: &str = "oci";
+
+/// Make the Debian package, an archive of the same files for other distributions, an image for container runtimes, and their
+/// bills of materials
 ///
 /// They are in target/package, with their SHA-256. The same commit gives the same bytes, where the compiler is the same.
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Install, use, upgrade, downgrade, remove and purge the package in guests that boot systemd of these releases of
-    /// Debian: bookworm, trixie
-    #[arg(long, value_name = "RELEASE", value_parser = guest::RELEASES)]
+    /// Debian: bookworm, trixie. Run the image as a container of the DaemonSet: oci
+    #[arg(long, value_name = "WHAT", value_parser = [guest::RELEASES[0], guest::RELEASES[1], IMAGE])]
     check: Vec<String>,
 }
 
@@ -40,15 +46,18 @@ pub(crate) fn command(arguments: &Arguments) -> Result<ExitCode> {
     for file in &made {
         println!("made {}", file.display());
     }
-    for release in &arguments.check {
-        guest::check(release)?;
+    for what in &arguments.check {
+        match what.as_str() {
+            IMAGE => node::check()?,
+            release => guest::check(release)?,
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// Makes all of it anew, and returns its files.
 fn make() -> Result<Vec<PathBuf>> {
-    println!("built {}", build::shipped()?);
+    build::shipped()?;
     let record = setup::ensure()?;
     let ensure = |tool: &Tool| match tool.works() {
         true => Ok(()),
@@ -68,8 +77,10 @@ fn make() -> Result<Vec<PathBuf>> {
     deb::look_at(&deb)?;
     let name = format!("borderguard-{}-{}-linux", env!("CARGO_PKG_VERSION"), std::env::consts::ARCH);
     let archive = archive(&deb, &folder.join(format!("{name}.tar.gz")))?;
-    let mut made = vec![deb, archive];
-    made.extend(sbom::make(&folder)?);
+    let bills = sbom::make(&folder)?;
+    let image = oci::make(&deb, &bills)?;
+    let mut made = vec![deb, archive, image];
+    made.extend(bills);
     let sums = sums(&folder, &made)?;
     made.push(sums);
     Ok(made)

@@ -1,17 +1,18 @@
 #!/usr/bin/python3
-"""Sends datagrams of a pinned source to two places, or counts what arrives there.
+"""Sends datagrams of a pinned source, or of that in $SOURCE, to two places, or counts what arrives there.
 
 send OUT            to both places until SIGTERM; writes to OUT how many went to each
 receive OUT         counts what arrives from the source until SIGTERM; writes that to OUT
 """
 import json
+import os
 import signal
 import socket
 import sys
 import threading
 import time
 
-SOURCE = ("192.0.2.10", 143)
+SOURCE = (os.environ.get("SOURCE", "192.0.2.10"), 143)
 PLACES = {"permitted": ("198.51.100.20", 40000), "forbidden": ("203.0.113.30", 40000)}
 
 ended = threading.Event()

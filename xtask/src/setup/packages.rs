@@ -21,8 +21,14 @@ pub(crate) enum Purpose {
     Bench,
     /// Judging the page in a browser.
     Page,
-    /// Converting Sigma rules.
-    Sigma,
+    /// Tools of PyPI, which tests run.
+    Python,
+    /// Judging the Debian package.
+    Package,
+    /// Making the image for container runtimes.
+    Image,
+    /// Running that image as a container on a node that namespaces make.
+    Node,
     /// Linting the kernel program with Debian's compiler.
     Lint,
 }
@@ -53,8 +59,15 @@ const PROGRAMS: &[(Purpose, &str, &str)] = &[
     (Purpose::Fresh, "mke2fs", "e2fsprogs"),
     (Purpose::Unit, "systemd-analyze", "systemd"),
     (Purpose::Page, "npm", "npm"),
-    (Purpose::Sigma, "python3", "python3"),
-    (Purpose::Sigma, "pip3", "python3-pip"),
+    (Purpose::Python, "python3", "python3"),
+    (Purpose::Python, "pip3", "python3-pip"),
+    (Purpose::Package, "lintian", "lintian"),
+    (Purpose::Image, "umoci", "umoci"),
+    (Purpose::Node, "umoci", "umoci"),
+    (Purpose::Node, "runc", "runc"),
+    (Purpose::Node, "ip", "iproute2"),
+    (Purpose::Node, "nft", "nftables"),
+    (Purpose::Node, "unshare", "util-linux"),
     (Purpose::Lint, "/usr/bin/clippy-driver", "rust-web-clippy"),
 ];
 

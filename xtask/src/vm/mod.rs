@@ -52,12 +52,12 @@ const BY_BOTH: [&str; 3] = ["guest_copies", "guest_relays", "guest_ways"];
 const BY_TRACING: &str = "without_bpf_lsm";
 const BY_LSM: [&str; 3] = ["a_carrier_that_writes", "who_is_handed", "what_is_handed_on"];
 /// It takes long, and the other kernels need only load the programs that it is about, which `kernel_load` does.
-const RT_ONLY: &str = "kernel_preempt";
+const RT_ONLY: &str = suites::PREEMPT;
 /// Left out of the usual run whole: what it shows of programs that share a CPU hangs on little that changes.
 const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
 /// `cargo xtask nightly` runs them. That the programs of a shadow load is in `kernel_load`.
-const NIGHTLY: [&str; 10] = [
+const NIGHTLY: [&str; 15] = [
     "guest_bonds",
     "guest_copies",
     "guest_cost",
@@ -66,14 +66,21 @@ const NIGHTLY: [&str; 10] = [
     "guest_paths",
     "guest_pins",
     "guest_relays",
+    "guest_volumes",
+    "kernel_attach_dump",
+    "kernel_attach_many",
+    "kernel_rewritten",
     "kernel_shadow",
     "kernel_tamper",
+    "kernel_trace",
 ];
 /// Of what runs on both other kernels, the suites that one of them runs alone in the usual run: so that guests of two
 /// processors end at the same time, and half as late. How programs load and attach differs, and is tried on both.
-const USUAL_ON_ONE: [&str; 7] = [
+const USUAL_ON_ONE: [&str; 9] = [
     "guest_clock",
+    "guest_senders",
     "kernel_bypass",
+    "kernel_cgroup",
     "kernel_host",
     "kernel_socket_facts",
     "kernel_socket_users",
@@ -82,7 +89,7 @@ const USUAL_ON_ONE: [&str; 7] = [
 ];
 /// And those that the oldest runs alone.
 const USUAL_ON_OLDEST: [&str; 5] =
-    ["kernel_differential", "kernel_events", "kernel_quota", "kernel_rewritten", "kernel_trace"];
+    ["kernel_attach_identity", "kernel_bare", "kernel_differential", "kernel_events", "kernel_quota"];
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
 /// may run.
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
@@ -188,6 +195,9 @@ fn suites_with(all: Vec<Suite>, names: &[String]) -> Result<Vec<Suite>> {
     let mut suites = Vec::new();
     for mut suite in all.into_iter().filter(|suite| suite.integration && is_for_the_guest(&suite.name, names))
     {
+        if suite.name == suites::PREEMPT {
+            suite.skipped = Vec::new();
+        }
         if suite.name == suites::SERVICES {
             suite.skipped = vec![suites::BY_SLICE];
             if !is_long(names) {
