@@ -18,9 +18,12 @@ use guard_user::cli::{
 };
 use guard_user::control::protocol::EventFormat;
 use guard_user::exit::Exit;
+use guard_user::kernel::cgroup;
 use guard_user::text::visible_lines;
 
 fn main() -> ExitCode {
+    // Before there is any thread.
+    cgroup::see_all();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misread(&error),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, UdpSocket};
 use std::path::{Path, PathBuf};
 
 use guard_tests::bed::{self, Bed, CLIENT_PORT, Family, PATIENCE, PIN, STORE, US, address};
-use guard_tests::cgroup;
+use guard_tests::cgroup::{self, Cgroup};
 use guard_tests::proc::run_to_end;
 use guard_tests::user::as_user;
 use guard_user::kernel::senders;
@@ -114,11 +114,9 @@ fn a_socket_made_elsewhere_and_used_by_a_pinned_cgroup_sends_nothing() {
 
     // Explained by the process itself.
     let pid = std::process::id().to_string();
-    let explain = || {
-        let words =
-            ["explain", "--from", "192.0.2.10:5", "--to", "203.0.113.10:6", "--proto", "udp", "--pid", &pid];
-        bed.ask(&words).unwrap()
-    };
+    let words =
+        ["explain", "--from", "192.0.2.10:5", "--to", "203.0.113.10:6", "--proto", "udp", "--pid", &pid];
+    let explain = || bed.ask(&words).unwrap();
     let explained = cgroup::inside(&pinned, explain).unwrap();
     for part in
         [&format!("({pid}), unit mail.service"), &format!("cgroup {name}"), "by the user root", "drop"]
@@ -126,6 +124,16 @@ fn a_socket_made_elsewhere_and_used_by_a_pinned_cgroup_sends_nothing() {
         assert!(explained.out.contains(part), "{part}: {explained:?}");
     }
     assert!(explain().out.contains("pass"), "{:?}", explain());
+    // As in a container, from a cgroup namespace of its own the paths of others lead out of its root.
+    let container = Cgroup::new("container").unwrap();
+    let explain_there = || {
+        let mut command = bed.host(STORE).unwrap().command("unshare").unwrap();
+        command.arg("--cgroup").arg(bed.program()).args(words).arg("--config").arg(bed.config());
+        container.contain(&mut command).unwrap();
+        run_to_end("borderguard", command, PATIENCE).unwrap()
+    };
+    let (status, out, complaint) = cgroup::inside(&pinned, explain_there).unwrap();
+    assert!(out.contains(&format!("cgroup {name}")) && out.contains("drop"), "{status} {out} {complaint}");
 
     // With no daemon it is held too.
     daemon.kill(PATIENCE).unwrap();

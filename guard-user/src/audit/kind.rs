@@ -36,7 +36,7 @@ kinds! {
     Reload = "reload";
     /// An interface is guarded, or ways past the guard are refused to a cgroup, from now on; where this began, the detail has its counter of sent packets then, as `sent_before`.
     Attach = "attach";
-    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`).
+    /// An interface, or the whole host, is no longer guarded, or ways past the guard are no longer refused to a cgroup. Where nobody asked the daemon for that, `why` says so: `taken off by another program`, which a look found, or `a start did not find it`; the detail has when the guard was last known to be there (`last_seen`). Where a config let an interface go, the detail has its counter of sent packets then, as `sent`.
     Detach = "detach";
     /// A document was loaded; the detail has the SHA-256 of its bytes and of the config by which it was, and how many signers of which role that and the document asked for (`required`, null for nobody); `emergency` where it is one.
     Load = "load";
@@ -44,6 +44,8 @@ kinds! {
     Refusal = "refusal";
     /// A signature was verified and counts; the detail has the key's fingerprint and the role. Of a config that opens, its path is the subject, and the detail has its `sha256` and what it `opens`.
     Approval = "approval";
+    /// A config that newly lets something pass, and of which the live one asks for no signatures, was about to be live: its path is the subject, and the detail has its `sha256` and what it `opens`. A `reload` or an `apply` follows where it came to that.
+    Opening = "opening";
     /// The keys that may approve, as the file of allowed signers has them from now on: the detail has each as identity and fingerprint. Recorded at a start and where they change.
     Signers = "signers";
     /// A candidate was applied and is live until it is confirmed, or its time is over; the subject is its file, and the detail is as that of `start`, with the SHA-256 of the config before it (`before_sha256`) and until when it waits (`until`).
@@ -74,7 +76,7 @@ kinds! {
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";
-    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more. With `unattributed_bytes` the subject is `EXEMPTION_USE`, and exemptions have let through so many more bytes of the `pin` than they have in their uses: somebody has lowered those, or put back an older copy of the store.
+    /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more. With `unattributed_bytes` the subject is `EXEMPTION_USE`, and exemptions have let through so many more bytes of the `pin` than they have in their uses: somebody has lowered those, or put back an older copy of the store. With `lacking_bytes` it is `EXEMPTION_USE` too, and a start found that the store had so many bytes less in the use of the `exemption` of this `version` than its mark: somebody has put back an older copy of the store, and the exemption goes on with the use that the mark has.
     Tampered = "tampered";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";

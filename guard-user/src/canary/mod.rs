@@ -10,7 +10,7 @@ mod sent;
 mod tests;
 
 pub use packet::{Flow, packet};
-pub use plan::{Guarded, Planned, Sender, plan, senders};
+pub use plan::{Guarded, Planned, Sender, any_sender, plan, senders};
 pub use sent::{Seen, Sent, Written};
 
 /// A canary's number as people and programs read it: 16 hexadecimal digits.

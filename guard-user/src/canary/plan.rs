@@ -120,22 +120,48 @@ fn is_selected(select: &Selectors, facts: &HostFacts, interface: &Guarded) -> bo
 /// # Errors
 /// Why there is nobody.
 pub fn senders(policy: &Policy, facts: &HostFacts, pin: &Pin) -> Result<Vec<Sender>, String> {
-    let select = &pin.select;
-    let (volumes, party) = (volumes(select, facts)?, party(select, facts)?);
-    let mark = select.marks.first().map_or(0, |mark| mark.value);
+    let any = any_sender(facts, pin)?;
     let mut senders: Vec<Sender> = Vec::new();
-    for flow in flows(select).filter(|flow| is_forbidden(policy, pin, flow)) {
+    for flow in flows(&pin.select).filter(|flow| is_forbidden(policy, pin, flow)) {
         if senders.iter().all(|it| it.flow.destination != flow.destination) {
-            senders.push(Sender { flow, mark, party, volumes, direction: select.direction });
+            senders.push(Sender { flow, ..any.clone() });
         }
     }
     match senders.is_empty() {
-        true => {
-            Err("a site, its `permit` or a failsafe rule lets it send to every documentation address"
-                .to_owned())
-        }
+        true => Err(why_nobody(policy, pin)),
         false => Ok(senders),
     }
+}
+
+/// Who sends something by one way in which a pin is known, whether the pin forbids it or not.
+///
+/// # Errors
+/// Why there is nobody.
+pub fn any_sender(facts: &HostFacts, pin: &Pin) -> Result<Sender, String> {
+    let select = &pin.select;
+    let (volumes, party) = (volumes(select, facts)?, party(select, facts)?);
+    let mark = select.marks.first().map_or(0, |mark| mark.value);
+    let flow = flows(select).next().ok_or("no protocol has ports of both ends that it selects")?;
+    Ok(Sender { flow, mark, party, volumes, direction: select.direction })
+}
+
+/// Why a pin forbids no flow to a documentation address.
+fn why_nobody(policy: &Policy, pin: &Pin) -> String {
+    let mut places: Vec<Jurisdiction> = Vec::new();
+    for place in flows(&pin.select).map(|flow| place(policy, flow.destination)) {
+        if !places.contains(&place) {
+            places.push(place);
+        }
+    }
+    if places.iter().any(|it| !pin.permitted.contains(*it)) {
+        return "a failsafe rule or a prefix of `geo.nat64` has each documentation address that it forbids"
+            .to_owned();
+    }
+    let places: Vec<&str> = places.iter().map(|it| it.as_str()).collect();
+    format!(
+        "its home and `permit` have each place that documentation addresses are in here: {}",
+        places.join(", ")
+    )
 }
 
 /// Flows that the selectors match, to documentation addresses.

@@ -20,7 +20,7 @@ use crate::control::client::{self, ask, unexpected};
 use crate::control::protocol::{ApplyWanted, MOST_UNCONFIRMED_SECONDS, Request, Response};
 use crate::control::status::Status;
 use crate::exit::Exit;
-use crate::simulate::{Amount, Kind, Sums};
+use crate::simulate::{Amount, Kind, Lack, Sums};
 
 const AFTER_HELP: &str = "\
 It goes by itself when the time is over, and when the daemon is started anew;
@@ -193,7 +193,9 @@ impl NewDrops {
 
     fn of_sums(sums: &Sums) -> Self {
         let mut flows = sums.of(Kind::Drops);
-        sums.not_known.values().for_each(|amount| flows += *amount);
+        // What may be let go is not dropped by that.
+        let may_drop = sums.not_known.iter().filter(|(lacks, _)| !lacks.contains(&Lack::LetGo));
+        may_drop.for_each(|(_, amount)| flows += *amount);
         let mut of = Amount::default();
         for amount in
             sums.groups.values().chain(sums.not_known.values()).chain([&sums.same, &sums.other_reason])
@@ -241,6 +243,8 @@ impl NewDrops {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::config::{self, Surroundings};
     use crate::control::status::{HookStatus, InterfaceStatus};
@@ -296,6 +300,10 @@ mod tests {
         assert!(
             drops.words(most("1%")).starts_with("1 of 100 flows (1.00%) would newly be dropped, or may be;")
         );
+        // What at most is let go with its interface is among all of them, and is not dropped.
+        let let_go = BTreeMap::from([(vec![Lack::LetGo], of(100))]);
+        let with_let_go = NewDrops::of_sums(&Sums { not_known: let_go, ..sums.clone() });
+        assert_eq!((with_let_go.flows, with_let_go.of), (0, 199));
         let drops = NewDrops { without_records: true, ..drops };
         assert!(drops.are_above(most("99%")) && !drops.are_above(most("100%")));
     }

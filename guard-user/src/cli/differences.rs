@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::table::{self, numbers, words};
 use crate::report::number::{bytes, grouped};
-use crate::simulate::{Amount, Group, Kind, Sums};
+use crate::simulate::{Amount, Group, Kind, Sums, UNGUARDED};
 
 /// Groups of one kind that text shows; JSON has all.
 const SHOWN: usize = 20;
@@ -69,7 +69,9 @@ pub(super) fn amount(amount: Amount) -> String {
 fn row(group: &Group, amount: &Amount) -> [String; 8] {
     let (now, then) = (&group.now, &group.then);
     let place = |place: Option<&'static str>| place.unwrap_or("?");
-    let (was, is) = (place(now.jurisdiction), place(then.jurisdiction));
+    let was = place(now.jurisdiction);
+    // Who is judged by nothing is placed by nothing.
+    let is = if then.reason == UNGUARDED { was } else { place(then.jurisdiction) };
     let by = |verdict: &crate::simulate::sums::Verdict| match &verdict.exemption {
         Some(id) => format!("{} {} by {id}", verdict.verdict, verdict.reason),
         None => format!("{} {}", verdict.verdict, verdict.reason),

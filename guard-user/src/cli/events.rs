@@ -113,6 +113,6 @@ mod tests {
             parsed(&["--socket", socket.to_str().unwrap(), "--since", "-2h", "--pin", "mail", "-n", "3"]);
         let error = run(&args, &mut Vec::new(), &mut Vec::new()).unwrap_err();
         assert_eq!(exit_of(&error), Exit::NoDaemon);
-        assert!(error.to_string().contains("borderguard run"), "{error}");
+        assert!(error.to_string().contains("systemctl status borderguard"), "{error}");
     }
 }

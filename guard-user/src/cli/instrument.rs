@@ -13,7 +13,7 @@ use crate::exemption::OrderKind;
 use crate::exemption::summary::OrderSummary;
 use crate::exit::Exit;
 use crate::store;
-use crate::text::{escaped, look_alike};
+use crate::text::{escaped, look_alike, visible};
 
 /// Arguments of `instrument`.
 #[derive(Clone, Debug, clap::Args)]
@@ -114,18 +114,44 @@ fn fallen(standing: &[OrderSummary], name: &str) -> Result<(String, String), Cli
     let near: Vec<String> = fallen
         .iter()
         .filter(|it| look_alike(&it.name, name) || store::is_nearly(&it.name, name))
-        .map(|it| format!("\"{}\"", escaped(&it.name)))
+        .map(|it| format!("`borderguard instrument restore {}`", shell_word(&it.name)))
         .collect();
-    let hint = match near.is_empty() {
-        true => "`borderguard instrument list` names those that have".to_owned(),
-        false => format!("{} has: give that name if it is meant", near.join(", or ")),
+    let hint = match near.as_slice() {
+        [] => "`borderguard instrument list` names those that have".to_owned(),
+        [one] => format!("one of a name like it has: {one} if that is meant"),
+        several => format!("some of names like it have: {}", several.join(", or ")),
     };
     Err(CliError::bad_input(format!("no instrument \"{}\" has fallen; {hint}", escaped(name))))
+}
+
+/// A name as a word of a shell, exactly: what a shell would read as something else is between single quotes.
+fn shell_word(name: &str) -> String {
+    // What nobody sees can be no part of what is to be typed: it is told as an escape all the same.
+    let name = visible(name);
+    let is_plain = |letter: char| !matches!(letter, '"' | '\\' | '$' | '`' | '!');
+    match name.chars().all(is_plain) {
+        true => format!("\"{name}\""),
+        false => format!("'{}'", name.replace('\'', "'\\''")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_a_word_of_a_shell() {
+        for (name, word) in [
+            ("US-Ireland MLAT 2001", "\"US-Ireland MLAT 2001\""),
+            (" Treaty", "\" Treaty\""),
+            ("Cour d'appel", "\"Cour d'appel\""),
+            ("Act $1", "'Act $1'"),
+            ("The \"Act\"", "'The \"Act\"'"),
+            ("d'un $", "'d'\\''un $'"),
+        ] {
+            assert_eq!(shell_word(name), word);
+        }
+    }
 
     #[test]
     fn a_name_that_looks_like_a_fallen_one_is_that_one_and_a_near_one_is_told_it() {
@@ -150,10 +176,12 @@ mod tests {
         let both = [order("A Treaty", OrderKind::Fallen), order("a treaty", OrderKind::Fallen)];
         assert_eq!(fallen(&both, "a treaty").unwrap().0, "a treaty");
         let told = fallen(&both, "A TREATY").unwrap_err().to_string();
-        assert!(told.contains("\"A Treaty\"") && told.contains("\"a treaty\""), "{told}");
+        for name in ["A Treaty", "a treaty"] {
+            assert!(told.contains(&format!("`borderguard instrument restore \"{name}\"`")), "{told}");
+        }
         for near in ["US-Irland MLAT 2001", "US-Ireland M\u{41b}AT 2001"] {
             let told = fallen(&standing, near).unwrap_err().to_string();
-            let is_named = told.contains("\"US-Ireland MLAT 2001\" has: give that name");
+            let is_named = told.contains("`borderguard instrument restore \"US-Ireland MLAT 2001\"` if that");
             assert!(is_named && !told.contains("DPF"), "{told}");
         }
         for other in ["SCC 2021/914", "SCC 2021-914", "a treaty"] {

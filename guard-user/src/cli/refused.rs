@@ -185,7 +185,7 @@ mod tests {
         let of_document = CliError::document("m.toml:1: x").with_codes(["bad-line"]);
         let object_of = |error: anyhow::Error| object(&error)["error"].clone();
         assert_eq!(object_of(of_document.into())["codes"], json!(["bad-line"]));
-        let gone = object_of(ClientError::NoDaemon { socket: "/s".into() }.into());
+        let gone = object_of(ClientError::NoDaemon { socket: "/s".into(), is_there: false }.into());
         assert_eq!((&gone["kind"], &gone["exit"]), (&json!("no-daemon"), &json!(3)));
         let outer = anyhow::anyhow!("inner").context("outer");
         assert_eq!(

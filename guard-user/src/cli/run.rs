@@ -1,11 +1,11 @@
 //! `borderguard run`: the daemon.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tracing::Level;
 
-use super::target::{pin_path, state_of};
+use super::target::{DEFAULT_PIN_PATH, pin_path, state_of};
 use super::{CliError, DEFAULT_CONFIG, told};
 use crate::daemon::{self, OfStart, Options, StartError};
 use crate::exit::Exit;
@@ -59,15 +59,55 @@ fn taken_last(options: &Options, error: &InputError) -> Result<OfStart, CliError
     let state = state_of(&options.config).map_err(|why| format!("which it was is not known: {why:#}"));
     let last = state.and_then(|state| daemon::taken_last(&state, options.observe, &error.to_string()));
     last.map_err(|why| {
+        let default = Path::new(DEFAULT_PIN_PATH);
         // Where even the place of its pins can't be read from it, they are where they are by default, or unknown.
         let goes_on = pin_path(Some(&options.config)).map_or_else(
-            |_| {
-                "the daemon can't start. What the kernel has goes on, if it has anything: where that is says \
-                 `state.pin_path` of the config, which can't be read. `bpftool link` shows it"
-                    .to_owned()
-            },
+            |_| of_unknown_place(default, &daemon::what_goes_on(default)),
             |pin_path| daemon::what_goes_on(&pin_path),
         );
-        CliError::document(format!("{error}\nno config that was taken before can go on: {why}\n{goes_on}"))
+        let config = options.config.display();
+        CliError::document(format!(
+            "{error}\nno config that was taken before can go on: {why}. One is kept only where it has [approval.policy]\n\
+             {goes_on}\nto do: correct what is named above, see that `borderguard check {config}` finds no error, and start the \
+             daemon again (`systemctl restart borderguard`). Until then nobody can reload, load or stay anything"
+        ))
     })
+}
+
+/// What goes on where the config can't say where its pins are, by what goes on at the default place.
+fn of_unknown_place(default: &Path, goes_on: &str) -> String {
+    format!(
+        "at {}, the default of `state.pin_path`: {goes_on}. Whether the config names another place can't be read from it: \
+         `bpftool link` shows what is attached",
+        default.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_with_a_config_that_can_t_be_used_says_what_goes_on_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("policy.toml");
+        let (state, pins) = (folder.path().join("state"), folder.path().join("pins"));
+        let told = |text: &str| {
+            std::fs::write(&config, text).unwrap();
+            let options = Options { config: config.clone(), observe: false };
+            let error = inputs::load_config(&config, false).unwrap_err();
+            taken_last(&options, &error).unwrap_err().message
+        };
+        let slip = format!("[hots]\n[state]\ndirectory = {state:?}\npin_path = {pins:?}\n");
+        let nothing = format!("NOTHING is guarded: there is nothing at {}", pins.display());
+        for part in
+            [nothing.as_str(), "[approval.policy]", "to do: ", "`borderguard check ", "systemctl restart"]
+        {
+            assert!(told(&slip).contains(part), "{part}: {}", told(&slip));
+        }
+        let no_toml = told("= 1\n");
+        for part in [DEFAULT_PIN_PATH, "`bpftool link`", "to do: "] {
+            assert!(no_toml.contains(part), "{part}: {no_toml}");
+        }
+    }
 }

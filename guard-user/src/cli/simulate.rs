@@ -132,8 +132,8 @@ impl Simulated {
         let read::Seen { traffic, live, missed, .. } = seen;
         let window = told::Window { since, live, missed, ..told::Window::of(&traffic) };
         for flow in traffic.flows() {
-            let found = compared.compare(&flow, &needs);
-            sums.add(&flow, found);
+            let found = compared.compare_by_pins(&flow, &needs);
+            sums.add_by_interface(&flow, found, &about.let_go);
         }
         Ok(Self { about, window, sums, unrecorded })
     }

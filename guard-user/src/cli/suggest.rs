@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use guard_common::jurisdiction::Jurisdiction;
 use jiff::Timestamp;
 
+use super::simulate::policy_in_force;
 use super::target::Target;
 use super::{BY_CONFIG, CliError, default_must_be_there};
 use crate::config::policy::Policy;
@@ -44,25 +45,44 @@ pub struct Args {
 /// # Errors
 /// Where the home is not known, no daemon answers, or the config with what is suggested has errors.
 pub fn run(args: &Args, out: &mut impl std::io::Write) -> Result<Exit> {
-    let file = args.target.config_file();
-    default_must_be_there(&file, by_config(&args.target))?;
-    let policy =
-        inputs::load_config(&file, false).map_err(|error| CliError::document(error.to_string()))?.policy;
+    let (file, policy, status) = match &args.target.socket {
+        Some(socket) => {
+            let status = client::status(socket)?;
+            let (file, policy) = of_daemon(socket, &status)?;
+            (file, policy, Some(status))
+        }
+        None => {
+            let file = args.target.config_file();
+            default_must_be_there(&file, BY_CONFIG)?;
+            let policy = of_file(&file)?;
+            (file, policy, None)
+        }
+    };
     let home = home(args.home.as_deref(), &policy)?;
-    let socket = args.target.socket()?;
-    let status = client::status(&socket)?;
+    let status = match status {
+        Some(status) => status,
+        None => client::status(&args.target.socket()?)?,
+    };
     let text = suggested(&status, &policy, home, Timestamp::now());
     check(&file, &policy, &text)?;
     out.write_all(text.as_bytes())?;
     Ok(Exit::Ok)
 }
 
-/// How a config is named that is not the default one. It has the socket too, so that nobody may name both.
-fn by_config(target: &Target) -> &'static str {
-    match target.socket {
-        Some(_) => "name it by --config FILE in the place of --socket, for it has the daemon's socket too",
-        None => BY_CONFIG,
-    }
+fn of_file(file: &Path) -> Result<Policy, CliError> {
+    let checked = inputs::load_config(file, false).map_err(|error| CliError::document(error.to_string()))?;
+    Ok(checked.policy)
+}
+
+/// The config of the daemon on a socket that was named: its file, which is what is suggested is for, and where that can't be
+/// read from here the one in force.
+fn of_daemon(socket: &Path, status: &Status) -> Result<(PathBuf, Policy)> {
+    let file = PathBuf::from(&status.config);
+    let policy = match std::fs::File::open(&file) {
+        Ok(_) => of_file(&file)?,
+        Err(_) => policy_in_force(socket, &status.config)?,
+    };
+    Ok((file, policy))
 }
 
 /// The home that was named, else the one that all pins have.
@@ -137,8 +157,57 @@ impl Service {
     }
 }
 
+/// What is said where no flow is known: comments too, for it may be appended to a config.
+fn nothing_seen(status: &Status, home: Jurisdiction) -> String {
+    let mut text = String::new();
+    let since = &status.since;
+    match status.observe {
+        true => {
+            comment(
+                &mut text,
+                &format!(
+                    "Nothing is suggested: no packet without a pin was seen to leave since {since}, when the live generation began."
+                ),
+            );
+            comment(
+                &mut text,
+                "Where services are to send still, wait until they have, and ask again. Where what should be seen is not, \
+                 `borderguard status` says by which interfaces packets are judged (host.interfaces).",
+            );
+        }
+        false => {
+            comment(
+                &mut text,
+                &format!(
+                    "Nothing is suggested: the policy does not observe, so no flow without a pin was kept since {since}, when the \
+                     live generation began."
+                ),
+            );
+            comment(
+                &mut text,
+                "Set host.observe = true, which drops nothing, and reload; let the services work for a time, and ask again.",
+            );
+        }
+    }
+    untagged_bytes(&mut text, status, home);
+    text
+}
+
+/// What left without a pin by jurisdiction, which is counted also while no flow is kept.
+fn untagged_bytes(text: &mut String, status: &Status, home: Jurisdiction) {
+    let places = status.untagged.jurisdictions.iter().filter(|place| place.jurisdiction != home.as_str());
+    let places: Vec<String> =
+        places.take(SHOWN).map(|it| format!("{} ({} bytes)", it.jurisdiction, it.bytes)).collect();
+    if !places.is_empty() {
+        comment(text, &format!("Bytes that left without a pin, by jurisdiction: {}.", places.join(", ")));
+    }
+}
+
 /// All of it, as it is appended to a config.
 fn suggested(status: &Status, policy: &Policy, home: Jurisdiction, now: Timestamp) -> String {
+    if status.untagged.flows.is_empty() {
+        return nothing_seen(status, home);
+    }
     let mut text = String::new();
     let is_country = |flow: &&UntaggedFlowStatus| flow.jurisdiction.len() == 2;
     let flows = &status.untagged.flows;
@@ -153,16 +222,8 @@ fn suggested(status: &Status, policy: &Policy, home: Jurisdiction, now: Timestam
         flows.len(),
         status.since
     ));
-    if !status.observe {
-        line(
-            "The policy does not observe now, so no flow is kept, and nothing can be suggested: set host.observe for a time.",
-        );
-        let places = status.untagged.jurisdictions.iter().filter(|place| place.jurisdiction != home.as_str());
-        let places: Vec<String> =
-            places.take(SHOWN).map(|it| format!("{} ({} bytes)", it.jurisdiction, it.bytes)).collect();
-        if !places.is_empty() {
-            line(&format!("Bytes that left without a pin, by jurisdiction: {}.", places.join(", ")));
-        }
+    if abroad.is_empty() && nowhere.is_empty() {
+        line(&format!("Nothing is suggested: all of it stayed at home ({home})."));
     }
     if status.people == "hidden" {
         line("Who sent is hidden from you: it takes the right `people`. So pins are known by ports alone.");

@@ -149,7 +149,7 @@ fn socket_in(text: &str, config: &Path, default: &Path) -> Result<PathBuf> {
 }
 
 /// Where everything is pinned if the config does not say.
-const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
+pub(super) const DEFAULT_PIN_PATH: &str = "/sys/fs/bpf/borderguard";
 
 /// Where everything is pinned. The config is read for this one value only, so that one with errors keeps nobody from
 /// detaching.

@@ -8,6 +8,7 @@ use super::finding::{Explain, quoted, words};
 use super::limits;
 use super::no_effect::NoEffect;
 use super::policy::Protocol;
+use super::values;
 
 impl ErrorKind {
     /// What to do next, in one line.
@@ -84,6 +85,9 @@ impl ErrorKind {
                 "add `peers`: your administrators' networks, your name and time servers; or write anywhere = true".into()
             }
             Self::DuplicateName { .. } => "give each its own name; events and counters go by it".into(),
+            Self::BadName { name } if values::name(name.trim()).is_ok() => {
+                format!("write it without the blank at its begin or end: {}", quoted(name.trim()))
+            }
             Self::BadName { .. } => format!(
                 "use a to z, 0 to 9, hyphen, underscore and dot, at most {} characters",
                 limits::NAME_BYTES
@@ -184,6 +188,9 @@ impl ErrorKind {
             Self::BadText { .. } => "write one line that every reader sees alike".into(),
             Self::BadUnixGroup { .. } => "for example \"borderguard\", as in /etc/group".into(),
             Self::BadUnixUser { .. } => "for example \"aoife\", as in /etc/passwd".into(),
+            Self::BadIdentity { text } if values::identity(text.trim()).is_ok() => {
+                format!("write it without the blank at its begin or end: {}", quoted(text.trim()))
+            }
             Self::BadIdentity { .. } => {
                 "write it as the file of allowed signers does, such as \"aoife@example.org\", without patterns"
                     .into()

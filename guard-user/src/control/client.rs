@@ -15,13 +15,16 @@ use crate::exit::Exit;
 pub enum ClientError {
     /// Nobody listens.
     #[error(
-        "no daemon answers on {socket}: start one with `borderguard run --config FILE`, or name its socket with `--socket PATH`: \
-         the one before, where `control.socket` was changed while it ran",
-        socket = socket.display()
+        "no daemon answers on {socket}, which {there}. See whether it runs: `systemctl status borderguard`. Where it has another \
+         socket, name that with `--socket PATH`: the one before, where `control.socket` was changed while it ran",
+        socket = socket.display(),
+        there = if *is_there { "is there, and nobody listens on it" } else { "is not there" }
     )]
     NoDaemon {
         /// The socket.
         socket: PathBuf,
+        /// Whether there is such a file.
+        is_there: bool,
     },
     /// The kernel lets this user not connect.
     #[error(
@@ -137,7 +140,8 @@ impl Exchange {
     pub fn begin(socket: &Path, request: &Request) -> Result<Self, ClientError> {
         let stream = UnixStream::connect(socket).map_err(|source| match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                ClientError::NoDaemon { socket: socket.to_owned() }
+                let is_there = source.kind() == io::ErrorKind::ConnectionRefused;
+                ClientError::NoDaemon { socket: socket.to_owned(), is_there }
             }
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { socket: socket.to_owned() },
             _ => ClientError::Io { socket: socket.to_owned(), source },
@@ -264,9 +268,14 @@ mod tests {
         let error = ask(&socket, &Request::Status {}).unwrap_err();
         assert_eq!(error.exit(), Exit::NoDaemon);
         let text = error.to_string();
-        assert!(text.contains(socket.to_str().unwrap()) && text.contains("borderguard run"), "{text}");
+        assert!(text.contains(&format!("{}, which is not there", socket.display())), "{text}");
+        for next in ["`systemctl status borderguard`", "`--socket PATH`"] {
+            assert!(text.contains(next), "{text}");
+        }
         drop(UnixListener::bind(&socket).unwrap());
-        assert_eq!(ask(&socket, &Request::Status {}).unwrap_err().exit(), Exit::NoDaemon);
+        let error = ask(&socket, &Request::Status {}).unwrap_err();
+        assert_eq!(error.exit(), Exit::NoDaemon);
+        assert!(error.to_string().contains("which is there, and nobody listens on it"), "{error}");
     }
 
     fn answer_with(bytes: &'static [u8]) -> Result<Response, ClientError> {

@@ -18,6 +18,9 @@ pub use table::{CHECKS, Check};
 
 use crate::health::Problem;
 
+/// Problems of the daemon that a check writes out.
+const WRITTEN_OUT: usize = 3;
+
 /// The number of the report's form in JSON. It rises when a key changes its meaning or goes.
 pub const SCHEMA: u32 = 1;
 
@@ -77,7 +80,11 @@ impl Check {
     fn checked(&self, host: &Host, problems: &[Problem], accepted: &BTreeSet<String>) -> Checked {
         let Self { code, title, todo, .. } = *self;
         let looked = (self.look)(host);
-        let told: Vec<&Problem> = problems.iter().filter(|it| self.problems.contains(&it.code)).collect();
+        let mut told: Vec<&Problem> = problems.iter().filter(|it| self.problems.contains(&it.code)).collect();
+        // The gravest stand first in the list of codes.
+        told.sort_by_key(|problem| problem.code);
+        let count = told.len();
+        told.truncate(WRITTEN_OUT);
         let (mut state, mut evidence, next) = match looked {
             Ok(Finding { state, evidence }) => (state, evidence, todo.to_owned()),
             Err(Unknown { why, next }) => (State::NotKnown, vec![why], next.todo(todo)),
@@ -87,8 +94,20 @@ impl Check {
             // What mends the daemon's problem mends this.
             let mut remedies: Vec<&str> = told.iter().map(|problem| problem.code.remedy()).collect();
             remedies.dedup();
+            let rest = count - told.len();
+            if rest > 0 {
+                remedies.push("For the others: `borderguard status`.");
+            }
             (state, todo) = (State::NotCovered, Some(remedies.join(" ")));
-            evidence.splice(0..0, told.iter().map(|problem| format!("the daemon has the problem {problem}")));
+            let more = (rest > 0).then(|| {
+                let shown = told.len();
+                format!(
+                    "of {count} problems that the daemon has here these are the gravest {shown}: `borderguard status` has \
+                     all of them"
+                )
+            });
+            let named = told.iter().map(|problem| format!("the daemon has the problem {problem}"));
+            evidence.splice(0..0, more.into_iter().chain(named));
         }
         // What needs nothing is not hidden among what was accepted.
         let accepted = state.needs_doing() && accepted.contains(code);

@@ -305,6 +305,9 @@ impl ErrorKind {
             }
             Self::DoneLater { .. } => "write the day on which it was done, once it is done; until then leave out done".into(),
             Self::BadDigest { .. } => "write the 64 digits that sha256sum prints for the act's file".into(),
+            Self::BadIdentity { text } if text.trim() != text => {
+                format!("write it without the blank at its begin or end: {}", quoted(text.trim()))
+            }
             Self::BadIdentity { .. } => {
                 "write it like an e-mail address, such as aoife@example.org: letters, digits and . _ % + -".into()
             }

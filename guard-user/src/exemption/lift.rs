@@ -204,6 +204,9 @@ impl Lift {
             }
         }
         let raw: Raw = toml::from_str(text).map_err(|error| {
+            if is_of_transfer(text) {
+                return LiftError::Unreadable(OF_TRANSFER.to_owned());
+            }
             // What it quotes was looked through above.
             LiftError::Unreadable(visible_lines(error.to_string().trim_end()).into_owned())
         })?;
@@ -291,6 +294,18 @@ impl Lift {
             Some(it) => Err(LiftError::OpensMore { id: it.id.clone(), version: it.version }),
         }
     }
+}
+
+/// What is said where an exemption's document is given in the place of one that lifts an order.
+const OF_TRANSFER: &str = "it is the document of an exemption, which lets data be transferred. What lifts an order is written by \
+                           `borderguard exemption resume ID --why TEXT --write FILE`, or `borderguard instrument restore NAME --why \
+                           TEXT --write FILE`, and signed; an exemption is loaded by `borderguard exemption load`";
+
+/// Whether this is TOML with the keys that every exemption's document has, and not the one of a lift.
+fn is_of_transfer(text: &str) -> bool {
+    let has = |table: &toml::Table, key: &str| table.contains_key(key);
+    toml::from_str::<toml::Table>(text)
+        .is_ok_and(|table| has(&table, "id") && has(&table, "instrument") && !has(&table, "lift"))
 }
 
 impl Raw {
@@ -406,6 +421,17 @@ mod tests {
             assert!(error.to_string().contains(says), "{to}: {error}");
         }
         assert!(Lift::parse(&vec![b'#'; LIFT_BYTES + 1]).is_err());
+        // Whoever gives a transfer's document is told what is expected, and which command makes it.
+        let transfer =
+            Lift::parse(b"id = \"m-1\"\nversion = 1\n[instrument]\nname = \"MLAT\"\n").unwrap_err();
+        let told = transfer.to_string();
+        assert_eq!(transfer.code(), "lift-unreadable");
+        assert!(told.contains("document of an exemption") && !told.contains("TOML"), "{told}");
+        for command in
+            ["`borderguard exemption resume ID", "`borderguard instrument restore NAME", "--write FILE"]
+        {
+            assert!(told.contains(command), "{told}");
+        }
         // An order is named as it was given.
         let wide = format!("2026{}77", " ".repeat(40));
         let own = lift("Court", &wide, "lifted", &[1]);

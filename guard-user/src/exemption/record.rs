@@ -48,6 +48,10 @@ pub struct Record {
     /// attributed to none of them.
     #[serde(default)]
     pub before_by_recipient: Vec<Use>,
+    /// The bytes of `before` that count as used because the host went down, and are not known to have passed: what was granted
+    /// and not counted by then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub presumed: u64,
     /// Bytes that it may have let through by now, whatever was counted: the kernel's limit
     /// together with `before`. Without a quota it means nothing.
     pub granted: u64,
@@ -259,6 +263,7 @@ impl Record {
             counted_by_slot: Vec::new(),
             before: Use::default(),
             before_by_recipient: Vec::new(),
+            presumed: 0,
             granted,
         }
     }
@@ -284,12 +289,12 @@ impl Record {
 
     /// What each recipient of its document has received, in the document's order. What [`used`](Self::used) is more is
     /// attributed to none of them: it was counted by an earlier version of this program for all of them together, or was
-    /// never counted and is held to have passed because the host went down.
+    /// never counted and counts as used because the host went down.
     #[must_use]
     pub fn used_by_recipient(&self, document: &Document) -> Vec<Use> {
-        // What one alone may receive it received.
+        // What one alone may receive it received, as far as it is known to have left.
         if let [_] = document.recipients.as_slice() {
-            return vec![self.used()];
+            return vec![self.used().minus(Use { bytes: self.presumed, packets: 0 })];
         }
         let mut used = self.before_by_recipient.clone();
         used.resize(document.recipients.len(), Use::default());
@@ -356,10 +361,17 @@ impl Record {
         let fits = |parts: &[Use], all: Use| Use::sum(parts).is_within(all);
         if !fits(&record.counted_by_slot, record.counted)
             || !fits(&record.before_by_recipient, record.before)
+            || record.presumed > record.before.bytes
             || record.counted_by_slot.len() > record.slots.len()
         {
             return Err("its counts by recipient are more than it has let through".to_owned());
         }
         Ok(Self { format: FORMAT, ..record })
     }
+}
+
+/// Whether there is nothing to write.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }

@@ -60,6 +60,10 @@ pub struct Summary {
     /// The part of these packets that is attributed to no recipient; likewise.
     #[serde(default)]
     pub unattributed_packets: u64,
+    /// The part of `unattributed_bytes` that counts as used since the host went down, and is not known to have left: of a quota
+    /// what was granted to the kernel by then and not counted; likewise.
+    #[serde(default)]
+    pub presumed_bytes: u64,
     /// Its first place in the kernel's tables, that of its first recipient; null once it is free again.
     pub slot: Option<u16>,
     /// When it was loaded; null where it is not.
@@ -280,6 +284,7 @@ impl Summary {
             used_packets: 0,
             unattributed_bytes: 0,
             unattributed_packets: 0,
+            presumed_bytes: 0,
             slot: None,
             loaded_at: None,
             loaded_by: None,
@@ -323,6 +328,7 @@ impl Summary {
             used_packets: used.packets,
             unattributed_bytes: rest.bytes,
             unattributed_packets: rest.packets,
+            presumed_bytes: record.presumed,
             recipients: document.recipients.iter().zip(by_recipient).map(received).collect(),
             slot: record.account(),
             loaded_at: Some(record.loaded_at),
@@ -430,12 +436,13 @@ fn recipient(recipient: &Recipient) -> RecipientSummary {
     }
 }
 
+/// Bytes of a full Ethernet frame without its checksum: with less left of a quota the kernel refuses the transfer's packets, though
+/// a small one may still go.
+pub(crate) const FULL_PACKET: u64 = 1514;
+
 /// Whether this use has spent the quota, but for less than a full packet.
 #[must_use]
 pub fn is_spent(document: &Document, used: Use) -> bool {
-    /// A full Ethernet frame without its checksum: with less left the kernel refuses the transfer's
-    /// packets, though a small one may still go.
-    const FULL_PACKET: u64 = 1514;
     let left = document.quota_bytes.map(|quota| quota.saturating_sub(used.bytes));
     used.bytes > 0 && left.is_some_and(|left| left < FULL_PACKET)
 }

@@ -123,6 +123,18 @@ impl Explainer {
         Ok(self)
     }
 
+    /// The same on a host that does not have these cgroups: no packet is in one of them.
+    ///
+    /// # Errors
+    /// As [`with_interfaces`](Self::with_interfaces).
+    pub fn without_cgroups(mut self, absent: &BTreeSet<String>) -> Result<Self, ExplainError> {
+        for fact in self.facts.cgroups.iter_mut().filter(|fact| absent.contains(&fact.path)) {
+            fact.id = None;
+        }
+        self.tables.policy = table_of(&self.policy, &self.exemptions, &self.facts)?;
+        Ok(self)
+    }
+
     /// The policy that it was compiled of.
     #[must_use]
     pub const fn policy(&self) -> &Policy {

@@ -29,6 +29,14 @@ const MAX_WIRE_LEN: u64 = 65_536;
 /// Why there is no copy.
 #[derive(Debug, thiserror::Error)]
 pub enum CopyError {
+    /// What the kernel tells of itself is not there.
+    #[error("{path} is not there, which a copy of the kernel's programs needs: mount it (`{mount}`)")]
+    NotMounted {
+        /// The folder that is looked for.
+        path: &'static str,
+        /// The command that makes it be there.
+        mount: &'static str,
+    },
     /// No file system of its own for the pins.
     #[error("can't {what}: a copy of the kernel's programs needs root")]
     Private {
@@ -40,6 +48,29 @@ pub enum CopyError {
     /// The programs can't be loaded, or the tables not filled.
     #[error(transparent)]
     Kernel(#[from] KernelError),
+}
+
+/// What has to be there, and how it comes there: the begin of proc(5), which says what a pinned map is and where cgroups are,
+/// and the folder that the kernel has for BPF file systems.
+const NEEDED: [(&str, &str); 2] =
+    [("/proc/self", "mount -t proc proc /proc"), (BPFFS, "mount -t sysfs sysfs /sys")];
+
+/// Looks whether this process sees what a copy needs.
+///
+/// # Errors
+/// [`CopyError::NotMounted`] where it does not.
+pub fn look_for_mounts() -> Result<(), CopyError> {
+    has_all(Path::new("/"))
+}
+
+fn has_all(root: &Path) -> Result<(), CopyError> {
+    for (path, mount) in NEEDED {
+        // What can't be looked at may be there.
+        if let Ok(false) = root.join(path.trim_start_matches('/')).try_exists() {
+            return Err(CopyError::NotMounted { path, mount });
+        }
+    }
+    Ok(())
 }
 
 /// The programs, loaded beside those that guard.
@@ -81,8 +112,9 @@ impl KernelCopy {
 /// file system of its own.
 ///
 /// # Errors
-/// Without root, or where the kernel refuses the programs.
+/// Without root, where something is not mounted that it needs, or where the kernel refuses the programs.
 pub fn load_for(explainer: &Explainer, frames: FrameSource) -> Result<LinuxKernel, CopyError> {
+    look_for_mounts()?;
     let failed = |what| move |error: rustix::io::Errno| CopyError::Private { what, source: error.into() };
     // SAFETY: a mount namespace of its own takes no file descriptor and no memory from anyone.
     unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.map_err(failed("make a mount namespace"))?;
@@ -96,4 +128,24 @@ pub fn load_for(explainer: &Explainer, frames: FrameSource) -> Result<LinuxKerne
     kernel.know_addresses(&tables.addresses)?;
     kernel.publish(&tables.policy, Some(&tables.geo))?;
     Ok(kernel)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_mounted_is_named_with_the_command_that_mounts_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = || has_all(folder.path()).unwrap_err().to_string();
+        assert!(missing().starts_with("/proc/self is not there"), "{}", missing());
+        assert!(missing().contains("`mount -t proc proc /proc`"), "{}", missing());
+        fs::create_dir_all(folder.path().join("proc/self")).unwrap();
+        assert!(missing().starts_with("/sys/fs/bpf is not there"), "{}", missing());
+        assert!(missing().contains("`mount -t sysfs sysfs /sys`"), "{}", missing());
+        fs::create_dir_all(folder.path().join("sys/fs/bpf")).unwrap();
+        has_all(folder.path()).unwrap();
+    }
 }

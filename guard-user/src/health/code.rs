@@ -46,7 +46,7 @@ macro_rules! codes {
 codes! {
     NothingGuarded = "nothing-guarded",
         "Nothing is guarded: no interface has the program, no generation is live, or the config has no pin.",
-        "Correct `host.interfaces` and reload. Where it is right, the other problems say what is in the way.";
+        "The message says which. Where the config has no pin, write one (docs/config.md, docs/recipes); `borderguard suggest --home CODE` writes them for what leaves. Else correct `host.interfaces`. Then reload. Where both are right, the other problems say what is in the way.";
     InterfacesUnseen = "interfaces-unseen",
         "The interfaces, or some of them, can't be looked at. What is attached stays attached.",
         "See the message. The look is repeated every few seconds; if it goes on, look for limits on netlink or descriptors.";
@@ -87,7 +87,7 @@ codes! {
         "Another Border Guard, with another `state.pin_path`, is on an interface as well. A packet passes only where both let it, and one of them may have an old config.",
         "Take the other one off: `borderguard detach --config FILE --pin-path DIR`. After a change of `state.pin_path` DIR is its old value.";
     GuardedLate = "guarded-late",
-        "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. They were not judged. This is told for a minute.",
+        "An interface was guarded later than two seconds after it came, or a start found it without a guard beside what an earlier daemon had left, and it had sent packets by then. What it sent without a guard was not judged. This is told for a minute.",
         "See what held up the daemon, or what was done while none ran. The audit trail has the number of packets of every interface, late or not, as `sent_before`.";
     CanaryMissing = "canary-missing",
         "The last canary of a pin, a frame of the daemon's own that the pin forbids, did not reach a stage: it was not sent, not judged as it should be, not counted, not logged, or not handed back by what collects the event log.",
@@ -99,7 +99,7 @@ codes! {
         "The entries in bpffs are in a mount namespace that the host's first process does not see: what guards ends with the daemon.",
         "Mount bpffs at /sys/fs/bpf of the host before the daemon starts, and do not start it by `ip netns exec`, which gives it a /sys of its own: use `nsenter --net=...` or the unit's `NetworkNamespacePath=`.";
     TablesChanged = "tables-changed",
-        "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads, over restarts too; the audit trail has it (`tampered`). Or exemptions have let through more bytes of a pin than they have in their uses (`EXEMPTION_USE`): what the kernel counts of them was lowered, or an older copy of the store was put back, and quotas may have been spent more than once. Or somebody has frozen a table (`BPF_MAP_FREEZE`): it judges as before, and nobody can write into it any more.",
+        "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads, over restarts too; the audit trail has it (`tampered`). Or exemptions have let through more bytes of a pin than they have in their uses (`EXEMPTION_USE`): what the kernel counts of them was lowered, or an older copy of the store was put back, and quotas may have been spent more than once. Or the store had less of an exemption's use than its mark, for an older copy of it was put back: the exemption goes on with the use that the mark has. Or somebody has frozen a table (`BPF_MAP_FREEZE`): it judges as before, and nobody can write into it any more.",
         "Find who did it: the message and the trail have between which moments. What left meanwhile may have been judged by the changed table. Of bytes that are in no exemption's use see `borderguard report` (`unattributed`), and revoke what may have been spent twice. Then `borderguard reload`, which the audit trail has with who asked for it; after a SIGHUP the next start tells it again. Of a table that was frozen a reload changes nothing: see the message.";
     TablesBehind = "tables-behind",
         "The live generation is not what the config and the store want: a change is not in the kernel yet.",
@@ -117,8 +117,8 @@ codes! {
         "The config that is live is not kept yet as the one that the next is held against (`policy.last` in `state.directory`): the disk refused it, or has not answered. The daemon goes by it all the same; one that starts meanwhile holds its config against the one before and the audit trail's, which may let more pass.",
         "Make room, or mend the folder or its disk. It is tried again every few seconds.";
     ConfigUnrecorded = "config-unrecorded",
-        "While the store could not be opened, another config or geo database was live than the one in force before and the one after it, or it is not known which one was: the audit trail could have no record of it then, and has one now (`unrecorded`). It is told over restarts, until somebody reloads.",
-        "Compare it with the one in force: `borderguard audit config SHA256` writes it. What left meanwhile was judged by that one, see `borderguard report`. Find who kept the store from being opened. Then `borderguard reload`, which the audit trail has with who asked for it.";
+        "While the store could not be opened, as where another process held it or its disk was full, another config or geo database was live than the one in force before and the one after it, or it is not known which one was: the audit trail could have no record of it then, and has one now (`unrecorded`). It is told over restarts, until somebody reloads.",
+        "Compare it with the one in force: `borderguard audit config SHA256` writes it. What left meanwhile was judged by that one, see `borderguard report`. Find what kept the store from being opened: another process, or its disk (`df`). Then `borderguard reload`, which the audit trail has with who asked for it.";
     RestartNeeded = "restart-needed",
         "The config that is live has a key that counts from the start of the daemon alone, and its value was another one then.",
         "Restart the daemon, or give the key its value back and reload. Where it is `control.socket`, commands find the daemon by `--socket` and the old path until then. Where it is `state.pin_path`: end the daemon, `borderguard detach --config FILE --pin-path OLD` with its old value, and start it.";
@@ -289,6 +289,16 @@ mod tests {
         let rows: Vec<&str> = docs.lines().filter(|line| line.starts_with("| `")).collect();
         let row = |code: &ProblemCode| format!("| `{code}` | {} | {} |", code.meaning(), code.remedy());
         assert_eq!(rows, ProblemCode::ALL.iter().map(row).collect::<Vec<_>>());
+    }
+
+    /// Each cause that the meaning names has something to do.
+    #[test]
+    fn who_has_no_pin_is_told_how_to_come_by_one() {
+        let remedy = ProblemCode::NothingGuarded.remedy();
+        assert!(ProblemCode::NothingGuarded.meaning().contains("the config has no pin"));
+        for part in ["has no pin", "`borderguard suggest", "docs/config.md", "`host.interfaces`"] {
+            assert!(remedy.contains(part), "{part}: {remedy}");
+        }
     }
 
     #[test]

@@ -339,6 +339,9 @@ pub trait Kernel: Tracing + Send {
     /// Where something stays attached.
     fn release(&mut self, interface: &Interface) -> Result<(), KernelError>;
 
+    /// How many packets an interface has sent, by its own counter; `None` where it can't be asked.
+    fn sent(&self, interface: &Interface) -> Option<u64>;
+
     /// Refuses ways past the hooks of interfaces to processes below a cgroup, or nowhere (`None`). What is attached to
     /// that cgroup already is replaced in place, and what is attached to another one is taken off after that.
     ///

@@ -1,12 +1,30 @@
 //! The cgroups of this host: where they are mounted, and what their ids are called.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::DirEntryExt as _;
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where cgroup v2 is mounted where nothing else says so (Documentation/admin-guide/cgroup-v2).
 const ROOT: &str = "/sys/fs/cgroup";
+
+/// Goes into the cgroup namespace of the first process: a container has one of its own, from which the paths of other processes
+/// lead out of its root (cgroup_namespaces(7)), while the cgroups that are mounted there are the host's. It is for the thread that
+/// calls it and those that it makes, so before any other. Where that may not be, paths that lead out are refused where they are
+/// read.
+pub fn see_all() {
+    const OWN: &str = "/proc/self/ns/cgroup";
+    const FIRST: &str = "/proc/1/ns/cgroup";
+    let number = |name: &str| fs::metadata(name).map(|found| found.ino()).ok();
+    if number(FIRST).is_some_and(|first| number(OWN).is_some_and(|own| own != first))
+        && let Ok(first) = File::open(FIRST)
+    {
+        let _may_be_refused = move_into_link_name_space(first.as_fd(), Some(LinkNameSpaceType::ControlGroup));
+    }
+}
 
 /// The folder at which cgroup v2 is mounted: the first in the list of mounts.
 #[must_use]

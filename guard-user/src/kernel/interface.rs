@@ -161,19 +161,19 @@ pub struct Below {
     pub names: Vec<String>,
     /// As [`ObservedInterface::loops_back`](super::ObservedInterface::loops_back).
     pub loops_back: bool,
+    /// As [`ObservedInterface::leaves_by`](super::ObservedInterface::leaves_by), by name.
+    pub leaves_by: Vec<String>,
 }
 
 /// What is below an interface.
 pub(super) fn below(index: u32, stack: &Stack, listed: &BTreeMap<u32, Listed>) -> Below {
     let below = stack.below(index);
+    let name = |lower: &u32| listed.get(lower).map(|it| it.interface.name.clone());
     let loops_back = |it: &Listed| it.interface.link_type == LinkType::LOOPBACK || it.stacked.loops_back();
     Below {
-        names: below
-            .iter()
-            .filter_map(|lower| listed.get(lower))
-            .map(|it| it.interface.name.clone())
-            .collect(),
+        names: below.iter().filter_map(name).collect(),
         loops_back: below.iter().chain([&index]).filter_map(|lower| listed.get(lower)).any(loops_back),
+        leaves_by: stack.leaves_by(index).iter().filter_map(name).collect(),
     }
 }
 

@@ -153,6 +153,10 @@ impl Kernel for LinuxKernel {
         self.unguard(interface)
     }
 
+    fn sent(&self, interface: &Interface) -> Option<u64> {
+        super::interface::sent(interface.index).ok()
+    }
+
     fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {
         self.set_bypass(target)
     }

@@ -72,6 +72,8 @@ struct Device {
     /// Packets that it has sent.
     sent: u64,
     sent_before: Option<u64>,
+    /// Packets that it sends as soon as the guard is off.
+    sends_when_let_go: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -390,10 +392,17 @@ impl Kernel for MemoryKernel {
                 let (was, is) = (interface.name.clone(), device.name.clone());
                 return Err(KernelError::Renamed { was, is });
             }
-            Some(device) => device.attachments.clear(),
+            Some(device) => {
+                device.attachments.clear();
+                device.sent += std::mem::take(&mut device.sends_when_let_go);
+            }
             None => {}
         }
         Ok(())
+    }
+
+    fn sent(&self, interface: &Interface) -> Option<u64> {
+        self.state().interfaces.get(&interface.index).map(|device| device.sent)
     }
 
     fn refuse_bypass(&mut self, target: Option<&BypassTarget>) -> Result<(), KernelError> {

@@ -112,7 +112,7 @@ pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed,
         }
         let sent_before = memory.sent_before.get(&interface.index).copied();
         let other_guards = chains.other_guards(&memory.programs);
-        let interface::Below { names: below, loops_back } =
+        let interface::Below { names: below, loops_back, leaves_by: _ } =
             stacked.remove(&interface.index).unwrap_or_default();
         let leaves_by = stack.leaves_by(interface.index);
         let place = places.remove(&interface.index).map(|(_, place)| place).unwrap_or_default();

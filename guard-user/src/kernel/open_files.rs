@@ -77,7 +77,8 @@ impl View {
         let noted = self.maps.carriers.update(&key, bytes_of(&carrier)).map_err(writing("CARRIERS"));
         self.unless_full(noted)?;
         let spread = volumes & self.carrier_control(CarrierControl::Spread)?;
-        let path = fs::read_to_string(folder.join("cgroup")).map(|lines| socket_facts::cgroup_of(&lines));
+        let path =
+            fs::read_to_string(folder.join("cgroup")).and_then(|lines| socket_facts::cgroup_of(&lines));
         let Ok(path) = path else { return Ok(()) };
         let id = fs::metadata(&path).map_or(0, |found| found.ino());
         let is_narrow = path != cgroup::root() && id != self.carrier_control(CarrierControl::InitScope)?;

@@ -119,7 +119,7 @@ impl Found {
         // Opened first: as long as a descriptor of it can be had, what is read of this number is of this process.
         let process = Rc::new(pidfd_open(pid, PidfdFlags::empty())?);
         let folder = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
-        let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?);
+        let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?)?;
         if !cgroup.starts_with(below) {
             return Ok(());
         }
@@ -189,7 +189,7 @@ pub struct Running {
 /// Where there is none, or it can't be looked at.
 pub fn running(pid: u32) -> io::Result<Running> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
-    let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?);
+    let cgroup = cgroup_of(&fs::read_to_string(folder.join("cgroup"))?)?;
     let no_user = || io::Error::other(format!("no user in {}", folder.display()));
     let uid = uid_of(&fs::read_to_string(folder.join("status"))?).ok_or_else(no_user)?;
     let command = fs::read(folder.join("comm"))?;
@@ -224,11 +224,15 @@ pub(super) fn pids() -> Vec<Pid> {
     numbers.into_iter().filter_map(Pid::from_raw).collect()
 }
 
-/// The folder of a process's cgroup, of `/proc/PID/cgroup`: its line of cgroup v2.
-pub(super) fn cgroup_of(lines: &str) -> PathBuf {
+/// The folder of a process's cgroup, of `/proc/PID/cgroup`: its line of cgroup v2. An error where it is outside of this process's
+/// cgroup namespace ([`cgroup::see_all`]): the folder that its path names is another one.
+pub(super) fn cgroup_of(lines: &str) -> io::Result<PathBuf> {
     let path = lines.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    if path.split('/').next() == Some("..") {
+        return Err(io::Error::other("its cgroup is outside of this process's cgroup namespace"));
+    }
     let root = cgroup::root();
-    if path.is_empty() { root } else { root.join(path) }
+    Ok(if path.is_empty() { root } else { root.join(path) })
 }
 
 /// What a hook would have noted of the process.
@@ -274,8 +278,9 @@ mod tests {
         assert_eq!((uid_of(status), uid_of("Uid:\n"), uid_of("")), (Some(999), None, None));
         let root = cgroup::root();
         let lines = "1:name=systemd:/x\n0::/system.slice/etcd.service\n";
-        assert_eq!(cgroup_of(lines), root.join("system.slice/etcd.service"));
-        assert_eq!((cgroup_of("0::/\n"), cgroup_of("")), (root.clone(), root));
+        assert_eq!(cgroup_of(lines).unwrap(), root.join("system.slice/etcd.service"));
+        assert_eq!((cgroup_of("0::/\n").unwrap(), cgroup_of("").unwrap()), (root.clone(), root));
+        assert!(cgroup_of("0::/../../system.slice/etcd.service\n").is_err(), "seen from another namespace");
         assert_eq!(&command_name(b"etcd\n")[..5], b"etcd\0");
         assert_eq!(&command_name(b"a-name-that-is-too-long\n"), b"a-name-that-is-\0");
     }

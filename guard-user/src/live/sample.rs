@@ -59,6 +59,7 @@ pub(crate) fn exemption() -> Summary {
         used_packets: 400_000,
         unattributed_bytes: 0,
         unattributed_packets: 0,
+        presumed_bytes: 0,
         slot: Some(0),
         loaded_at: Some(at("2026-11-20T00:00:00Z")),
         loaded_by: Some(0),

@@ -191,5 +191,10 @@ fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -
         Row { section: "use", exemption: exempt, day, counts, name, jurisdiction, ..Row::default() }
             .write(table)?;
     }
+    for presumed in &exemption.presumed {
+        let (day, counts) = (presumed.day.to_string(), Some((0, presumed.bytes)));
+        let name = register::PRESUMED;
+        Row { section: "presumed", exemption: exempt, day, counts, name, ..Row::default() }.write(table)?;
+    }
     Ok(())
 }

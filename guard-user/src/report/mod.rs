@@ -23,12 +23,13 @@ use std::io::{self, Write};
 
 pub use csv::COLUMNS;
 pub use model::{
-    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayPresumed, DayUse, ExemptionEntry,
+    ExporterEntry, InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    Unattributed,
 };
 pub use redact::WITHHELD;
 pub(crate) use redact::redacted;
-pub use register::{NOT_APART, PASSES_FORBIDDEN, REGISTER};
+pub use register::{NOT_APART, PASSES_FORBIDDEN, PRESUMED, REGISTER};
 pub use sums::Class;
 
 /// How a report is written.

@@ -187,6 +187,10 @@ pub struct ExemptionEntry {
     pub last_use: Option<Timestamp>,
     /// What it let through by day; days without any are left out.
     pub use_by_day: Vec<DayUse>,
+    /// What counts as used beside that because the host went down, and is not known to have left: no recipient is known to have
+    /// it. Left out where there is none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub presumed: Vec<DayPresumed>,
 }
 
 /// One key of a document with its value.
@@ -343,6 +347,15 @@ pub struct DayUse {
     pub jurisdiction: Option<String>,
     /// Packets, GSO segments counted as one.
     pub packets: u64,
+    /// Bytes on the wire.
+    pub bytes: u64,
+}
+
+/// What counts as used of an exemption and is not known to have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DayPresumed {
+    /// The last day, in UTC, on which the host is known to have run before it went down.
+    pub day: Date,
     /// Bytes on the wire.
     pub bytes: u64,
 }

@@ -44,6 +44,7 @@ fn withhold(exemption: &mut ExemptionEntry) {
         first_use: _,
         last_use: _,
         use_by_day,
+        presumed: _,
     } = exemption;
     for text in [
         purpose,

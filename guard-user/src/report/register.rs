@@ -61,6 +61,9 @@ pub const REGISTER: [&str; 38] = [
 /// What stands in the place of a recipient where what several received was not counted apart.
 pub const NOT_APART: &str = "several, not counted apart";
 
+/// What stands in the place of a recipient for what counts as used since the host went down, beside what was counted.
+pub const PRESUMED: &str = "counted as used, not known to have left";
+
 /// What stands in the place of a recipient for what is no exemption's.
 pub(super) const OF_NONE: &str = "attributed to no exemption";
 
@@ -151,6 +154,11 @@ fn of(exemption: &ExemptionEntry) -> Vec<Row<'_>> {
         let days = days(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
         rows.push(Row { exemption, recipient: NOT_APART, jurisdiction: "", used: rest, days });
     }
+    let mut presumed = Sum::default();
+    exemption.presumed.iter().for_each(|day| presumed.add(0, day.bytes));
+    if presumed != Sum::default() {
+        rows.push(Row { exemption, recipient: PRESUMED, jurisdiction: "", used: presumed, days: None });
+    }
     rows
 }
 
@@ -216,6 +224,10 @@ impl Row<'_> {
     /// period; else the day, where any is.
     fn seen(&self, moment: Option<Timestamp>, report: &Report, day: impl Fn((Date, Date)) -> Date) -> String {
         let is_within = |it: &Timestamp| *it >= report.from && *it <= report.until;
+        // Of what is not known to have left none is the first or the last.
+        if self.recipient == PRESUMED && self.jurisdiction.is_empty() {
+            return String::new();
+        }
         match moment.filter(|it| !self.of_several() && is_within(it)) {
             Some(moment) => words::moment(moment),
             None => self.days.map(|days| day(days).to_string()).unwrap_or_default(),

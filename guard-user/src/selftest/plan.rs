@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use guard_common::abi::{Direction, Hook, NO_USER, Party};
 use guard_common::host::HostOrigin;
 use guard_common::packet::{Link, Parsed};
+use guard_common::verdict::Verdict;
 
 use super::frames::{Frame, Kind, ethernet};
 use super::policy::{ABROAD_V4, ABROAD_V6, FROM_V4, FROM_V6, OWN_PIN, home_address};
 use crate::canary::{self, Flow, Sender};
+use crate::config::limits;
 use crate::config::policy::{Pin, Policy};
 use crate::explain::frames::parse_frame;
 use crate::explain::{Explainer, Judged};
@@ -85,9 +87,7 @@ pub(super) fn plan(explainer: &Explainer, ifindex: u32, user: u32) -> Vec<Try> {
     let policy = explainer.policy();
     match policy.pins.last().filter(|pin| pin.name == OWN_PIN) {
         Some(own) => plan.kinds(own),
-        None => plan.add(OWN_PIN, "every kind", To::Forbidden, |_| {
-            Err("the config has as many pins as there may be".to_owned())
-        }),
+        None => plan.no_room(),
     }
     let mut way = 0;
     for (at, pin) in policy.pins.iter().enumerate().filter(|(_, pin)| pin.name != OWN_PIN) {
@@ -160,17 +160,33 @@ impl Plan<'_> {
         }
     }
 
+    /// Every kind, where the config leaves no room for the trial's own pin.
+    fn no_room(&mut self) {
+        let most = limits::PINS;
+        let why = format!(
+            "its pin has no room: the pins of the config have {most} ways in which they are known (`[pin.select]`), which \
+             is all that there may be"
+        );
+        for kind in Kind::ALL {
+            for to in To::BOTH {
+                self.add(OWN_PIN, kind.name(), to, |_| Err(why.clone()));
+            }
+        }
+    }
+
     /// One way in which a pin of the config is known, of this number where it has several.
     fn way(&mut self, pin: &Pin, number: Option<usize>) {
         let policy = self.explainer.policy();
-        let sender = self.sender(pin);
-        let protocol = sender.as_ref().map_or("any", |sender| sender.flow.protocol.name());
+        let forbidden = self.sender(pin);
+        // What goes home is tried also where nothing is known that it forbids.
+        let permitted = forbidden.clone().or_else(|_| self.any_sender(pin));
+        let protocol = permitted.as_ref().map_or("any", |sender| sender.flow.protocol.name());
         let kind = match number {
             Some(number) => format!("way {number}, {protocol}"),
             None => protocol.to_owned(),
         };
-        for to in To::BOTH {
-            let made = sender.clone().and_then(|Sender { flow, mark, party, volumes, direction }| {
+        for (to, sender) in [(To::Forbidden, forbidden), (To::Permitted, permitted)] {
+            let made = sender.and_then(|Sender { flow, mark, party, volumes, direction }| {
                 let destination = destination(policy, pin, to, flow.destination)?;
                 Ok((Flow { destination, ..flow }, SentBy { mark, party, volumes, direction }))
             });
@@ -183,27 +199,45 @@ impl Plan<'_> {
         }
     }
 
-    /// Who may send what so that the pin forbids it: where a database places what the config alone does not permit at the
-    /// pin's home, the next one.
-    fn sender(&self, pin: &Pin) -> Result<Sender, String> {
-        let facts = self.explainer.facts();
-        let is_selected = pin.select.interfaces.is_empty()
-            || facts
-                .interfaces
-                .iter()
-                .flat_map(|fact| &fact.names)
-                .any(|name| pin.select.interfaces.iter().any(|pattern| pattern.matches(name)));
-        if !is_selected {
-            return Err("this host has no guarded interface that it selects".to_owned());
+    /// Whether the pin selects an interface for which the pair stands.
+    ///
+    /// # Errors
+    /// Why it does not.
+    fn is_selected(&self, pin: &Pin) -> Result<(), String> {
+        let mut names = self.explainer.facts().interfaces.iter().flat_map(|fact| &fact.names);
+        let has = |name: &String| pin.select.interfaces.iter().any(|pattern| pattern.matches(name));
+        match pin.select.interfaces.is_empty() || names.any(has) {
+            true => Ok(()),
+            false => Err("this host has no guarded interface that it selects".to_owned()),
         }
-        let mut senders = canary::senders(self.explainer.policy(), facts, pin)?;
-        let is_forbidden = |sender: &Sender| {
+    }
+
+    /// Who sends what of the pin, wherever it goes.
+    fn any_sender(&self, pin: &Pin) -> Result<Sender, String> {
+        self.is_selected(pin)?;
+        canary::any_sender(self.explainer.facts(), pin)
+    }
+
+    /// Who may send what so that the pin forbids it: where a database places what the config alone does not permit at the
+    /// pin's home, the next one; and where it may go to all that a canary does, to the trial's own place abroad.
+    fn sender(&self, pin: &Pin) -> Result<Sender, String> {
+        let any = self.any_sender(pin)?;
+        let verdict = |sender: &Sender| {
             let Sender { flow, mark, party, volumes, direction } = *sender;
             let frame = ethernet(&canary::packet(&flow, 1));
-            let judged = self.expected(&frame, &SentBy { mark, party, volumes, direction });
-            judged.is_ok_and(|judged| judged.denied.contains(&pin.name))
+            let judged = self.expected(&frame, &SentBy { mark, party, volumes, direction }).ok()?;
+            judged.denied.contains(&pin.name).then_some(judged.verdict)
         };
-        let place = senders.iter().position(is_forbidden).unwrap_or_default();
+        let mut senders = match canary::senders(self.explainer.policy(), self.explainer.facts(), pin) {
+            Ok(senders) => senders,
+            Err(why) => {
+                let destination = if any.flow.source.is_ipv4() { ABROAD_V4.into() } else { ABROAD_V6.into() };
+                let abroad = Sender { flow: Flow { destination, ..any.flow }, ..any };
+                let is_told = verdict(&abroad).is_some_and(|verdict| verdict != Verdict::Pass);
+                return if is_told { Ok(abroad) } else { Err(why) };
+            }
+        };
+        let place = senders.iter().position(|sender| verdict(sender).is_some()).unwrap_or_default();
         match place < senders.len() {
             true => Ok(senders.swap_remove(place)),
             false => Err("nothing is known that it forbids".to_owned()),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddrV4};
+use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,11 +16,11 @@ use super::plan::{Outgoing, Try, plan};
 use super::policy::{FROM_V4, of_trial};
 use crate::compile::InterfaceFact;
 use crate::config::{ConfigErrors, Policy};
-use crate::explain::kernel_copy::{CopyError, load_for};
+use crate::explain::kernel_copy::{CopyError, load_for, look_for_mounts};
 use crate::explain::{ExplainError, Explainer};
 use crate::geo::GeoDb;
 use crate::kernel::{
-    FrameSource, Interface, Kernel as _, KernelError, LinuxKernel, OutgoingFrame, Pair, TotalCount,
+    FrameSource, Interface, Kernel as _, KernelError, LinuxKernel, OutgoingFrame, Pair, TotalCount, cgroup,
     host_addresses,
 };
 
@@ -29,6 +30,8 @@ const QUIET: Duration = Duration::from_millis(300);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(20);
+/// The number of the interface that stands for a pair which can't be had: nothing is sent by it.
+const NO_PAIR: u32 = 1;
 
 /// Why no trial could be made.
 #[derive(Debug, thiserror::Error)]
@@ -94,8 +97,10 @@ pub struct Tried {
 /// own: it should do nothing else.
 ///
 /// # Errors
-/// Where the programs can't be had, or not be looked at. Where there is no network to try them in, that is what was not tried.
+/// Where the programs can't be had, or not be looked at, or what they need is not mounted. Where there is no network to try them
+/// in, nothing is tried, and each try has that as its reason.
 pub fn run(policy: Policy, database: GeoDb) -> Result<Vec<Tried>, Fault> {
+    look_for_mounts()?;
     let policy = of_trial(policy)?;
     let has_host = policy.pins.iter().any(|pin| pin.select.from_host);
     let failed = |what| move |source| Fault::Io { what, source };
@@ -106,21 +111,31 @@ pub fn run(policy: Policy, database: GeoDb) -> Result<Vec<Tried>, Fault> {
     // The pair stands for all of them.
     let names = Interface::all()?.into_iter().map(|it| it.name).filter(|name| policy.guards(name));
     let mut names: Vec<String> = names.collect();
-    let pair = match Pair::make(FROM_V4) {
-        Ok(pair) => pair,
-        Err(error) => return Ok(vec![Tried::nothing(error.to_string())]),
+    let absent = absent_cgroups(&policy, &cgroup::root());
+    let pair = Pair::make(FROM_V4);
+    let (index, own_name) = match &pair {
+        Ok(pair) => (pair.near().index, pair.near().name.clone()),
+        Err(_) => (NO_PAIR, "none".to_owned()),
     };
-    let near = pair.near().clone();
     if names.is_empty() {
-        names.push(near.name.clone());
+        names.push(own_name);
     }
-    let interface = InterfaceFact { index: near.index, names, ..InterfaceFact::default() };
+    let interface = InterfaceFact { index, names, ..InterfaceFact::default() };
     let explainer = Explainer::new(policy, database, Vec::new(), None)?
+        .without_cgroups(&absent)?
         .with_interfaces(vec![interface])?
         .with_addresses(addresses);
+    let tries = plan(&explainer, index, rustix::process::geteuid().as_raw());
+    let pair = match pair {
+        Ok(pair) => pair,
+        Err(error) => {
+            let why = error.to_string();
+            return Ok(tries.into_iter().map(|one| Tried::not_sent(one, &why)).collect());
+        }
+    };
+    let near = pair.near().clone();
     let mut kernel = load_for(&explainer, FrameSource::Interfaces)?;
     kernel.attach(&near, false)?;
-    let tries = plan(&explainer, near.index, rustix::process::geteuid().as_raw());
     let mut counted = Vec::new();
     for one in &tries {
         counted.push(match &one.outgoing {
@@ -130,6 +145,13 @@ pub fn run(policy: Policy, database: GeoDb) -> Result<Vec<Tried>, Fault> {
     }
     let came = received(&pair, &tries).map_err(failed("receive what was sent"))?;
     Ok(tries.into_iter().zip(counted).map(|(one, counted)| Tried::of(one, counted, &came)).collect())
+}
+
+/// Cgroups that the pins select and that are not below this root of cgroup v2.
+pub(super) fn absent_cgroups(policy: &Policy, root: &Path) -> BTreeSet<String> {
+    let named = policy.pins.iter().flat_map(|pin| &pin.select.cgroups);
+    // What can't be looked at may be there.
+    named.filter(|path| matches!(root.join(path).try_exists(), Ok(false))).cloned().collect()
 }
 
 /// What came of sending: whether the programs counted it as is expected, or why it could not be sent.
@@ -205,10 +227,10 @@ fn has(frame: &[u8], mark: &[u8]) -> bool {
 }
 
 impl Tried {
-    /// Nothing could be tried.
-    fn nothing(why: String) -> Self {
-        let (pin, kind) = ("every pin".to_owned(), "every kind".to_owned());
-        Self::not_tried(pin, kind, "forbidden", why)
+    /// One that could not be sent, for this reason where it has none of its own.
+    pub(super) fn not_sent(one: Try, why: &str) -> Self {
+        let Try { pin, kind, to, outgoing } = one;
+        Self::not_tried(pin, kind, to.name(), outgoing.err().unwrap_or_else(|| why.to_owned()))
     }
 
     fn not_tried(pin: String, kind: String, to: &'static str, why: String) -> Self {

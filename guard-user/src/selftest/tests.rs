@@ -8,7 +8,7 @@ use guard_common::verdict::Verdict;
 use super::frames::Kind;
 use super::plan::{To, Try, plan};
 use super::policy::{OWN_PIN, of_trial};
-use super::run::{Outcome, Tried};
+use super::run::{Outcome, Tried, absent_cgroups};
 use crate::compile::InterfaceFact;
 use crate::config::{self, Surroundings};
 use crate::explain::Explainer;
@@ -21,11 +21,18 @@ const FLAGGED: &str = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [\"EU\"
 
 /// The packets for a config, by an interface of this name.
 fn planned(rest: &str, interface: &str) -> Vec<Try> {
+    planned_with(rest, interface, None)
+}
+
+/// The same on a host whose cgroups are below this folder.
+fn planned_with(rest: &str, interface: &str, cgroups: Option<&Path>) -> Vec<Try> {
     let text = format!("{HOST}{rest}");
     let checked = config::parse(Path::new("policy.toml"), text.as_bytes(), &Surroundings::new(None)).unwrap();
     let fact = InterfaceFact { index: 3, names: vec![interface.to_owned()], ..InterfaceFact::default() };
     let policy = of_trial(checked.policy).unwrap();
+    let absent = cgroups.map(|root| absent_cgroups(&policy, root)).unwrap_or_default();
     let explainer = Explainer::new(policy, embedded::load(), Vec::new(), None).unwrap();
+    let explainer = explainer.without_cgroups(&absent).unwrap();
     plan(&explainer.with_interfaces(vec![fact]).unwrap(), 3, 0)
 }
 
@@ -92,6 +99,71 @@ fn what_cannot_be_tried_says_why() {
     let all = told(&tries);
     let first = all.iter().find(|(_, kind, to, _)| (*kind, *to) == ("ipv4-udp", To::Forbidden)).unwrap();
     assert_eq!(first.3, Ok(Verdict::Pass), "what passes by a failsafe rule is forbidden all the same");
+}
+
+#[test]
+fn a_pin_by_a_cgroup_is_tried_by_one_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("mail.slice")).unwrap();
+    let verdict = |cgroups: &str| {
+        let pin = format!(
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.cgroups = [{cgroups}]\n"
+        );
+        let tries = planned_with(&pin, "eth0", Some(folder.path()));
+        let of_mail = tries.iter().filter(|one| one.pin == "mail");
+        let outgoing = of_mail.map(|one| one.outgoing.as_ref().map(|it| it.expected.verdict));
+        outgoing.map(|it| it.map_err(Clone::clone)).collect::<Vec<_>>()
+    };
+    let gone: Result<Verdict, String> = Err("the cgroup gone.slice is not there".to_owned());
+    assert_eq!(verdict("\"gone.slice\""), [gone.clone(), gone]);
+    assert_eq!(verdict("\"gone.slice\", \"mail.slice\""), [Ok(Verdict::Drop), Ok(Verdict::Pass)]);
+}
+
+#[test]
+fn a_pin_that_permits_much_is_tried_where_it_forbids_and_at_home() {
+    let of_mail = |permit: &str| -> Vec<(To, Result<Verdict, String>)> {
+        let pin = format!(
+            "[[pin]]\nname = \"mail\"\nhome = \"IE\"\npermit = [{permit}]\naction = \"drop\"\n\
+             select.ports = [\"tcp/143\"]\n"
+        );
+        let tries = planned(&pin, "eth0");
+        let of_mail = told(&tries).into_iter().filter(|(pin, ..)| *pin == "mail");
+        of_mail.map(|(_, _, to, verdict)| (to, verdict.map_err(ToOwned::to_owned))).collect()
+    };
+    let home = (To::Permitted, Ok(Verdict::Pass));
+    // Documentation addresses are unknown ones, and the trial's own place abroad is not.
+    assert_eq!(of_mail("\"unknown\""), [(To::Forbidden, Ok(Verdict::Drop)), home.clone()]);
+    let why = "its home and `permit` have each place that documentation addresses are in here: unknown";
+    let nowhere = (To::Forbidden, Err(why.to_owned()));
+    assert_eq!(of_mail("\"unknown\", \"uncertain\", \"US\""), [nowhere, home]);
+}
+
+#[test]
+fn where_the_trial_s_own_pin_has_no_room_each_kind_says_so() {
+    let ways: Vec<String> = (2000..2064).map(|port| format!("{{ ports = [\"tcp/{port}\"] }}")).collect();
+    let pin = format!(
+        "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect = [{}]\n",
+        ways.join(", ")
+    );
+    let tries = planned(&pin, "eth0");
+    let own: Vec<Told<'_>> = told(&tries).into_iter().filter(|(pin, ..)| *pin == OWN_PIN).collect();
+    assert_eq!(own.len(), 2 * Kind::ALL.len());
+    let says = |it: &Told<'_>| matches!(it.3, Err(why) if why.contains("64 ways"));
+    assert!(own.iter().all(says), "{own:?}");
+}
+
+/// Where there is no network to send in, what is not tried is all that would be, and the reason of each stays its own.
+#[test]
+fn without_a_network_each_try_is_one_that_was_not_made() {
+    let tries = planned(FLAGGED, "eth0");
+    let count = tries.len();
+    let tried: Vec<Tried> = tries.into_iter().map(|one| Tried::not_sent(one, "no network")).collect();
+    assert_eq!(tried.len(), count);
+    let is_so = |it: &Tried| (it.result, it.why.as_deref()) == (Outcome::NotTried, Some("no network"));
+    assert!(count == 2 * Kind::ALL.len() + 4 && tried.iter().all(is_so), "{tried:?}");
+    let pin = "[[pin]]\nname = \"mail\"\nhome = \"IE\"\naction = \"drop\"\nselect.interfaces = [\"eth1\"]\n";
+    let last = planned(pin, "eth0").pop().map(|one| Tried::not_sent(one, "no network")).unwrap();
+    assert_eq!(last.why.as_deref(), Some("this host has no guarded interface that it selects"));
 }
 
 #[test]

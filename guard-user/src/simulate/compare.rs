@@ -110,16 +110,22 @@ impl Sides<'_> {
     /// other pins than the kernel did, or another reason, is not true of it.
     #[must_use]
     pub fn compare(&self, seen: &Seen, needs: &Needs) -> Found {
+        self.compare_by_pins(seen, needs).0
+    }
+
+    /// Likewise, with that by which it depends whether any pin in force tags it; `None` where that is the same in each way.
+    #[must_use]
+    pub fn compare_by_pins(&self, seen: &Seen, needs: &Needs) -> (Found, Option<Vec<Lack>>) {
         // What the other layers are decides too, and no record has them.
         if !self.same_places && seen.unknown_end.is_none() && has_other_layers(seen) {
-            return Found::NotKnown(vec![Lack::Inside]);
+            return (Found::NotKnown(vec![Lack::Inside]), None);
         }
         let wire_len = seen.amount.bytes.checked_div(seen.amount.packets).unwrap_or_default().max(1);
         let (possible, lacks) = possibilities(seen, needs);
         let mut pairs: Vec<Pair> = Vec::new();
         for it in &possible {
             let Ok(packet) = seen.flow.packet_between(it.source, it.destination) else {
-                return Found::NotJudged;
+                return (Found::NotJudged, None);
             };
             let judge = |side: &Explainer| {
                 let mut origin = side.origin(&it.from, wire_len);
@@ -136,7 +142,9 @@ impl Sides<'_> {
             !is_of_now || pair.now.pins == seen.tagged && self.may_be_as_judged(pair.now.reason, seen.judged)
         };
         let fitting: Vec<&Pair> = pairs.iter().filter(fits).collect();
-        match (agreed(fitting.iter().copied()), agreed(pairs.iter())) {
+        let tagged = fitting.iter().filter(|pair| !pair.now.pins.is_empty()).count();
+        let unsure = (tagged != 0 && tagged != fitting.len()).then(|| lacks.clone());
+        let found = match (agreed(fitting.iter().copied()), agreed(pairs.iter())) {
             (Some(pair), _) if pair.kind().is_none() && needs.may_be_inside(seen) => {
                 Found::NotKnown(vec![Lack::Inside])
             }
@@ -150,7 +158,8 @@ impl Sides<'_> {
             (Some(pair), _) => found(pair),
             (None, _) if fitting.is_empty() && !pairs.is_empty() => Found::NotKnown(vec![Lack::Kernel]),
             (None, _) => Found::NotKnown(lacks),
-        }
+        };
+        (found, unsure)
     }
 }
 

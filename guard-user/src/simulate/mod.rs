@@ -9,6 +9,7 @@
 //! - [`compare`] judges a flow by both sides.
 //! - `shadowed` has flows that the kernel judged twice, for a shadow.
 //! - [`sums`] adds up what differs, by pin, peer and process.
+//! - [`unguarded`] has the interfaces that only what is in force guards.
 //! - [`unrecorded`] has what is known of permitted flows without a record.
 
 pub mod compare;
@@ -18,12 +19,14 @@ pub mod sums;
 #[cfg(test)]
 mod tests;
 pub mod traffic;
+pub mod unguarded;
 pub mod unrecorded;
 
 pub use compare::{Found, Kind, Sides};
 pub use possible::{Lack, Needs, interfaces};
 pub use shadowed::kind_of;
-pub use sums::{Group, Sums};
+pub use sums::{Group, Sums, UNGUARDED};
 pub(crate) use traffic::sender;
 pub use traffic::{Amount, Seen, Traffic};
+pub use unguarded::Unguarded;
 pub use unrecorded::{Permitted, Unrecorded};

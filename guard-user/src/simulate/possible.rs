@@ -36,6 +36,8 @@ pub enum Lack {
     Inside,
     /// What the kernel went by: what is known does not give the flow the pins that the kernel gave it.
     Kernel,
+    /// Whether it would be let go with an interface, so that nothing judges it any more. In no case would it newly be dropped.
+    LetGo,
 }
 
 impl Lack {
@@ -53,6 +55,7 @@ impl Lack {
             Self::Mark => "the firewall mark",
             Self::Inside => "the other layers of the tunnel",
             Self::Kernel => "by what the kernel gave it its pins",
+            Self::LetGo => "whether it is let go with an interface",
         }
     }
 }

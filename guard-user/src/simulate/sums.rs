@@ -9,14 +9,19 @@ use serde::Serialize;
 use super::compare::{Found, Kind, Pair};
 use super::possible::Lack;
 use super::traffic::{Amount, Seen};
+use super::unguarded::{Then, Unguarded};
 use crate::explain::Judged;
+
+/// The reason in the place of a kernel's where nothing would judge a flow: the candidate does not guard the interface that it goes
+/// by.
+pub const UNGUARDED: &str = "unguarded";
 
 /// How one side judges.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Verdict {
     /// The verdict's name.
     pub verdict: &'static str,
-    /// The reason's name.
+    /// The reason's name, or [`UNGUARDED`].
     pub reason: &'static str,
     /// The jurisdiction in which the other end is placed; null where nothing was placed.
     pub jurisdiction: Option<&'static str>,
@@ -33,6 +38,12 @@ impl Verdict {
             exemption: judged.exemption.clone(),
         }
     }
+
+    /// Nothing judges it, so that it passes.
+    fn unguarded() -> Self {
+        let verdict = guard_common::verdict::Verdict::Pass.name();
+        Self { verdict, reason: UNGUARDED, jurisdiction: None, exemption: None }
+    }
 }
 
 /// Flows that have all of this in common.
@@ -40,7 +51,8 @@ impl Verdict {
 pub struct Group {
     /// What becomes of them.
     pub kind: Kind,
-    /// Names of the pins that forbid them: of the candidate where it is stricter, else of those in force.
+    /// Names of the pins that forbid them: of the candidate where it is stricter, else of those in force. Of what is permitted now
+    /// and would be judged by nothing, of those that tag them.
     pub pins: Vec<String>,
     /// The address of the other end.
     pub peer: IpAddr,
@@ -85,7 +97,23 @@ impl Sums {
             Found::NotKnown(lacks) => *self.not_known.entry(lacks).or_default() += seen.amount,
             Found::NotJudged => self.not_judged += seen.amount,
             Found::Changed(kind, pair) => {
-                *self.groups.entry(group(seen, kind, &pair)).or_default() += seen.amount;
+                let group =
+                    group(seen, (kind, pins(kind, &pair)), (Verdict::of(&pair.now), Verdict::of(&pair.then)));
+                *self.groups.entry(group).or_default() += seen.amount;
+            }
+        }
+    }
+
+    /// Likewise, where the candidate does not guard these interfaces. What pins tag and nothing would judge any more is opened,
+    /// whatever its verdict is now. `found` is as [`compare_by_pins`](super::Sides::compare_by_pins) has it.
+    pub fn add_by_interface(&mut self, seen: &Seen, found: (Found, Option<Vec<Lack>>), let_go: &Unguarded) {
+        match let_go.hold(seen, found) {
+            Then::Judged(found) => self.add(seen, found),
+            Then::ByNothing(now) => {
+                let then = Verdict::unguarded();
+                let pins = if now.denied.is_empty() { now.pins.clone() } else { now.denied.clone() };
+                let group = group(seen, (Kind::Opens, pins), (Verdict::of(&now), then));
+                *self.groups.entry(group).or_default() += seen.amount;
             }
         }
     }
@@ -105,19 +133,23 @@ impl Sums {
     }
 }
 
-fn group(seen: &Seen, kind: Kind, pair: &Pair) -> Group {
-    let pins = match kind {
-        Kind::Drops | Kind::Flags => &pair.then.denied,
-        Kind::Opens | Kind::Unflags => &pair.now.denied,
-    };
+/// The pins that forbid it on the stricter side.
+fn pins(kind: Kind, pair: &Pair) -> Vec<String> {
+    match kind {
+        Kind::Drops | Kind::Flags => pair.then.denied.clone(),
+        Kind::Opens | Kind::Unflags => pair.now.denied.clone(),
+    }
+}
+
+fn group(seen: &Seen, (kind, pins): (Kind, Vec<String>), (now, then): (Verdict, Verdict)) -> Group {
     let flow = &seen.flow;
     Group {
         kind,
-        pins: pins.clone(),
+        pins,
         peer: if flow.hook == Hook::Ingress { flow.source.address } else { flow.destination.address },
         process: seen.sender.clone(),
         hook: flow.hook.name(),
-        now: Verdict::of(&pair.now),
-        then: Verdict::of(&pair.then),
+        now,
+        then,
     }
 }

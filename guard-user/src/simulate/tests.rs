@@ -1,6 +1,7 @@
 //! What is told of a flow holds, whatever is not known of it.
 
 mod unexplained;
+mod unguarded;
 
 use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -7,7 +7,7 @@ use super::days::day;
 use super::entry::Entry;
 use super::quota::slice;
 use super::rollup::{self, Spent};
-use super::{Kept, Key, Store, StoreError, slots as places};
+use super::{DayPresumed, Kept, Key, Store, StoreError, slots as places};
 use crate::exemption::record::{Record, Use};
 
 /// The quota of an open exemption, where not all of it is granted.
@@ -93,13 +93,15 @@ impl Store {
 
     /// The kernel's counters began anew, from zero: after a reboot, or after everything was detached. To be
     /// called as long as no generation was ever live in the kernel's tables, before the first one is, so
-    /// that quotas go on where they were at most; a second call changes nothing.
+    /// that quotas go on where they were at most; a second call changes nothing. `now` is by the wall clock: what counts as used
+    /// by that is of no later day, also where that clock was ahead before.
     ///
     /// # Errors
     /// Where the disk refuses; then the kernel must not get the exemptions.
-    pub fn counters_began_anew(&mut self) -> Result<(), StoreError> {
+    pub fn counters_began_anew(&mut self, now: Timestamp) -> Result<(), StoreError> {
         self.leave_doubt()?;
-        let mut records = Vec::new();
+        let (mut records, mut slices) = (Vec::new(), Vec::new());
+        let latest = self.kept.latest();
         for (key, entry) in self.kept.entries() {
             let record = &entry.record;
             let bounded = entry.document.as_ref().is_none_or(|document| document.quota_bytes.is_some());
@@ -110,14 +112,25 @@ impl Store {
                 false => used.bytes,
             };
             let before = Use { bytes, ..used };
+            // None of it is known to have left, and nobody is known to have received it.
+            let more = bytes.saturating_sub(used.bytes);
+            if more > 0 {
+                let (_, last) = entry.seen_by(latest.unwrap_or(record.loaded_at).min(now));
+                // A clock that is behind after a boot has it on no day before it was loaded.
+                let last = last.min(now).max(record.loaded_at);
+                slices.push(DayPresumed { day: day(last), key: key.clone(), bytes: more });
+            }
             if record.counted != Use::default() || before != record.before {
                 let settled = record.settled(entry.document.as_deref());
-                records.push((key.clone(), Record { before, ..settled }));
+                let presumed = settled.presumed.saturating_add(more);
+                records.push((key.clone(), Record { before, presumed, ..settled }));
             }
         }
         // The counts by day begin at zero likewise.
-        let anew = self.commit(&records, Vec::new(), rollup::counters_began_anew);
-        anew?;
+        self.commit(&records, Vec::new(), |batch| {
+            rollup::add_presumed(batch, &slices)?;
+            rollup::counters_began_anew(batch)
+        })?;
         self.take(records);
         Ok(())
     }

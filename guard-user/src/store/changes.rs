@@ -69,11 +69,26 @@ impl Kept {
     fn refuse_slips(&self, target: &Target) -> Result<(), StoreError> {
         match target.fault() {
             // What was loaded has to be stayed by its name, whatever the rules for names were then.
-            Some(reason) if !self.is_known(target) => {
+            Some(reason) if !self.is_known(target) || self.has_blanks_of_its_own(target) => {
                 Err(StoreError::NoSuchName { target: target.clone(), reason })
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a name begins or ends with a blank that no document has there: it would be kept with it, though what is meant is
+    /// known by the name without.
+    fn has_blanks_of_its_own(&self, target: &Target) -> bool {
+        let name = target.name();
+        let documents = || self.entries().filter_map(|(_, entry)| entry.document.as_deref());
+        let is_written_so = || match target {
+            Target::Instrument(_) => documents().any(|it| it.instrument.name == name),
+            Target::Recipient(_) => {
+                documents().any(|it| it.recipients.iter().any(|recipient| recipient.name == name))
+            }
+            _ => true,
+        };
+        name.trim() != name && !is_written_so()
     }
 
     /// What an order would stay that is not closed: nothing, where all that it covers is closed or still to be loaded.

@@ -1,5 +1,7 @@
 //! What crossed on which day.
 
+use guard_common::abi::Hook;
+use guard_common::verdict::Reason;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,14 @@ pub struct Judged {
     pub verdict: String,
     /// The reason.
     pub reason: String,
+}
+
+impl Judged {
+    /// Whether exemptions let it out.
+    #[must_use]
+    pub fn is_exempted(&self) -> bool {
+        self.reason == Reason::Exempt.name() && self.hook == Hook::Egress.name()
+    }
 }
 
 /// Packets of one day that were judged alike.
@@ -47,6 +57,17 @@ pub struct DayUse {
     pub recipient: Option<usize>,
     /// What it let through.
     pub used: Use,
+}
+
+/// What counts as used of an exemption because the host went down, and is not known to have left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DayPresumed {
+    /// The day in UTC, as `2026-11-23`: the last one on which the host is known to have run before that.
+    pub day: String,
+    /// The exemption.
+    pub key: Key,
+    /// Bytes on the wire.
+    pub bytes: u64,
 }
 
 /// The day of a moment, in UTC, as `2026-11-23`.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use guard_common::abi::ExemptionUse;
 use jiff::Timestamp;
 
+use super::marked_use::MarkedUse;
 use super::quota;
 use crate::compile::{KernelExemption, identity};
 use crate::exemption::division::{self, Part};
@@ -68,6 +69,23 @@ impl Entry {
             room -= more.bytes;
         }
         Counted { more }
+    }
+
+    /// What this mark of its use has more than its record, which is less: what the kernel had counted in its slots, where they
+    /// are the same ones and it may have that still, and the rest.
+    pub(super) fn lacks(&self, marked: &MarkedUse) -> (Counted, Use) {
+        let record = &self.record;
+        let mut left = marked.used.minus(record.used());
+        let mut more: Vec<Use> = vec![Use::default(); record.slots.len()];
+        if record.slots == marked.slots {
+            for (place, more) in more.iter_mut().enumerate() {
+                let of = |uses: &[Use]| uses.get(place).copied().unwrap_or_default();
+                let grown = of(&marked.counted).minus(of(&record.counted_by_slot));
+                *more = Use { bytes: grown.bytes.min(left.bytes), packets: grown.packets.min(left.packets) };
+                left = left.minus(*more);
+            }
+        }
+        (Counted { more }, left)
     }
 
     /// What the kernel is known to have counted in its slots. Every byte that passed was charged to its account before.

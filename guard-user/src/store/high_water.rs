@@ -6,6 +6,8 @@
 //! open is revoked, and what the file knows is written into it. Where the file is lost too, nothing is loaded
 //! until somebody lifts the order that is made for that.
 //!
+//! What exemptions have let through leaves no record: the file has that too, every few seconds (`raised_uses.rs`).
+//!
 //! A mark that is behind the store is none: it is written after the store, and not at every power cut. Where all of it
 //! is put back at once, a checkpoint on another host is needed (docs/audit.md).
 
@@ -41,7 +43,9 @@ impl Reader {
 fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
     let unsaved = kept.unsaved_orders().cloned().collect();
     let orders = (kept.orders().cloned().collect(), unsaved);
-    Mark::new(head, kept.highest_versions(), orders, kept.replaced_configs())
+    let mut mark = Mark::new(head, kept.highest_versions(), orders, kept.replaced_configs());
+    mark.uses = kept.marked_uses();
+    mark
 }
 
 /// An older store, or another one, in the place of the one that was there.
@@ -108,7 +112,8 @@ impl Kept {
 
 impl Store {
     /// Holds the store against these marks, which are kept from now on. Says so where it is an older one, or another:
-    /// then what is open in it is revoked, and what the file of the marks knows beyond it stands. `who` is the daemon.
+    /// then what is open in it is revoked, and what the file of the marks knows beyond it stands. Where it has the same trail and
+    /// less of what exemptions have let through, they go on with what the file has. `who` is the daemon.
     ///
     /// # Errors
     /// Where the disk refuses; then the store is not to be used.
@@ -132,6 +137,7 @@ impl Store {
         let of_file = file.as_ref().map(|it| (it.sequence, it.hash.clone()));
         let with_unsaved = file.as_ref().and_then(|it| Some(it.kernels(it.head()?)));
         let unsaved = file.as_mut().map(|it| std::mem::take(&mut it.unsaved)).unwrap_or_default();
+        let uses = file.as_mut().map(|it| std::mem::take(&mut it.uses)).unwrap_or_default();
         if let Some((sequence, hash)) = &of_file
             && !unsaved.is_empty()
             && self.has_record(*sequence, hash)?
@@ -162,6 +168,10 @@ impl Store {
                 Some(self.close_older((had, is_known), file, who, now)?)
             }
         };
+        if older.is_none() {
+            // What is open in an older one is revoked, and spends nothing any more.
+            self.raise_uses(&uses, who, now)?;
+        }
         self.give_again(&unsaved);
         self.record_unrecorded(&unrecorded, who, now)?;
         self.marks.told = untold.map(|it| it.live).or(self.marks.told);
@@ -177,9 +187,19 @@ impl Store {
         self.kept.inner_mut().latest = last.map(|record| record.time).max(of_file).max(of_kernel);
     }
 
-    /// Keeps how far the store has come, where that has changed since, and the orders that it could not keep. What can't be
-    /// kept is the marks' [`fault`](Marks::fault), and tried again.
+    /// Keeps how far the store has come, where that has changed since, and the orders that it could not keep. What exemptions
+    /// have let through is kept with that, and else every few seconds. What can't be kept is the marks'
+    /// [`fault`](Marks::fault), and tried again.
     pub fn keep_marks(&mut self) {
+        self.keep_marks_by(false);
+    }
+
+    /// Likewise as the daemon ends: what exemptions have let through is kept at once.
+    pub fn keep_last_marks(&mut self) {
+        self.keep_marks_by(true);
+    }
+
+    fn keep_marks_by(&mut self, is_end: bool) {
         if !self.kept.is_usable() {
             return self.mark_unsaved();
         }
@@ -198,6 +218,7 @@ impl Store {
             .as_ref()
             .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved))
             && self.marks.told.is_none()
+            && self.marks.has_uses(is_end, || self.kept.marked_uses())
             && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);

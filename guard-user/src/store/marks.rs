@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::marked_use::MarkedUse;
 use super::unrecorded::{self, Noted, Unrecorded, Untold};
 use crate::audit;
 use crate::digest::from_hexadecimal;
@@ -26,6 +27,8 @@ const FORMAT: u32 = 1;
 const FILE_BYTES: u64 = 64 << 20;
 /// How long its disk may take: the worker that owns the store does nothing else meanwhile.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often it is written at most where exemptions have let more through and nothing else is new.
+pub(super) const USES_EVERY: Duration = Duration::from_secs(10);
 
 /// What is kept in the place that is no file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,6 +94,8 @@ pub struct Marks {
     kernel: Option<Box<dyn MarkKeeper + Send>>,
     /// The end that both have, and the orders that the store lacks.
     pub(super) written: Option<(audit::Head, Vec<StandingOrder>)>,
+    /// The uses that the file has, and when it was written last.
+    pub(super) uses: Option<(Instant, Vec<MarkedUse>)>,
     /// The configs of which no trail has a record, as they are noted.
     pub(super) unrecorded: Vec<Unrecorded>,
     /// What the last config of the trail judges by, until the kernel has it that the trail has that.
@@ -131,6 +136,13 @@ impl Marks {
         let Some(folder) = &self.folder else { return true };
         let file = folder.join(FILE);
         self.file_work.in_time(move || file.exists()).unwrap_or(false)
+    }
+
+    /// Whether the file has the uses of this moment, or is not to be written for them yet. As the daemon ends it is.
+    pub(super) fn has_uses(&self, is_end: bool, uses: impl FnOnce() -> Vec<MarkedUse>) -> bool {
+        self.uses
+            .as_ref()
+            .is_some_and(|(at, written)| (!is_end && at.elapsed() < USES_EVERY) || *written == uses())
     }
 
     pub(super) fn read_kernel(&mut self) -> KernelMark {
@@ -192,6 +204,7 @@ impl Marks {
         self.tell(&mut fault);
         // What failed is tried again.
         self.written = fault.is_none().then_some((head, mark.unsaved));
+        self.uses = Some((Instant::now(), mark.uses));
         self.fault = fault;
     }
 
@@ -286,6 +299,9 @@ pub(super) struct Mark {
     /// The configs that were in force and were replaced, by their SHA-256.
     #[serde(default)]
     pub(super) replaced_configs: BTreeSet<String>,
+    /// What the exemptions that are not closed had let through when this was written.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) uses: Vec<MarkedUse>,
     /// What the kernel had when this was written, as number and hash: a file that is ahead of the kernel's mark has all that was
     /// there only where it came next.
     #[serde(default)]
@@ -303,7 +319,7 @@ impl Mark {
         replaced_configs: BTreeSet<String>,
     ) -> Self {
         let (sequence, hash) = (head.sequence, head.hash_text());
-        let unrecorded = Vec::new();
+        let (unrecorded, uses) = (Vec::new(), Vec::new());
         Self {
             format: FORMAT,
             sequence,
@@ -313,6 +329,7 @@ impl Mark {
             unsaved,
             unrecorded,
             replaced_configs,
+            uses,
             before: None,
             time: None,
         }
@@ -406,20 +423,21 @@ fn read(file: &Path) -> Result<Option<Mark>, String> {
     }
 }
 
-/// Writes the file whole or not at all. It need not be on the disk at once: one that is behind the store says nothing.
+/// Writes the file whole or not at all. That it has its name need not be on the disk at once: one that is behind the store says
+/// nothing. What it has must be, for after a loss of power some file systems have the name and an empty file.
 fn write(folder: &Path, mark: &Mark) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     let beside = folder.join(format!("{FILE}.new"));
+    let mut text = serde_json::to_vec(mark)?;
+    text.push(b'\n');
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    serde_json::to_writer(&mut file, mark)?;
-    file.write_all(b"\n")?;
+    file.write_all(&text)?;
+    file.sync_data()?;
     fs::rename(&beside, folder.join(FILE))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     #[test]

@@ -10,6 +10,7 @@ use super::instruments::is_nearly;
 use super::standing::{Standing, covers};
 use super::{Kept, Key, Store, StoreError};
 use crate::audit::Who;
+use crate::config::suggest::nearest;
 use crate::exemption::order::row;
 use crate::exemption::record::ApprovedBy;
 use crate::exemption::summary::{OrderSummary, RevokedSummary};
@@ -225,7 +226,13 @@ impl Kept {
             Target::Pin(_) => documents.flat_map(|it| it.pins.iter().map(String::as_str)).collect(),
             _ => Vec::new(),
         };
-        names.into_iter().find(|its| is_nearly(target.name(), its)).map(str::to_owned)
+        let near = names.iter().find(|its| is_nearly(target.name(), its)).copied();
+        // Names of pins are short: the distance that names of the config may have is theirs too.
+        let by_letters = || match target {
+            Target::Pin(name) => nearest(name, names.iter().copied()),
+            _ => None,
+        };
+        near.or_else(by_letters).map(str::to_owned)
     }
 
     /// That nothing which was ever loaded is meant.

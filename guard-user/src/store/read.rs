@@ -5,6 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use redb::{Database, ReadTransaction, ReadableTable, TableError};
 
 use super::configs::Configs;
@@ -48,6 +49,26 @@ pub struct OpenDocument {
     pub slots: Vec<u16>,
     /// Bytes that it may let through in them; `None` for no bound.
     pub left: Option<u64>,
+}
+
+/// A candidate that an earlier daemon had applied and that was neither confirmed nor taken back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeftUnconfirmed {
+    /// Its file.
+    pub name: String,
+    /// Its SHA-256.
+    pub sha256: String,
+    /// The interfaces that were let go while it was live, and not guarded again, by index.
+    pub let_go: BTreeMap<u32, LetGo>,
+}
+
+/// That an interface was let go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LetGo {
+    /// When.
+    pub at: Timestamp,
+    /// How many packets it had sent by then, by its own counter; `None` where that is not known.
+    pub sent: Option<u64>,
 }
 
 /// One exemption as it is stored.
@@ -122,6 +143,7 @@ impl Reader {
                 }
             }
         }
+        self.presume_what_no_day_has(&mut found.entries)?;
         found.problems.extend(slots::close_shared(&mut found.entries));
         self.add_orders(&mut found)?;
         Ok(found)
@@ -304,20 +326,29 @@ impl Reader {
         Ok(digest.map(|digest| (digest.to_owned(), built.unwrap_or_default())))
     }
 
-    /// The candidate that an earlier daemon had applied and that was neither confirmed nor taken back: its file, and its
-    /// SHA-256. `None` where there is none.
+    /// The candidate that an earlier daemon had applied and that was neither confirmed nor taken back; `None` where there is
+    /// none.
     ///
     /// # Errors
     /// [`StoreError`] where it can't be read.
-    pub fn unconfirmed(&self) -> Result<Option<(String, String)>, StoreError> {
+    pub fn unconfirmed(&self) -> Result<Option<LeftUnconfirmed>, StoreError> {
         let Some(table) = self.table(AUDIT)? else { return Ok(None) };
+        // The last word of each interface counts.
+        let mut interfaces: BTreeMap<u32, Option<LetGo>> = BTreeMap::new();
         for row in table.iter().map_err(|error| self.unreadable(error))?.rev() {
             let (_, line) = row.map_err(|error| self.unreadable(error))?;
             let Ok(record) = serde_json::from_str::<audit::Stored>(line.value()) else { continue };
             let is = |kind: Kind| record.kind == kind.name();
             if is(Kind::Apply) {
                 let sha256 = record.detail.get("config_sha256").and_then(Value::as_str);
-                return Ok(sha256.map(|sha256| (record.subject.clone(), sha256.to_owned())));
+                let let_go = interfaces.into_iter().filter_map(|(index, it)| Some((index, it?))).collect();
+                return Ok(sha256.map(|sha256| {
+                    let (name, sha256) = (record.subject.clone(), sha256.to_owned());
+                    LeftUnconfirmed { name, sha256, let_go }
+                }));
+            }
+            if let Some((index, let_go)) = guard_of(&record) {
+                interfaces.entry(index).or_insert(let_go);
             }
             if is(Kind::Start) || is(Kind::Reload) || is(Kind::RollBack) {
                 break;
@@ -446,4 +477,18 @@ fn places(errors: &Errors<ErrorKind>) -> String {
         field => format!("{field}: {}", error.kind.code()),
     };
     errors.errors.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The interface whose guard a record begins (`None`) or ends, where a config let it go, by index.
+fn guard_of(record: &audit::Stored) -> Option<(u32, Option<LetGo>)> {
+    let number = |key: &str| record.detail.get(key).and_then(Value::as_u64);
+    let index = number("index").and_then(|index| u32::try_from(index).ok())?;
+    let has = |key: &str| record.detail.contains_key(key);
+    match record.kind.as_str() {
+        attach if attach == Kind::Attach.name() => Some((index, None)),
+        detach if detach == Kind::Detach.name() && record.why.is_empty() && !has("gone") && !has("hook") => {
+            Some((index, Some(LetGo { at: record.time, sent: number("sent") })))
+        }
+        _ => None,
+    }
 }

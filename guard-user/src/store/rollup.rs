@@ -6,8 +6,11 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use redb::{ReadableTable, WriteTransaction};
 
-use super::tables::{COUNTS_BY_DAY, META, PIN_COUNTS, SAVED_COUNTS, USE_BY_DAY, USE_BY_RECIPIENT};
-use super::{Judged, Key, Reader, StoreError, tampered};
+use super::tables::{
+    COUNTS_BY_DAY, COUNTS_BY_RUN, META, PIN_COUNTS, PRESUMED_BY_DAY, SAVED_COUNTS, USE_BY_DAY,
+    USE_BY_RECIPIENT, USE_BY_RUN,
+};
+use super::{DayPresumed, Judged, Key, Reader, StoreError, tampered};
 use crate::exemption::record::Use;
 
 /// What an exemption let through since it was last saved.
@@ -27,11 +30,16 @@ pub(super) struct Grown {
     total: (u64, u64),
     /// Packets and bytes more than were saved.
     more: (u64, u64),
+    /// Whether exemptions let it out.
+    is_exempted: bool,
 }
 
 /// The row of the table of meta data that has the moment of the last look at the kernel's counts which found more, seconds of
 /// Unix time.
 const COUNTED_UNTIL: &str = "counted_until";
+/// The row that has the number of the present run of the kernel's counters, from 1 on; there is none as long as they go on from
+/// before runs were told apart.
+const RUN: &str = "run";
 
 impl Reader {
     /// When the kernel's counts were last looked at and found to be more than before; `None` where they never were.
@@ -55,7 +63,7 @@ impl Reader {
             let more = (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
             if more != (0, 0) {
                 let total = (total.0.max(before.0), total.1.max(before.1));
-                grown.push(Grown { key, total, more });
+                grown.push(Grown { key, total, more, is_exempted: judged.is_exempted() });
             }
         }
         Ok(grown)
@@ -64,27 +72,43 @@ impl Reader {
 
 /// Adds what the kernel's counts grew by to a day.
 pub(super) fn add_counts(batch: &WriteTransaction, day: &str, grown: &[Grown]) -> Result<(), redb::Error> {
+    let run = run(batch)?;
     let mut saved = batch.open_table(SAVED_COUNTS)?;
     let mut days = batch.open_table(COUNTS_BY_DAY)?;
-    for Grown { key, total, more } in grown {
+    let mut by_run = batch.open_table(COUNTS_BY_RUN)?;
+    let plus =
+        |sum: (u64, u64), more: &(u64, u64)| (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
+    for Grown { key, total, more, is_exempted } in grown {
         saved.insert(key.as_str(), *total)?;
         let row = (day, key.as_str());
         let sum = days.get(row)?.map_or((0, 0), |found| found.value());
-        days.insert(row, (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1)))?;
+        days.insert(row, plus(sum, more))?;
+        if let Some(run) = run.filter(|_| *is_exempted) {
+            let row = (run, day, key.as_str());
+            let sum = by_run.get(row)?.map_or((0, 0), |found| found.value());
+            by_run.insert(row, plus(sum, more))?;
+        }
     }
     Ok(())
 }
 
 /// Adds to what exemptions let through on a day.
 pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[Spent]) -> Result<(), redb::Error> {
+    let run = run(batch)?;
     let mut table = batch.open_table(USE_BY_DAY)?;
     let mut by_recipient = batch.open_table(USE_BY_RECIPIENT)?;
+    let mut by_run = batch.open_table(USE_BY_RUN)?;
     let plus =
         |sum: (u64, u64), used: &Use| (sum.0.saturating_add(used.bytes), sum.1.saturating_add(used.packets));
     for Spent { key: (id, version), all, by_recipient: parts } in spent {
         let row = (day, id.as_str(), *version);
         let sum = table.get(row)?.map_or((0, 0), |found| found.value());
         table.insert(row, plus(sum, all))?;
+        if let Some(run) = run {
+            let row = (run, day, id.as_str(), *version);
+            let sum = by_run.get(row)?.map_or((0, 0), |found| found.value());
+            by_run.insert(row, plus(sum, all))?;
+        }
         for (recipient, used) in parts {
             let row = (day, id.as_str(), *version, *recipient);
             let sum = by_recipient.get(row)?.map_or((0, 0), |found| found.value());
@@ -92,6 +116,24 @@ pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[Spent]) -> R
         }
     }
     Ok(())
+}
+
+/// Adds to what counts as used and is not known to have left.
+pub(super) fn add_presumed(batch: &WriteTransaction, presumed: &[DayPresumed]) -> Result<(), redb::Error> {
+    let mut table = batch.open_table(PRESUMED_BY_DAY)?;
+    for DayPresumed { day, key: (id, version), bytes } in presumed {
+        let row = (day.as_str(), id.as_str(), *version);
+        let sum = table.get(row)?.map_or(0, |found| found.value());
+        table.insert(row, sum.saturating_add(*bytes))?;
+    }
+    Ok(())
+}
+
+/// The number of the present run of the kernel's counters.
+fn run(batch: &WriteTransaction) -> Result<Option<u64>, redb::Error> {
+    let table = batch.open_table(META)?;
+    let number = table.get(RUN)?.map(|found| found.value());
+    Ok(number)
 }
 
 /// Keeps that what the kernel had counted until this moment is in the sums.
@@ -102,11 +144,13 @@ pub(super) fn counted_until(batch: &WriteTransaction, now: Timestamp) -> Result<
 }
 
 /// The kernel's counts begin at zero again, and are of no pin yet. Of the last ones before that, those of pins may have been
-/// saved and those of exemptions not.
+/// saved and those of exemptions not, or the other way round: what is compared of both is compared in each run by itself.
 pub(super) fn counters_began_anew(batch: &WriteTransaction) -> Result<(), redb::Error> {
     batch.delete_table(SAVED_COUNTS)?;
     batch.open_table(SAVED_COUNTS)?;
     batch.delete_table(PIN_COUNTS)?;
     batch.open_table(PIN_COUNTS)?;
+    let number = run(batch)?.unwrap_or_default().saturating_add(1);
+    batch.open_table(META)?.insert(RUN, number)?;
     tampered::look_anew(batch)
 }

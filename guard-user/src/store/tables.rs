@@ -38,6 +38,16 @@ pub(super) const USE_BY_DAY: TableDefinition<'_, (&str, &str, u32), (u64, u64)> 
 /// number in the document from 0 on.
 pub(super) const USE_BY_RECIPIENT: TableDefinition<'_, (&str, &str, u32, u32), (u64, u64)> =
     TableDefinition::new("use-by-recipient");
+/// Bytes that count as used since the host went down and are not known to have left, by day, id and version.
+pub(super) const PRESUMED_BY_DAY: TableDefinition<'_, (&str, &str, u32), u64> =
+    TableDefinition::new("presumed-by-day");
+/// The part of [`USE_BY_DAY`] that is of each run of the kernel's counters, by its number, day, id and version. What is in none
+/// is of before runs were told apart.
+pub(super) const USE_BY_RUN: TableDefinition<'_, (u64, &str, &str, u32), (u64, u64)> =
+    TableDefinition::new("use-by-run");
+/// Likewise of [`COUNTS_BY_DAY`], what exemptions let out, by the run's number, day and a [`Judged`](super::Judged) as JSON.
+pub(super) const COUNTS_BY_RUN: TableDefinition<'_, (u64, &str, &str), (u64, u64)> =
+    TableDefinition::new("counts-by-run");
 /// Packets and bytes by day and a [`Judged`](super::Judged) as JSON.
 pub(super) const COUNTS_BY_DAY: TableDefinition<'_, (&str, &str), (u64, u64)> =
     TableDefinition::new("counts-by-day");

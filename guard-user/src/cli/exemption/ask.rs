@@ -168,9 +168,17 @@ fn sentence(text: &str, out: &mut impl Write) -> Result<()> {
 
 fn each(exemptions: &[Summary], now: Timestamp, out: &mut impl Write) -> Result<()> {
     for summary in exemptions {
-        show::one(summary, now, out)?;
+        show::one(summary, not_before_it_was_done(summary, now), out)?;
     }
     Ok(())
+}
+
+/// The time that `now` was when something was asked for, or that of its answer where that has what was done after it: nobody
+/// is told that what is done will be.
+fn not_before_it_was_done(summary: &Summary, now: Timestamp) -> Timestamp {
+    let closed = summary.revoked.iter().chain(&summary.stayed).map(|it| it.at);
+    let orders = summary.orders.iter().map(|it| it.at);
+    summary.loaded_at.into_iter().chain(closed).chain(orders).fold(now, Timestamp::max)
 }
 
 /// Which exemptions are listed: those in one of these states and for one of these pins; empty is any.
@@ -365,6 +373,18 @@ mod tests {
         let one_of_two = once_begun(PASSES.0, &[summary(), later()]);
         assert!(one_of_two.contains("those that are not yet valid once they begin"), "{one_of_two}");
         assert_eq!(once_begun(CUT.0, &[later()]), CUT.0);
+    }
+
+    #[test]
+    fn what_was_done_a_moment_after_it_was_asked_for_is_done_now() {
+        use super::super::show::tests::summary;
+        let at: Timestamp = "2026-12-02T00:00:01Z".parse().unwrap();
+        let asked: Timestamp = "2026-12-01T23:59:59Z".parse().unwrap();
+        let loaded = Summary { loaded_at: Some(at), loaded_by: Some(0), ..summary() };
+        let mut out = Vec::new();
+        each(&[loaded], asked, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("  loaded   2026-12-02 00:00:01 UTC (now) by "), "{text}");
     }
 
     #[test]

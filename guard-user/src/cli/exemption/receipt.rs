@@ -19,6 +19,7 @@ use crate::cli::{CliError, time_stamp};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
+use crate::report::PRESUMED;
 use crate::report::number::grouped;
 use crate::report::receipt::Receipt;
 
@@ -31,7 +32,8 @@ Without this program, HOST being the receipt's host:
     -s FILE.sig < FILE
   cat FILE FILE.sig | openssl ts -verify -data /dev/stdin \\
     -in FILE.tsr -CAfile CA
-The exit code of --verify is 1 where anything does not hold. A receipt
+The exit code of --verify is 1 where anything does not hold: signature,
+figures, or the time stamp, each told by itself. A receipt
 without a time stamp holds, which is said; with --tsa-ca it does not.";
 
 /// Arguments of `exemption receipt`.
@@ -222,7 +224,9 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         time_stamp::verify(&stamp, &imprint, authority)
     });
     let signer = signer(&bytes, &signed, &allowed, now);
-    let is_good = signer.is_ok() && stamped.as_ref().is_none_or(Result::is_ok);
+    let unheld = signer.as_ref().ok().and_then(|(_, receipt)| unheld(receipt, now));
+    let receipt = signer.as_ref().ok().map(|(_, receipt)| receipt).filter(|_| unheld.is_none());
+    let is_good = receipt.is_some() && stamped.as_ref().is_none_or(Result::is_ok);
     let words = |error: &anyhow::Error| format!("{error:#}");
     if args.json {
         let object = json!({
@@ -231,39 +235,31 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
             "stamped": is_stamped,
             "signature": signer.as_ref().map_or_else(words, |(by, _)| format!("by {} {}", by.identity, by.fingerprint)),
             "time_stamp": stamped.as_ref().map(|stamped| stamped.as_ref().map_or_else(words, |_| "good".to_owned())),
-            "made_at": signer.as_ref().ok().map(|(_, receipt)| receipt.made_at),
+            "figures": signer.as_ref().ok().map(|_| unheld.as_deref().unwrap_or("good")),
+            "made_at": receipt.map(|receipt| receipt.made_at),
             "stamped_at": stamped.as_ref().and_then(|stamped| stamped.as_ref().ok()),
-            "receipt": signer.as_ref().ok().map(|(_, receipt)| receipt),
+            "receipt": receipt,
         });
         writeln!(out, "{object}")?;
         return Ok(if is_good { Exit::Ok } else { Exit::Failed });
     }
     match &signer {
-        Ok((by, receipt)) => {
-            let of = &receipt.exemption;
-            let line = format!(
-                "signature: good, by {} with {} {}\nreceipt: {} version {}, {}; {} bytes to {} in {} packets",
-                by.identity,
-                by.algorithm,
-                by.fingerprint,
-                of.id,
-                of.version,
-                of.state,
-                grouped(receipt.bytes),
-                counted_recipients(receipt),
-                grouped(receipt.packets)
-            );
-            line.lines().try_for_each(|line| write_wrapped("", "  ", &plain(line), out))?;
-            writeln!(out, "made: {} by the host's clock", receipt.made_at.strftime(SECONDS))?;
-            for gap in &receipt.gaps {
-                write_wrapped("", "  ", &plain(&format!("gap: {gap}")), out)?;
-            }
+        Ok((by, _)) => {
+            let Approval { identity, algorithm, fingerprint, .. } = by;
+            let line = format!("signature: good, by {identity} with {algorithm} {fingerprint}");
+            write_wrapped("", "  ", &plain(&line), out)?;
         }
         Err(error) => write_wrapped("", "  ", &plain(&format!("signature: bad: {error:#}")), out)?,
     }
+    if let Some(unheld) = &unheld {
+        write_wrapped("", "  ", &plain(&format!("figures: bad: {unheld}")), out)?;
+    }
+    if let Some(receipt) = receipt {
+        tell(receipt, out)?;
+    }
     match &stamped {
         Some(Ok(at)) => {
-            let made = signer.as_ref().ok().map(|(_, receipt)| receipt.made_at);
+            let made = receipt.map(|receipt| receipt.made_at);
             let apart = made.and_then(|made| apart(made, *at)).unwrap_or_default();
             let line = format!("time stamp: good, of {}{apart}", at.strftime(SECONDS));
             write_wrapped("", "  ", &line, out)?;
@@ -283,6 +279,41 @@ fn verify(file: &Path, allowed: &Path, args: &Args, now: Timestamp, out: &mut im
         }
     }
     Ok(if is_good { Exit::Ok } else { Exit::Failed })
+}
+
+/// Writes what a receipt that holds is of.
+fn tell(receipt: &Receipt, out: &mut impl Write) -> io::Result<()> {
+    let of = &receipt.exemption;
+    let line = format!(
+        "receipt: {} version {}, {}; {} bytes to {} in {} packets",
+        of.id,
+        of.version,
+        of.state,
+        grouped(receipt.bytes),
+        counted_recipients(receipt),
+        grouped(receipt.packets)
+    );
+    write_wrapped("", "  ", &plain(&line), out)?;
+    if let Some(presumed @ 1..) = receipt.presumed_bytes {
+        let line = format!("beside these: {} bytes {PRESUMED}", grouped(presumed));
+        write_wrapped("", "  ", &line, out)?;
+    }
+    writeln!(out, "made: {} by the host's clock", receipt.made_at.strftime(SECONDS))?;
+    receipt.gaps.iter().try_for_each(|gap| write_wrapped("", "  ", &plain(&format!("gap: {gap}")), out))
+}
+
+/// What of a receipt does not hold, whoever signed it.
+fn unheld(receipt: &Receipt, now: Timestamp) -> Option<String> {
+    if let Some(which) = receipt.disagreement() {
+        return Some(format!("they do not agree: {which}"));
+    }
+    (receipt.made_at.duration_since(now) > STAMPED_WITHIN).then(|| {
+        format!(
+            "the receipt says that it was made at {}, which is still to come: its host's clock was wrong, this one's is, or it was \
+             made for later",
+            receipt.made_at.strftime(SECONDS)
+        )
+    })
 }
 
 /// How a moment is written.
@@ -312,17 +343,12 @@ fn signer(
 ) -> Result<(Approval, Receipt)> {
     const CHANGED: &str = "the receipt was changed after it was signed, or its signature was: it is not the file that the \
                            host signed";
-    let receipt = Receipt::read(bytes).map_err(|error| {
+    let receipt = Receipt::of_form(bytes).map_err(|error| {
         // A byte that was changed may leave no receipt at all.
         anyhow::Error::new(error).context("the file was changed, or what was signed never was a receipt")
     })?;
     let host = [receipt.host.as_str()];
     match approval::verify(bytes, signed, RECEIPT, &host, allowed, now) {
-        Ok(_) if receipt.made_at.duration_since(now) > STAMPED_WITHIN => Err(anyhow::Error::msg(format!(
-            "the receipt says that it was made at {}, which is still to come: its host's clock was wrong, this one's is, or it \
-             was made for later",
-            receipt.made_at.strftime(SECONDS)
-        ))),
         Ok(by) => Ok((by, receipt)),
         Err(Refusal::Altered) => Err(anyhow::Error::msg(CHANGED)),
         // By its own words it is of a host that the signers' file does not have: they may be what was changed.

@@ -11,6 +11,7 @@ use crate::cli::check::counted;
 use crate::cli::table::{plain, write_wrapped};
 use crate::exemption::summary::{HIDDEN, OrderSummary, RecipientSummary};
 use crate::exemption::{CHECK, OrderKind, REVIEW, State, Summary};
+use crate::report::PRESUMED;
 use crate::report::number::grouped;
 
 /// Before the lines that follow the first one of a fact.
@@ -98,9 +99,17 @@ fn signed(
     line("from", &exactly(summary.valid_from, now))?;
     line("until", &exactly(summary.valid_until, now))?;
     line("bytes", &bytes(summary))?;
-    if (summary.unattributed_bytes, summary.unattributed_packets) != (0, 0) {
-        let rest = wire(summary.unattributed_bytes, summary.unattributed_packets);
+    let rest = summary.unattributed_bytes.saturating_sub(summary.presumed_bytes);
+    if (rest, summary.unattributed_packets) != (0, 0) {
+        let rest = wire(rest, summary.unattributed_packets);
         line("of these", &format!("{rest}, not counted by recipient"))?;
+    }
+    if summary.presumed_bytes > 0 {
+        let presumed = grouped(summary.presumed_bytes);
+        line(
+            "of these",
+            &format!("{presumed} {PRESUMED}: the host went down, and no recipient is known to have them"),
+        )?;
     }
     if let Some(assessment) = &summary.assessment {
         line("assessed", &assessment.reference)?;
@@ -323,6 +332,7 @@ pub(super) mod tests {
             used_packets: 890,
             unattributed_bytes: 67,
             unattributed_packets: 90,
+            presumed_bytes: 0,
             slot: Some(3),
             loaded_at: Some(time("2026-11-30T00:00:00Z")),
             loaded_by: Some(4_000_001_001),

@@ -258,3 +258,22 @@ proptest! {
         prop_assert!(has_digest, "{}", shown);
     }
 }
+
+/// A slice of a quota from before a crash, with one recipient, which is not told that it has received it.
+#[test]
+fn what_is_not_known_to_have_left_is_told_apart() {
+    let told = |unattributed_packets, unattributed_bytes, presumed_bytes| {
+        let it =
+            Summary { unattributed_packets, unattributed_bytes, presumed_bytes, ..show::tests::summary() };
+        let mut out = Vec::new();
+        show::one(&it, now(), &mut out).unwrap();
+        String::from_utf8(out).unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let presumed = "of these 625,000 counted as used, not known to have left: the host went down";
+    let alone = told(0, 625_000, 625_000);
+    assert!(alone.contains(presumed) && !alone.contains("not counted by recipient"), "{alone}");
+    let both = told(90, 625_067, 625_000);
+    assert!(both.contains("of these 67 on the wire, in 90 packets, not counted by recipient"), "{both}");
+    assert!(both.contains(presumed), "{both}");
+    assert!(!told(90, 67, 0).contains("not known to have left"));
+}

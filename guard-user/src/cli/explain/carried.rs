@@ -24,7 +24,7 @@ pub(super) fn by(policy: &Policy, pid: u32, cgroup: &str) -> Result<Vec<PathBuf>
         }
         Ok(_) => Err("the daemon answered something else".to_owned()),
         // It is no option of this command's.
-        Err(ClientError::NoDaemon { socket }) => {
+        Err(ClientError::NoDaemon { socket, .. }) => {
             Err(format!("no daemon answers on {}, the config's control.socket", socket.display()))
         }
         Err(error) => Err(error.to_string()),

@@ -20,7 +20,7 @@ use crate::explain::{Explainer, NamedExemption};
 use crate::geo::GeoDb;
 use crate::inputs;
 use crate::kernel::{Interface, host_addresses};
-use crate::simulate::interfaces;
+use crate::simulate::{Unguarded, interfaces};
 use crate::store::{kernel_entries, last_database};
 
 /// What is to be simulated.
@@ -85,6 +85,10 @@ pub(super) struct About {
     pub(super) policies: (Policy, Policy),
     /// Whether both, and both databases, are the same.
     pub(super) same_places: bool,
+    /// The interfaces that are guarded now, and that the candidate would let go.
+    pub(super) let_go: Unguarded,
+    /// Those by which a route leads, that the candidate would guard and nothing guards now.
+    pub(super) taken: Vec<String>,
     /// The interfaces that the tables of both know.
     pub(super) interfaces: Vec<String>,
     /// This host's addresses, where a pin of either selects any.
@@ -140,7 +144,10 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
     let (now_database, has_database) = database_in_force(&now)?;
     let open = open(socket)?;
     let clocks = Clocks::read();
-    let interfaces = interfaces(seen.traffic.interfaces(), &now, &then);
+    let of_flows = seen.traffic.interfaces();
+    let let_go = let_go(seen, (&now, &then), &of_flows)?;
+    let taken = status.unguarded.iter().filter(|name| then.guards(name)).cloned().collect();
+    let interfaces = interfaces(of_flows, &now, &then);
     let facts = facts(&[&now, &then], &interfaces)?;
     let needs_own = |pin: &Pin| pin.select.from_host || !pin.select.sources.is_empty();
     let addresses = match now.pins.iter().chain(&then.pins).any(needs_own) {
@@ -166,6 +173,8 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
         without: wanted.without.to_vec(),
         observes,
         has_database,
+        let_go,
+        taken,
         interfaces,
         addresses: addresses.clone(),
         boot_ns: clocks.boot_ns,
@@ -175,6 +184,49 @@ pub(super) fn both(socket: &Path, candidate: Candidate, wanted: &Wanted<'_>, see
     };
     let (now, then) = (explainer(&now, now_database, of_now)?, explainer(&then, then_database, kept)?);
     Ok(Both { now, then, about })
+}
+
+/// The interfaces that are guarded now and would not be by the candidate. Where all that leaves by one leaves by others that it
+/// guards, it is judged there.
+fn let_go(seen: &Seen, (now, then): (&Policy, &Policy), of_flows: &[String]) -> Result<Unguarded> {
+    let guarded = seen.status.interfaces.iter().filter(|it| it.hooks.iter().any(|it| it.hook == "egress"));
+    let guarded = guarded.map(|it| &it.name).chain(of_flows.iter().filter(|name| now.guards(name)));
+    let gone: BTreeSet<&String> = guarded.filter(|name| !then.guards(name)).collect();
+    let mut stay = BTreeSet::new();
+    let leaves_by = |name: &str| -> Result<Vec<String>> {
+        let below = Interface::below(name).context("what is below the interface is not known")?;
+        Ok(below.leaves_by)
+    };
+    for name in &gone {
+        if is_judged_below(name, |name| then.guards(name), &leaves_by, &mut BTreeSet::new())? {
+            stay.insert(name.as_str());
+        }
+    }
+    Ok(Unguarded::of(gone.iter().map(|name| (*name).clone()), |name| stay.contains(name)))
+}
+
+/// Whether all that leaves by this interface is judged: there, or where it leaves as it is. `above` are those that lead to it.
+fn is_judged_below(
+    name: &str,
+    guards: impl Fn(&str) -> bool + Copy,
+    leaves_by: &impl Fn(&str) -> Result<Vec<String>>,
+    above: &mut BTreeSet<String>,
+) -> Result<bool> {
+    if guards(name) {
+        return Ok(true);
+    }
+    // A circle ends.
+    if !above.insert(name.to_owned()) {
+        return Ok(false);
+    }
+    let lower = leaves_by(name)?;
+    for name in &lower {
+        if !is_judged_below(name, guards, leaves_by, above)? {
+            return Ok(false);
+        }
+    }
+    above.remove(name);
+    Ok(!lower.is_empty())
 }
 
 /// The config in force, as the audit trail has it, without its flows.
@@ -320,4 +372,38 @@ fn facts(policies: &[&Policy], names: &[String]) -> Result<Vec<InterfaceFact>> {
         facts.push(fact);
     }
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leaves_by_parts_of_which_one_is_let_go_is_not_judged() {
+        let leaves_by = |name: &str| -> Result<Vec<String>> {
+            let lower: &[&str] = match name {
+                "bond0" => &["eth0", "eth1"],
+                "vlan7" => &["bond0"],
+                "circle" => &["circle"],
+                // A bridge's ports may get copies alone.
+                _ => &[],
+            };
+            Ok(lower.iter().map(|name| (*name).to_owned()).collect())
+        };
+        for (name, guarded, expected) in [
+            ("bond0", &["eth0", "eth1"][..], true),
+            ("bond0", &["eth0"], false),
+            ("bond0", &["eth1"], false),
+            ("vlan7", &["eth0", "eth1"], true),
+            ("vlan7", &["bond0"], true),
+            ("vlan7", &["eth0"], false),
+            ("br0", &["eth0"], false),
+            ("circle", &["eth0"], false),
+            ("eth0", &["eth1"], false),
+        ] {
+            let guards = |name: &str| guarded.contains(&name);
+            let found = is_judged_below(name, guards, &leaves_by, &mut BTreeSet::new()).unwrap();
+            assert_eq!(found, expected, "{name}: {guarded:?}");
+        }
+    }
 }

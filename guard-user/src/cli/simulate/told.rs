@@ -11,7 +11,7 @@ use crate::cli::differences::{amount, changes, write_kind};
 use crate::cli::table::{plain, write_wrapped};
 use crate::report::number::{bytes, grouped};
 use crate::simulate::traffic::NotJudged;
-use crate::simulate::{Amount, Kind, Sums, Traffic, Unrecorded};
+use crate::simulate::{Amount, Kind, Sums, Traffic, Unguarded, Unrecorded};
 
 /// What the flows cover.
 pub(super) struct Window {
@@ -56,10 +56,16 @@ pub(super) struct Told<'a> {
     pub(super) unrecorded: &'a Unrecorded,
 }
 
+/// Whether any verdict would be another one, or may be. Of an interface that is let go that is so without any flow: nothing judges
+/// what goes by it later.
+fn may_differ(sums: &Sums, unrecorded: &Unrecorded, let_go: &Unguarded) -> bool {
+    sums.may_differ() || !unrecorded.forbidden.is_empty() || !let_go.names().is_empty()
+}
+
 impl Told<'_> {
     /// Whether any verdict would be another one, or may be.
     pub(super) fn may_differ(&self) -> bool {
-        self.sums.may_differ() || !self.unrecorded.forbidden.is_empty()
+        may_differ(self.sums, self.unrecorded, &self.about.let_go)
     }
 
     pub(super) fn json(&self) -> Value {
@@ -79,6 +85,7 @@ impl Told<'_> {
             "generation": window.live.generation,
             "observes": about.observes,
             "has_database_in_force": about.has_database,
+            "interfaces": { "let_go": about.let_go.names(), "taken": about.taken },
             "exemptions": {
                 "open": about.open, "added": added.collect::<Vec<_>>(), "without": about.without,
             },
@@ -177,6 +184,19 @@ impl Told<'_> {
     fn rest(&self) -> Vec<String> {
         let Self { about, window, sums, unrecorded } = self;
         let mut said = Vec::new();
+        let let_go = about.let_go.names();
+        if !let_go.is_empty() {
+            said.push(format!(
+                "NOT GUARDED by the candidate, and guarded now: {}; what goes by that would be judged by nothing",
+                let_go.join(", ")
+            ));
+        }
+        if !about.taken.is_empty() {
+            said.push(format!(
+                "NOT SEEN: what leaves by {}, which the candidate would guard and nothing guards now",
+                about.taken.join(", ")
+            ));
+        }
         for (lacks, it) in &sums.not_known {
             let lacks: Vec<&str> = lacks.iter().map(|lack| lack.words()).collect();
             said.push(format!(
@@ -248,5 +268,18 @@ impl Told<'_> {
             );
         }
         said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interface_that_is_let_go_differs_where_no_flow_went_by_it() {
+        let (sums, unrecorded) = (Sums::default(), Unrecorded::default());
+        assert!(!may_differ(&sums, &unrecorded, &Unguarded::default()));
+        let let_go = Unguarded::of(["eth0".to_owned()], |_| false);
+        assert!(may_differ(&sums, &unrecorded, &let_go));
     }
 }

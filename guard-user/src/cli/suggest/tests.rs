@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::policy::Action;
-use crate::control::status::{ProcessStatus, UntaggedStatus};
+use crate::control::status::{PlaceStatus, ProcessStatus, UntaggedStatus};
 
 const CONFIG: &str = "approval = \"none\"\n[host]\ninterfaces = [\"eth0\"]\nobserve = true\n[[pin]]\nname = \"mail\"\nhome = \"IE\"\n\
                       action = \"drop\"\nselect.ports = [\"tcp/143\"]\n";
@@ -53,10 +53,16 @@ fn told(status: &Status) -> String {
 }
 
 #[test]
-fn how_a_config_is_named_goes_by_whether_a_socket_was() {
-    let by_socket = Target { socket: Some("/run/bg.sock".into()), ..Target::default() };
-    assert!(by_config(&by_socket).contains("--config FILE in the place of --socket"));
-    assert_eq!(by_config(&Target::default()), "name it by --config FILE");
+fn the_config_of_the_daemon_on_a_socket_is_the_one_that_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, socket) = (folder.path().join("policy.toml"), folder.path().join("none.sock"));
+    std::fs::write(&file, CONFIG).unwrap();
+    let status = |file: &Path| Status { config: file.to_string_lossy().into_owned(), ..Status::default() };
+    let (found, policy) = of_daemon(&socket, &status(&file)).unwrap();
+    assert_eq!((found, policy.pin_names()), (file, vec!["mail".to_owned()]));
+    // One that can't be read from here is asked of the daemon.
+    let error = of_daemon(&socket, &status(&folder.path().join("elsewhere.toml"))).unwrap_err();
+    assert!(error.to_string().contains("no daemon answers on"), "{error}");
 }
 
 #[test]
@@ -84,9 +90,10 @@ fn a_pin_has_its_evidence_and_permits_nothing() {
 
 #[test]
 fn what_can_t_be_known_is_said() {
-    let off = Status { observe: false, ..status(Vec::new()) };
-    assert!(told(&off).contains("set host.observe for a time"));
-    let hidden = Status { people: "hidden".into(), ..status(Vec::new()) };
+    let hidden = Status {
+        people: "hidden".into(),
+        ..status(vec![flow("203.0.113.30", "US", "remote", Some(2380), None)])
+    };
     assert!(told(&hidden).contains("takes the right `people`"));
     let bare = UntaggedFlowStatus { protocol: "47".into(), ..flow("203.0.113.30", "US", "none", None, None) };
     assert!(told(&status(vec![bare])).contains("No selector knows these"));
@@ -97,6 +104,25 @@ fn what_can_t_be_known_is_said() {
     assert_eq!(home(Some("DE"), &two).unwrap().as_str(), "DE");
     assert!(home(Some("unknown"), &two).is_err() && home(Some("XX"), &two).is_err());
     assert_eq!(home(None, &policy_of(CONFIG)).unwrap().as_str(), "IE");
+}
+
+/// Where there is nothing to suggest it is said, with since when and what to do; all of it comments.
+#[test]
+fn that_nothing_was_seen_is_said_plainly() {
+    let seen_none = told(&status(Vec::new()));
+    let says = "# Nothing is suggested: no packet without a pin was seen to leave since 2026-11-23T10:00:00Z";
+    assert!(seen_none.starts_with(says) && seen_none.contains("ask again"), "{seen_none}");
+    let mut off = Status { observe: false, ..status(Vec::new()) };
+    let place = PlaceStatus { jurisdiction: "US".into(), packets: 1, bytes: 60 };
+    off.untagged.jurisdictions = vec![place];
+    let off = told(&off);
+    assert!(off.starts_with("# Nothing is suggested: the policy does not observe"), "{off}");
+    assert!(off.contains("Set host.observe = true") && off.contains("US (60 bytes)"), "{off}");
+    let at_home = told(&status(vec![flow("192.0.2.9", "IE", "remote", Some(2380), None)]));
+    assert!(at_home.contains("# Nothing is suggested: all of it stayed at home (IE)"), "{at_home}");
+    for text in [seen_none, off, at_home] {
+        assert!(text.lines().all(|line| line.starts_with("# ")), "{text}");
+    }
 }
 
 proptest! {

@@ -16,8 +16,9 @@ use super::unconfirmed::LoadOf;
 use crate::approval::Signature;
 use crate::audit::{Record, Who};
 use crate::canary::Guarded;
-use crate::compile::HostFacts;
+use crate::compile::{HostFacts, KernelExemption};
 use crate::config::bypass::Bypass;
+use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{self, Policy};
 use crate::config::sockets::Sockets;
 use crate::control::protocol::{Response, ShadowReport, ShadowWanted};
@@ -61,6 +62,8 @@ pub enum Action {
         /// Which.
         of: LoadOf,
     },
+    /// Keep this as what the next config is held against, or nothing: it is on record now, or one that took its place is refused.
+    KeepConfig(Option<LastPolicy>),
     /// Read the databases of this policy again, and not the config.
     LoadDatabases {
         /// The policy.
@@ -485,4 +488,10 @@ pub struct Cut {
     pub documents: Vec<Document>,
     /// The names of the live pins, by number.
     pub pins: Vec<String>,
+    /// Where each of these lets data go by itself.
+    pub permitted: Vec<JurisdictionSet>,
+    /// Those that drop nothing of what they forbid, a bit each.
+    pub lenient: u64,
+    /// The exemptions that are open beside those that are meant.
+    pub beside: Vec<KernelExemption>,
 }

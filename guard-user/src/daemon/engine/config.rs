@@ -14,6 +14,7 @@ use crate::compile::HostFacts;
 use crate::config::policy::{NamedPack, Policy};
 use crate::exemption::LawPack;
 use crate::geo::Info;
+use crate::store::LeftUnconfirmed;
 use crate::store::last_policy::LastPolicy;
 
 /// The config.
@@ -40,6 +41,8 @@ pub(super) struct Config {
     pub(super) unheld: Option<String>,
     /// What was read and opens, which is not taken before the disk has who signed it.
     pub(super) approving: Option<Box<Prepared>>,
+    /// Until when that waits for the disk, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) approving_until: u64,
     /// Who signed what the start opened, which the disk has not yet: a host is guarded before it is recorded by whose word.
     pub(super) unrecorded: Vec<Record>,
     /// Why the disk refused that.
@@ -66,7 +69,7 @@ pub(super) struct Config {
     /// What was applied and is not confirmed.
     pub(super) unconfirmed: Option<Unconfirmed>,
     /// As [`Begin::left_unconfirmed`](super::state::Begin::left_unconfirmed), until that is recorded.
-    pub(super) left_unconfirmed: Option<(String, String)>,
+    pub(super) left_unconfirmed: Option<LeftUnconfirmed>,
     /// The law packs of the live policy and of the one on its way, or why they can't be used.
     pub(super) packs: BTreeMap<NamedPack, Result<Arc<LawPack>, String>>,
 }
@@ -87,6 +90,8 @@ pub(super) struct Candidate {
     pub(super) database_waits: Option<Waits>,
     /// Why the config that was live before is not any more: it was held against this one after its start.
     pub(super) refused: Option<String>,
+    /// Why the live one was held against none, which is so again where this one can't be made live.
+    pub(super) live_unheld: Option<String>,
 }
 
 impl Config {
@@ -104,6 +109,7 @@ impl Config {
             refused: None,
             unheld: None,
             approving: None,
+            approving_until: 0,
             unrecorded: Vec::new(),
             unrecorded_why: None,
             of_trail: None,

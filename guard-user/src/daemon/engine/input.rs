@@ -80,8 +80,8 @@ pub enum Input {
     Released {
         /// The interface.
         interface: Interface,
-        /// Why not.
-        result: Result<(), String>,
+        /// How many packets it had sent by then, where that is known; or why not.
+        result: Result<Option<u64>, String>,
     },
     /// Ways past the hooks are refused as it was wanted, or are not.
     BypassSet {
@@ -357,7 +357,7 @@ impl Waits {
 /// What came of holding a config, and its databases, against those before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Held {
-    /// Who signed what opens.
+    /// Who signed what opens, and what opens and nobody has to sign.
     pub signed: Vec<SignedFile>,
     /// Why the config, or one before it that it was held against, was held against none itself, and nobody has signed it
     /// since.
@@ -369,9 +369,12 @@ pub struct Held {
     pub refused: Option<String>,
     /// Whether no config in force was kept beside the store.
     pub none_kept: bool,
+    /// What is to be kept as that which the next config is held against, which may be nothing, once what opens is on record; `None`
+    /// where that was done as it was read.
+    pub to_keep: Option<Option<LastPolicy>>,
 }
 
-/// A config or a database that opens, and that has the signatures which that needs.
+/// A config or a database that opens, and that has the signatures which that needs, or needs none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedFile {
     /// The file.
@@ -380,7 +383,7 @@ pub struct SignedFile {
     pub sha256: String,
     /// What it opens, in a sentence.
     pub opens: String,
-    /// Who signed.
+    /// Who signed; nobody where no signature is asked for.
     pub by: Vec<ApprovedBy>,
 }
 

@@ -10,6 +10,7 @@ use crate::compile::{InterfaceFact, NeedsInterfaces};
 use crate::config::policy::{Ingress, Pin, Policy};
 use crate::exemption::Clocks;
 use crate::kernel::{Observed, ObservedInterface};
+use crate::store::LetGo;
 
 /// What is known of the interfaces.
 #[derive(Default)]
@@ -51,6 +52,8 @@ pub(super) struct Interfaces {
     /// Interfaces that came since the config was taken up, with the last look before they were there; and those that the
     /// start found without the guard of an earlier daemon, with nothing.
     pub(super) came_after: BTreeMap<u32, Option<Clocks>>,
+    /// Those of these that a candidate which nobody confirmed had let go before the start, by index.
+    pub(super) let_go: BTreeMap<u32, LetGo>,
     /// Interfaces whose guard began late.
     pub(super) late: BTreeMap<u32, Late>,
     /// Interfaces whose hooks were logged.
@@ -69,23 +72,40 @@ pub(super) struct Late {
     pub(super) sent: u64,
     /// The last look before it was there, if there was one, and the one that showed its guard.
     pub(super) between: (Option<Clocks>, Clocks),
+    /// That a candidate had let it go.
+    pub(super) let_go: Option<LetGo>,
 }
 
 impl Late {
     /// What is told of it, as long as it is.
     fn told(&self, now: Clocks) -> Option<String> {
-        let Self { sent, between: (after, guarded) } = self;
-        let since = match after {
-            Some(after) => format!("it came after {:.3}", after.wall),
-            None => "the daemon's start found it without a guard, beside what an earlier daemon had left"
-                .to_owned(),
+        let Self { sent, between: (after, guarded), let_go } = self;
+        let by = format!("was guarded by {:.3}", guarded.wall);
+        // What its counter has of before may have been judged.
+        let counter = format!(
+            "its own counter of sent packets, which has those of before too, was {sent} when that began"
+        );
+        let told = match (let_go, after) {
+            (Some(LetGo { at, sent: before }), _) => {
+                let count = match before.and_then(|before| sent.checked_sub(before)) {
+                    Some(count) => format!("it sent {count} packets in between, which were not judged"),
+                    None => format!("what it sent in between was not judged; {counter}"),
+                };
+                format!(
+                    "a config that was applied, and that nobody confirmed before the daemon ended, had let it go at \
+                     {at:.3}; it {by}, and {count}"
+                )
+            }
+            (None, Some(after)) => format!(
+                "it came after {:.3}, {by}, and had sent {sent} packets when that began, which were not judged",
+                after.wall
+            ),
+            (None, None) => format!(
+                "the daemon's start found it without a guard, beside what an earlier daemon had left; it {by}, and what \
+                 it sent without one was not judged: {counter}"
+            ),
         };
-        (now.boot_ns <= guarded.boot_ns + LOST_NS).then(|| {
-            format!(
-                "{since}, was guarded by {:.3}, and had sent {sent} packets when that began, which were not judged",
-                guarded.wall
-            )
-        })
+        (now.boot_ns <= guarded.boot_ns + LOST_NS).then_some(told)
     }
 }
 
@@ -164,6 +184,7 @@ impl Interfaces {
         // What a start found is no news of the first config.
         if is_reload {
             self.came_after.clear();
+            self.let_go.clear();
         }
         // A look on its way was begun before.
         self.wanted = true;
@@ -331,14 +352,20 @@ impl Interfaces {
     pub(super) fn note_late(&mut self, index: u32, sent: u64, now: Clocks) -> bool {
         let is_soon =
             |after: &Option<Clocks>| after.is_some_and(|after| now.boot_ns <= after.boot_ns + SOON_NS);
-        let after = self.came_after.remove(&index).filter(|after| sent > 0 && !is_soon(after));
-        let is_late = after.map(|after| self.late.insert(index, Late { sent, between: (after, now) }));
+        // Another one may have come under the same number.
+        let let_go = self.let_go.remove(&index).filter(|_| self.came_after.get(&index) == Some(&None));
+        // One that had sent nothing since it was let go has missed nothing.
+        let before =
+            let_go.as_ref().and_then(|it| it.sent).filter(|before| *before <= sent).unwrap_or_default();
+        let after = self.came_after.remove(&index).filter(|after| sent > before && !is_soon(after));
+        let is_late =
+            after.map(|after| self.late.insert(index, Late { sent, between: (after, now), let_go }));
         is_late.is_some()
     }
 
-    /// Whether it is one of these, and a start found it without a guard.
+    /// Whether it is one of these, and a start found it without a guard that nobody had let go.
     pub(super) fn was_bare_at_start(&self, index: u32) -> bool {
-        self.late.get(&index).is_some_and(|late| late.between.0.is_none())
+        self.late.get(&index).is_some_and(|late| late.between.0.is_none() && late.let_go.is_none())
     }
 
     /// What is told of a hook at which another program runs first, or ran a moment ago.
@@ -399,4 +426,28 @@ pub(super) enum Claim {
 /// Whether any pin looks at what comes in.
 pub(super) fn wants_ingress(policy: &Policy) -> bool {
     policy.pins.iter().any(|pin| pin.ingress != Ingress::Off)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An interface that came later has the number of one that a candidate had let go.
+    #[test]
+    fn another_interface_of_the_same_number_was_let_go_by_nobody() {
+        let wall = "2026-11-26T12:00:00Z".parse().unwrap();
+        let at = |seconds: u64| Clocks { wall, boot_ns: seconds * SECOND };
+        for (came_after, is_it) in [(None, true), (Some(at(10)), false)] {
+            let let_go = BTreeMap::from([(7, LetGo { at: wall, sent: Some(3) })]);
+            let came_after = BTreeMap::from([(7, came_after)]);
+            let mut all = Interfaces { let_go, came_after, ..Interfaces::default() };
+            assert!(all.note_late(7, 5, at(100)));
+            let told = all.late(7, at(101)).unwrap();
+            assert_eq!(told.contains("had let it go"), is_it, "{told}");
+        }
+        let let_go = BTreeMap::from([(7, LetGo { at: wall, sent: Some(3) })]);
+        let mut all = Interfaces { let_go, ..Interfaces::default() };
+        all.config_changed(true);
+        assert!(all.let_go.is_empty());
+    }
 }

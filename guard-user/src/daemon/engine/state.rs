@@ -34,7 +34,7 @@ use crate::control::status::AuditStatus;
 use crate::exemption::Clocks;
 use crate::health::Problem;
 use crate::kernel::Counters;
-use crate::store::{Kept, Key, PinCounts};
+use crate::store::{Kept, Key, LeftUnconfirmed, PinCounts};
 
 /// What the engine begins with.
 pub struct Begin {
@@ -62,8 +62,8 @@ pub struct Begin {
     pub named_before: Option<Vec<InterfacePattern>>,
     /// When the guard before this start was last known to be at work; `None` where nothing is known of it.
     pub guarded_until: Option<Timestamp>,
-    /// The candidate that an earlier daemon had applied and that nobody confirmed: its file, and its SHA-256.
-    pub left_unconfirmed: Option<(String, String)>,
+    /// The candidate that an earlier daemon had applied and that nobody confirmed.
+    pub left_unconfirmed: Option<LeftUnconfirmed>,
     /// The latest time that audit trail and marks know; `None` where they know none.
     pub latest: Option<Timestamp>,
 }

@@ -171,7 +171,7 @@ impl World {
         let mut store = Store::open(&self.at("state")).unwrap();
         let kernel: Box<dyn MarkKeeper + Send> = Box::new(self.kernel.clone());
         store.mark_by(Marks::new(self.at("mark"), Some(kernel)), &who(), now()).unwrap();
-        store.counters_began_anew().unwrap();
+        store.counters_began_anew(now()).unwrap();
         store.grant().unwrap();
         self.store = Some(store);
     }

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::audit::{Kind, NOT_FOUND, Stored, TAKEN_OFF};
-use crate::store::{UNATTRIBUTED, what_was_live};
+use crate::store::{LACKING, UNATTRIBUTED, what_was_live};
 
 /// A time in which not all was judged or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ impl Gap {
 struct LetGo {
     since: Timestamp,
     index: Option<u64>,
+    /// How many packets it had sent by then, by its own counter.
+    sent: Option<u64>,
     /// Whether the daemon has started anew since then: indices may be other interfaces' by now.
     is_before_start: bool,
 }
@@ -125,12 +127,14 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             );
             push(time("last_seen"), Some(record.time), words);
         }
-        if is(Kind::Detach) && record.why == NOT_FOUND {
+        // One that a config let go is a gap since then.
+        if is(Kind::Detach) && record.why == NOT_FOUND && !let_go.contains_key(&record.subject) {
             push(time("last_seen"), Some(record.time), not_found(record, of("last_seen")));
         }
         if is(Kind::Detach) && is_release(record) {
             let (since, index) = (record.time, number("index"));
-            let_go.insert(record.subject.clone(), LetGo { since, index, is_before_start: false });
+            let of_one = LetGo { since, index, sent: number("sent"), is_before_start: false };
+            let_go.insert(record.subject.clone(), of_one);
         }
         if is(Kind::Detach)
             && record.detail.get("gone") == Some(&Value::Bool(true))
@@ -167,8 +171,23 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             );
             push(time("since"), Some(record.time), words);
         }
+        let has = |it: &Stored, key: &str| it.detail.contains_key(key);
+        // One for all exemptions, and without their ids: it is in the receipts of others.
+        if is(Kind::Tampered)
+            && has(record, LACKING)
+            && before.last().is_none_or(|it| it.time != record.time || !has(it, LACKING))
+        {
+            // The copy has the trail to its end, so it was made after that.
+            let last = before.last().map(|it| it.time);
+            let words = format!(
+                "an older copy of the store was put back, which was seen at {}: what exemptions had let through and it lacks is booked \
+                 as of then, as far as its mark had it, and the rest of that may be missing",
+                record.time
+            );
+            push(last, Some(record.time), words);
+        }
         // What is in no exemption's use is in the report by itself.
-        if is(Kind::Tampered) && !record.detail.contains_key(UNATTRIBUTED) {
+        if is(Kind::Tampered) && !has(record, UNATTRIBUTED) && !has(record, LACKING) {
             let (what, then) = match record.detail.contains_key("frozen") {
                 true => ("frozen", "what was loaded, ordered or booked since may not have come there"),
                 false => ("changed", "what crossed in between may have been judged by that, or booked"),
@@ -296,16 +315,18 @@ fn is_release(record: &Stored) -> bool {
         && !is_of_cgroup
 }
 
-/// The interface that is guarded again by this record, under its name or, as long as indices stay, under another one.
+/// The interface that is guarded again by this record, under its name or, as long as indices stay, under another one. One of
+/// this name is meant first: an index may be another's by now.
 fn taken(
     let_go: &mut BTreeMap<String, LetGo>,
     record: &Stored,
     index: Option<u64>,
 ) -> Option<(String, LetGo)> {
-    let is_it = |(name, it): &(&String, &LetGo)| {
-        **name == record.subject || (!it.is_before_start && it.index.is_some() && it.index == index)
-    };
-    let name = let_go.iter().find(is_it).map(|(name, _)| name.clone())?;
+    if let Some(of_name) = let_go.remove_entry(&record.subject) {
+        return Some(of_name);
+    }
+    let is_it = |it: &LetGo| !it.is_before_start && it.index.is_some() && it.index == index;
+    let name = let_go.iter().find(|(_, it)| is_it(it)).map(|(name, _)| name.clone())?;
     let_go.remove_entry(&name)
 }
 
@@ -318,12 +339,17 @@ fn not_guarded(name: &str, it: &LetGo, again: Option<(&Stored, Option<u64>)>) ->
         );
     };
     let under = if record.subject == name { String::new() } else { format!(" as {}", record.subject) };
-    let sent = sent_before.map(|sent| {
-        format!(
+    // A counter that went back is another interface's of this name, and after a start it may be that of another boot.
+    let index = record.detail.get("index").and_then(Value::as_u64);
+    let is_the_same = !it.is_before_start && index.is_some() && it.index == index;
+    let between = it.sent.filter(|_| is_the_same).zip(sent_before);
+    let sent = match (between.and_then(|(before, sent)| sent.checked_sub(before)), sent_before) {
+        (Some(count), _) => format!("; by its own counter it sent {count} packets in that time"),
+        (None, Some(sent)) => format!(
             "; its own counter of sent packets, which has those of before too, was {sent} when that ended"
-        )
-    });
-    let sent = sent.unwrap_or_default();
+        ),
+        (None, None) => String::new(),
+    };
     format!(
         "the interface {name} was not guarded from {since} until {}{under}: what left by it in between was neither judged \
          nor counted{sent}",

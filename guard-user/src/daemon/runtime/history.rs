@@ -15,12 +15,26 @@ use crate::store::{Key, Record, in_force_again};
 /// What an order covers, by the keys of a record's detail.
 const COVERS: [&str; 6] = ["exemption", "pin", "recipient", "instrument", "key", "all"];
 
-/// What became of an exemption, as the trail has it.
-pub(super) fn changes<'r>(
+/// What became of an exemption, with what was noted as done for other versions and is done for this one too, in the order of the
+/// trail: the wall clock may have been set back in between, and an order before a lift is that whatever the clock said.
+pub(super) fn all<'r>(
+    trail: impl Iterator<Item = &'r Stored> + Clone,
+    key: &Key,
+    of: (Option<&Record>, Option<&Document>),
+    done: &[(u32, GivenReason)],
+) -> Vec<Change> {
+    let mut all = changes(trail.clone(), key, of);
+    all.extend(done_beside(trail, &key.0, done));
+    all.sort_by_key(|(sequence, _)| *sequence);
+    all.into_iter().map(|(_, change)| change).collect()
+}
+
+/// What became of an exemption, as the trail has it, with the numbers of its records.
+fn changes<'r>(
     trail: impl Iterator<Item = &'r Stored>,
     (id, version): &Key,
     (record, document): (Option<&Record>, Option<&Document>),
-) -> Vec<Change> {
+) -> Vec<(u64, Change)> {
     let said = record.map(|record| record.reasons.as_slice()).unwrap_or_default();
     let about = |record: &&Stored| {
         record.subject == *id
@@ -37,11 +51,12 @@ pub(super) fn changes<'r>(
     let review = document.and_then(Document::review_that_ends);
     let told = trail.filter(about).map(|record| {
         let change = change(record, said_of(record));
-        match review.filter(|_| record.kind == Kind::Expire.name()) {
+        let change = match review.filter(|_| record.kind == Kind::Expire.name()) {
             // Its window would have gone on, and nothing else here says why it did not.
             Some(by) => Change { why: format!("its assessment was to be reviewed before {by}"), ..change },
             None => change,
-        }
+        };
+        (record.sequence, change)
     });
     told.collect()
 }
@@ -69,19 +84,20 @@ fn told_cover(record: &Stored) -> Option<(&'static str, &str)> {
     COVERS.iter().find_map(|key| Some((*key, name(key)?)))
 }
 
-/// What was noted as done of an exemption for other versions, where that is done for this one too.
-pub(super) fn done_beside<'r>(
+/// What was noted as done of an exemption for other versions, where that is done for this one too, likewise.
+fn done_beside<'r>(
     trail: impl Iterator<Item = &'r Stored>,
     id: &str,
     done: &[(u32, GivenReason)],
-) -> Vec<Change> {
+) -> Vec<(u64, Change)> {
     let noted = trail.filter(|record| record.subject == id && record.kind == Kind::DutyDone.name());
     let of = |record: &Stored| {
         let version = record.detail.get("version").and_then(Value::as_u64)?;
         let (version, reason) =
             done.iter().find(|(its, reason)| u64::from(*its) == version && reason.at == record.time)?;
         let change = change(record, Some(reason));
-        Some(Change { why: format!("{} (noted for version {version})", change.why), ..change })
+        let why = format!("{} (noted for version {version})", change.why);
+        Some((record.sequence, Change { why, ..change }))
     };
     noted.filter_map(of).collect()
 }
@@ -176,7 +192,29 @@ mod tests {
     }
 
     fn told(record: &Stored) -> Change {
-        changes([record].into_iter(), &("a".to_owned(), 1), (None, None)).remove(0)
+        all([record].into_iter(), &("a".to_owned(), 1), (None, None), &[]).remove(0)
+    }
+
+    /// The clock was an hour ahead until the first order was given.
+    #[test]
+    fn history_is_in_the_order_of_the_trail_whatever_the_clock_said() {
+        let at = |sequence: u64, time: &str, kind: Kind, detail: &Value| Stored {
+            sequence,
+            time: time.parse().unwrap(),
+            ..record(kind, "why", detail)
+        };
+        let own = json!({"version": 1});
+        let records = [
+            at(3, "2026-12-01T10:00:00Z", Kind::Load, &own),
+            at(4, "2026-12-01T10:01:00Z", Kind::Stay, &own),
+            at(6, "2026-12-01T09:05:00Z", Kind::DutyDone, &json!({"version": 2, "duty": "answer"})),
+            at(7, "2026-12-01T09:10:00Z", Kind::Resume, &own),
+            at(8, "2026-12-01T09:20:00Z", Kind::Revoke, &own),
+        ];
+        let done = (2, GivenReason::of_duty(records[2].time, "answer", records[2].time, "sent"));
+        let told = all(records.iter(), &("a".to_owned(), 1), (None, None), &[done]);
+        let told: Vec<&str> = told.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(told, ["load", "stay", "duty-done", "resume", "revoke"]);
     }
 
     #[test]

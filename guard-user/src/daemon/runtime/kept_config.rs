@@ -123,6 +123,17 @@ impl ConfigKeeper {
         })
     }
 
+    /// Has this one kept that is on record now, or kept again in the place of one that was refused after it was kept. Waits for
+    /// nothing: who writes tells the engine where the disk refuses it.
+    pub(super) fn put_back(&self, live: Option<LastPolicy>) {
+        let (mut waiting, outcome) = self.try_for(live, Duration::ZERO);
+        let Err(why) = outcome else { return };
+        match waiting.is_written && waiting.tried.0 < waiting.count {
+            true => waiting.is_told = true,
+            false => self.0.tell(&mut waiting, Some(why)),
+        }
+    }
+
     fn try_for(
         &self,
         policy: Option<LastPolicy>,
@@ -285,5 +296,10 @@ mod tests {
         assert_eq!(last_policy::read(&state).unwrap(), policy("live"));
         keeper.keep_first(policy("wide"), policy("live"), long).unwrap();
         assert_eq!(last_policy::read(&state).unwrap(), policy("wide"));
+        // It may be refused after that too, be it that nothing was kept before it.
+        for live in [policy("live"), None] {
+            keeper.put_back(live.clone());
+            assert_eq!(keeper.read(long), Ok(live));
+        }
     }
 }

@@ -76,7 +76,9 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
             Input::Attached { index: interface.index, result }
         }
         KernelJob::Release { interface } => {
-            let result = kernel.release(&interface).map_err(text);
+            // What it sends once the guard is off is not judged, and is not to be missing from what is told of that.
+            let sent = kernel.sent(&interface);
+            let result = kernel.release(&interface).map_err(text).map(|()| sent);
             Input::Released { interface, result }
         }
         KernelJob::RefuseBypass(target) => {

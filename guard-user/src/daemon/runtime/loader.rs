@@ -23,8 +23,8 @@ use crate::geo::{GeoDb, Info};
 use crate::inputs::{self, InputError};
 use crate::kernel::{Mounts, senders};
 use crate::openings::Openings;
-use crate::store::KnownSpent;
 use crate::store::last_policy::LastPolicy;
+use crate::store::{KnownSpent, sha256};
 
 /// What the daemon is started with.
 #[derive(Clone, Debug)]
@@ -166,6 +166,14 @@ fn read(
     };
     let opens_nothing = kept.is_none();
     let kept = kept.flatten().filter(|it| !it.is(live.last()));
+    // What is kept says nothing of whether this one was live: it may have been refused after it was kept.
+    let is_asked = opens_nothing || live.asks();
+    let to_record = match of {
+        LoadOf::File | LoadOf::Candidate(..) if !is_asked => {
+            unsigned(&live, source.file, (&candidate, &policy), (&chosen.database, known.as_ref()))
+        }
+        _ => None,
+    };
     let live_to_keep = live.asks().then(|| live.last().clone());
     for in_force in kept.into_iter().chain(live.asks().then_some(live)) {
         let admitted = match opens_nothing {
@@ -186,13 +194,17 @@ fn read(
         LoadOf::Plan(_) => return Ok(Prepared { warnings, held, ..prepared }),
         LoadOf::Candidate(_, in_force) => {
             prepared.before = Some(Box::new(before_it((**in_force).clone(), known.as_ref())?));
+            held.signed.extend(to_record);
             return Ok(Prepared { warnings, held, ..prepared });
         }
         LoadOf::Confirmed(it, in_force) => own_file::replace(file, &in_force.text, it)?,
         LoadOf::File => {}
     }
+    if to_record.is_some() {
+        // Kept before its record and never live, it would keep out what is live, and a start would go by it.
+        held.to_keep = Some(to_keep);
     // What closes does not wait for the disk, and what is confirmed is in the file already.
-    if held.signed.is_empty() || !matches!(of, LoadOf::File) {
+    } else if held.signed.is_empty() || !matches!(of, LoadOf::File) {
         reading.configs.keep(to_keep, CLOSES);
     } else if let Err(why) = reading.configs.keep_first(to_keep, live_to_keep, OPENS) {
         let message = format!(
@@ -204,7 +216,21 @@ fn read(
     if prepared.geo.is_some() {
         chosen.keep(&reading.keeper);
     }
+    held.signed.extend(to_record);
     Ok(Prepared { warnings, held, ..prepared })
+}
+
+/// What a config opens, where nobody has to sign that: the audit trail has it before it is live.
+fn unsigned(
+    live: &InForce,
+    file: &Path,
+    of: (&Candidate, &Policy),
+    (read, in_force): (&GeoDb, Option<&GeoDb>),
+) -> Option<SignedFile> {
+    // Where the database in force can't be read, what closes is not to wait for that.
+    let found = live.opened_by(of, read, in_force.or(Some(read)));
+    let opens = found.map_or_else(|why| Some(why.message), |found| found.map(|it| it.to_string()))?;
+    Some(SignedFile { file: file.to_owned(), sha256: sha256(&of.1.text), opens, by: Vec::new() })
 }
 
 /// The live policy with tables of the database in force, for going back from a candidate.
@@ -416,3 +442,6 @@ pub(super) fn with_tables(policy: Policy, geo: Option<(Geo, Info)>) -> Prepared 
         before: None,
     }
 }
+
+#[cfg(test)]
+mod tests;

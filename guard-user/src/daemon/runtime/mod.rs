@@ -12,6 +12,7 @@ mod counts;
 mod databases;
 mod dropped;
 mod duties;
+mod entries;
 pub(in crate::daemon) mod facts;
 mod first_tables;
 #[cfg(test)]
@@ -48,6 +49,7 @@ mod start;
 pub(in crate::daemon) mod store;
 mod trail;
 mod unattributed;
+mod unpublished;
 mod untagged;
 mod watchdog;
 mod worker;
@@ -391,6 +393,7 @@ impl Daemon {
                     let Parts { options, reading, inputs, .. } = &self.parts;
                     loader::load(options, reading, loader::Against { live, spent, of_trail, of }, inputs);
                 }
+                Action::KeepConfig(live) => self.parts.reading.configs.put_back(live),
                 Action::LoadDatabases { policy, accepted, spent } => {
                     let Parts { reading, inputs, .. } = &self.parts;
                     loader::load_databases(policy, (accepted, spent), reading, inputs);

@@ -7,23 +7,16 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 
 use crate::audit::{Checkpoint, Head, Kind, Stored, Who};
-use crate::config::Policy;
 use crate::control::protocol::{ErrorKind, OpenExemption, Response};
 use crate::daemon::engine::{Query, ReadJob, record_of};
-use crate::exemption::needless::{self, NotNeeded};
-use crate::exemption::{Document, Summary};
+use crate::exemption::Summary;
 use crate::hostname::hostname;
-use crate::report::{
-    ApprovalEntry, AssessmentEntry, AuditHead, Change, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, PASSES_FORBIDDEN, ParticularEntry, PinEntry, RecipientEntry, Report,
-    Traffic, Unattributed, redacted,
-};
-use crate::store::{self, Judged, Kept, Key, Reader, Record, Store, StoreError, Use};
+use crate::report::{AuditHead, Organisation, PinEntry, Report, Traffic, Unattributed, redacted};
+use crate::store::{Judged, Kept, Key, Reader, Store, StoreError, Use};
 
+use super::entries::entry_of;
 use super::gaps::{Gap, of_trail};
-use super::history;
 use super::period::Period;
-use super::recipients::days_of;
 use super::unattributed::{Past, unattributed};
 use super::{duties, receipt};
 
@@ -89,21 +82,16 @@ impl Read {
             kept.list_with(counts, *now).into_iter().find(|it| is(it, key)).ok_or_else(not_found)?;
         let record = kept.record(key);
         let orders = summary.orders.clone();
-        let used = reader.use_by_day()?;
-        let entry = entry_of(summary, (kept, &job.policy), &records, &used);
+        let used_bytes = record.map(|record| record.used().bytes).unwrap_or_default();
+        let booked = (reader.use_by_day()?, reader.presumed_by_day()?);
+        let entry = entry_of(summary, (kept, &job.policy), &records, (&booked.0, &booked.1));
         // What was before it was loaded or after it was closed is none of its own.
         let life = (entry.begin(), entry.end());
         let mut gaps = gaps(kept, job, &records, life);
         let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
         let days = day(life.0)..=day(life.1);
         let past = Past::of(records.iter().map(|(_, record)| record), life);
-        let missing = unattributed(
-            &reader.counts_by_day()?,
-            &used,
-            |key| pins_of(kept, key),
-            |it| days.contains(&it),
-            past,
-        );
+        let missing = unattributed(&reader.runs()?, |key| pins_of(kept, key), |it| days.contains(&it), past);
         gaps.extend(missing.iter().filter(|it| entry.pins.contains(&it.pin)).map(Unattributed::words));
         if !entry.not_needed.is_empty() {
             gaps.push(format!(
@@ -120,6 +108,7 @@ impl Read {
             now: *now,
             orders,
             entry,
+            used_bytes,
             gaps,
             audit: audit_head(&records).ok_or_else(not_found)?,
         }))
@@ -290,13 +279,13 @@ fn open(store: &Store) -> Result<Response, StoreError> {
 fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
     let Read { reader, kept, job, now, .. } = read;
     let now = *now;
-    let (counted, mut used, records) =
-        (reader.counts_by_day()?, reader.use_by_day()?, audit_records(reader)?);
+    let (counted, records) = (reader.counts_by_day()?, audit_records(reader)?);
+    let (mut used, mut presumed) = (reader.use_by_day()?, reader.presumed_by_day()?);
     let recorded = records.first().map(|(_, record)| record.time.to_zoned(TimeZone::UTC).date());
     let first = counted.iter().filter_map(|row| date(&row.day)).chain(recorded).min();
     let (begin, end) = period.moments(first, now);
     let past = Past::of(records.iter().map(|(_, record)| record), (begin, end));
-    let missing = unattributed(&counted, &used, |key| pins_of(kept, key), |day| period.has(day), past);
+    let missing = unattributed(&reader.runs()?, |key| pins_of(kept, key), |day| period.has(day), past);
     let mut traffic = Vec::new();
     for row in counted {
         let (Some(day), Judged { pin, hook, jurisdiction, verdict, reason }) = (date(&row.day), row.judged)
@@ -310,8 +299,12 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         }
     }
     used.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
+    presumed.retain(|row| date(&row.day).is_some_and(|day| period.has(day)));
     let counts = job.counts.as_deref().unwrap_or_default();
-    let is_used = |it: &Summary| used.iter().any(|row| row.key.0 == it.id && row.key.1 == it.version);
+    let is_used = |it: &Summary| {
+        let mut keys = used.iter().map(|row| &row.key).chain(presumed.iter().map(|row| &row.key));
+        keys.any(|key| is(it, key))
+    };
     let summaries = kept.list_with(counts, now).into_iter().filter(|it| {
         if is_used(it) {
             return true;
@@ -321,8 +314,8 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });
-    let exemptions = summaries.map(|summary| entry_of(summary, (kept, &job.policy), &records, &used));
-    let exemptions = exemptions.collect();
+    let entry = |summary| entry_of(summary, (kept, &job.policy), &records, (&used, &presumed));
+    let exemptions = summaries.map(entry).collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };
     let record = &job.policy.record;
@@ -362,33 +355,6 @@ fn audit_head(records: &[(String, Stored)]) -> Option<AuditHead> {
     })
 }
 
-/// An exemption with what it let through of these rows and what the trail has of it.
-fn entry_of(
-    summary: Summary,
-    (kept, policy): (&Kept, &Policy),
-    records: &[(String, Stored)],
-    used: &[store::DayUse],
-) -> ExemptionEntry {
-    let key = (summary.id.clone(), summary.version);
-    let days = days_of(&summary, used.iter().filter(|row| row.key == key));
-    let trail = || records.iter().map(|(_, record)| record);
-    let record = kept.record(&key);
-    let mut changes = history::changes(trail(), &key, (record, kept.document_of(&key)));
-    changes.extend(history::done_beside(trail(), &key.0, &kept.done_beside(&key)));
-    changes.sort_by_key(|change| change.at);
-    let not_needed = kept.document_of(&key).map(|document| not_needed(document, policy));
-    let not_needed = not_needed.unwrap_or_default();
-    ExemptionEntry { not_needed, ..exemption(summary, record, days, changes) }
-}
-
-/// Where data passes without an exemption by this policy.
-fn not_needed(document: &Document, policy: &Policy) -> String {
-    let NotNeeded { permitted, forbidden } = needless::not_needed(document, policy);
-    let passes = format!("{PASSES_FORBIDDEN}{forbidden}");
-    let both = [permitted, if forbidden.is_empty() { forbidden } else { passes }];
-    both.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("; ")
-}
-
 /// Every record of the trail with its line.
 fn audit_records(reader: &Reader) -> Result<Vec<(String, Stored)>, StoreError> {
     let lines = reader.audit_lines(0, usize::MAX)?;
@@ -422,79 +388,4 @@ fn is(summary: &Summary, (id, version): &Key) -> bool {
 
 fn date(text: &str) -> Option<Date> {
     text.parse().ok()
-}
-
-fn exemption(
-    summary: Summary,
-    record: Option<&Record>,
-    use_by_day: Vec<DayUse>,
-    changes: Vec<Change>,
-) -> ExemptionEntry {
-    let act = summary.instrument;
-    let approvals = record.map(|record| record.approvals.as_slice()).unwrap_or_default();
-    let seen = record.and_then(|record| record.seen);
-    ExemptionEntry {
-        id: summary.id,
-        version: summary.version,
-        state: summary.state.to_string(),
-        confidential: summary.confidential,
-        pins: summary.pins,
-        purpose: summary.purpose,
-        data_categories: summary.data_categories,
-        hosts: summary.hosts,
-        not_needed: String::new(),
-        emergency: summary.emergency.unwrap_or_default(),
-        instrument: InstrumentEntry {
-            kind: act.kind,
-            name: act.name,
-            article: act.article,
-            ground: act.ground,
-            basis: act.basis,
-            authority: act.authority,
-            reference: act.reference,
-            agreement: act.agreement.unwrap_or_default(),
-        },
-        exporter: ExporterEntry {
-            name: summary.exporter.name,
-            role: summary.exporter.role,
-            contact: summary.exporter.contact,
-        },
-        assessment: summary.assessment.map(|assessment| AssessmentEntry {
-            reference: assessment.reference,
-            review_by: assessment.review_by.map(|by| by.to_string()).unwrap_or_default(),
-            measures: assessment.measures,
-        }),
-        recipients: summary
-            .recipients
-            .into_iter()
-            .map(|it| RecipientEntry {
-                name: it.name,
-                jurisdiction: it.jurisdiction,
-                networks: it.cidrs,
-                anywhere: it.anywhere,
-                ports: it.ports,
-            })
-            .collect(),
-        particulars: summary
-            .particulars
-            .into_iter()
-            .map(|it| ParticularEntry { key: it.key, value: it.value })
-            .collect(),
-        valid_from: summary.valid_from,
-        valid_until: summary.valid_until,
-        quota_bytes: summary.quota_bytes,
-        document_sha256: record.map(|record| record.sha256.clone()).unwrap_or_default(),
-        approvals: approvals
-            .iter()
-            .map(|approval| ApprovalEntry {
-                identity: approval.identity.clone(),
-                roles: approval.role.iter().cloned().collect(),
-                key: approval.fingerprint.clone(),
-            })
-            .collect(),
-        changes,
-        first_use: seen.map(|(first, _)| first),
-        last_use: seen.map(|(_, last)| last),
-        use_by_day,
-    }
 }

@@ -30,6 +30,8 @@ pub(super) struct Facts<'r> {
     pub(super) tables: &'r TableHashes,
     pub(super) now: Timestamp,
     pub(super) entry: ExemptionEntry,
+    /// Bytes that count as used, by what the store has.
+    pub(super) used_bytes: u64,
     pub(super) orders: Vec<OrderSummary>,
     pub(super) gaps: Vec<String>,
     pub(super) audit: AuditHead,
@@ -113,9 +115,10 @@ pub(super) fn receipt(facts: Facts<'_>) -> Response {
 }
 
 fn filled(facts: Facts<'_>) -> Receipt {
-    let Facts { policy: _, tables, now, entry, orders, gaps, audit } = facts;
+    let Facts { policy: _, tables, now, entry, used_bytes, orders, gaps, audit } = facts;
     let sum = |of: fn(&DayUse) -> u64| entry.use_by_day.iter().map(of).fold(0_u64, u64::saturating_add);
-    Receipt {
+    let bytes = sum(|row| row.bytes);
+    let mut receipt = Receipt {
         schema: SCHEMA.to_owned(),
         version: VERSION,
         host: hostname().to_owned(),
@@ -127,7 +130,9 @@ fn filled(facts: Facts<'_>) -> Receipt {
         history: entry.changes,
         recipients: entry.recipients,
         packets: sum(|row| row.packets),
-        bytes: sum(|row| row.bytes),
+        bytes,
+        // All that counts as used and was not counted, whenever that was.
+        presumed_bytes: Some(used_bytes.saturating_sub(bytes)),
         use_by_day: entry.use_by_day,
         gaps,
         audit,
@@ -147,7 +152,11 @@ fn filled(facts: Facts<'_>) -> Receipt {
             review_by: entry.assessment.and_then(|it| it.review_by.parse().ok()),
             quota_bytes: entry.quota_bytes,
         },
-    }
+    };
+    // What of it does not agree where a clock was set, and is right all the same.
+    let to_be_told = receipt.to_be_told();
+    receipt.gaps.extend(to_be_told);
+    receipt
 }
 
 fn order(order: &OrderSummary) -> Order {

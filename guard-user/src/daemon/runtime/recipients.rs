@@ -1,7 +1,7 @@
 //! What each recipient of an exemption got, by day, as reports and receipts have it.
 
 use crate::exemption::Summary;
-use crate::report::DayUse;
+use crate::report::{DayPresumed, DayUse};
 use crate::store;
 
 /// These rows of an exemption with the names of its recipients, in their order; rows whose day can't be read are left out.
@@ -31,4 +31,9 @@ pub(super) fn days_of<'r>(summary: &Summary, rows: impl Iterator<Item = &'r stor
         }
     }
     days
+}
+
+/// What counts as used of an exemption and is not known to have left, by these rows; likewise.
+pub(super) fn presumed_of<'r>(rows: impl Iterator<Item = &'r store::DayPresumed>) -> Vec<DayPresumed> {
+    rows.filter_map(|row| Some(DayPresumed { day: row.day.parse().ok()?, bytes: row.bytes })).collect()
 }

@@ -23,6 +23,7 @@ use super::patience::{NoOutcome, disk, within};
 use super::sampler::Sources;
 use super::shadow::Shadows;
 use super::store::StoreAt;
+use super::unpublished::Unpublished;
 use super::untagged::Watch;
 use super::{canaries, counts, flow_records, kernel, namespaces, notices, sampler, sockets, store};
 use crate::audit::{Kind, NOT_FOUND, Stored};
@@ -143,7 +144,10 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
     }
     let is_anew = Kernel::generation(&kernel) == 0;
     let at = StoreAt { state: state.clone(), mark, pin_path: pin_path.clone(), is_anew, may_be_first: false };
+    // Where this fails it goes last, after the store.
+    let mut unpublished = Unpublished::default();
     let Opened { store, fault: store_problem, older, counts, cursor } = open_store(&at, adopted);
+    unpublished.state = (is_anew && store.kept().is_usable()).then(|| state.clone());
     let keeper = Keeper::new(state.clone(), inputs.clone());
     let databases =
         Databases::new().context("cannot make what wakes the thread that watches geo databases")?;
@@ -330,6 +334,8 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
         inputs,
         reading,
     };
+    // From here on something may be published.
+    unpublished.state = None;
     Ok(Started { engine, actions, parts, control, metrics, requests })
 }
 

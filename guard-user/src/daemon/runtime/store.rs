@@ -198,13 +198,14 @@ fn work(
             warn!("the disk took {} ms for a change of the store", begin.elapsed().as_millis());
         }
         if inputs.send(Input::Stored { id, outcome, kept: store.kept() }).is_err() {
-            return;
+            break;
         }
         // After that, so that it is known by then which keys are revoked.
         if let Some(of_trail) = of_trail {
             let _nobody_is_left = inputs.send(Input::ConfigOfTrail(of_trail));
         }
     }
+    store.keep_last_marks();
 }
 
 /// That this store was just begun, though the kernel has tables of an earlier daemon, which began with a record.
@@ -263,7 +264,7 @@ fn open_by(at: &StoreAt, marks: Marks) -> Result<(Store, Option<Problem>), Store
 /// maps; nor has it for a store that could not be opened since then.
 pub(in crate::daemon) fn make_ready(store: &mut Store, is_anew: bool) -> Result<(), StoreError> {
     if is_anew && store.kept().is_usable() {
-        store.counters_began_anew()?;
+        store.counters_began_anew(Timestamp::now())?;
     }
     if !is_anew {
         store.began_beside_tables()?;

@@ -5,8 +5,6 @@ mod room;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use guard_common::abi::Hook;
-use guard_common::verdict::Reason;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
@@ -14,7 +12,7 @@ use self::room::{Amount, fits};
 use crate::audit::{Kind, Stored, Who};
 use crate::exemption::record::Use;
 use crate::report::{Counts, Unattributed};
-use crate::store::{DayCount, DayUse, Key, Store, StoreError};
+use crate::store::{DayCount, DayUse, Key, Run, Store, StoreError};
 
 /// What is known of the store's past in the time of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,14 +48,38 @@ impl Past {
 /// where nothing is certain to be missing it is told only if an older store was put back.
 ///
 /// The counters of pins and of exemptions are read one after the other, and about midnight one of them may be the next day's:
-/// what is missing of these days is told only as far as it is missing of all days together.
+/// what is missing of these days is told only as far as it is missing of all days of their run together.
+///
+/// Each run of the kernel's counters is compared by itself: of one that a crash has ended more may be charged than was counted by
+/// pin, and that is not to make up for what is missing of another.
 pub(super) fn unattributed<'p>(
-    counts: &[DayCount],
-    used: &[DayUse],
+    runs: &[Run],
     pins_of: impl Fn(&Key) -> Option<&'p [String]>,
     within: impl Fn(Date) -> bool,
     past: Past,
 ) -> Vec<Unattributed> {
+    let mut sums: BTreeMap<String, Missing> = BTreeMap::new();
+    for run in runs {
+        for (pin, missing) in missing_of_run(run, &pins_of, &within, past) {
+            let sum = sums.entry(pin).or_default();
+            sum.least = sum.least.plus(missing.least);
+            sum.most = sum.most.plus(missing.most);
+        }
+    }
+    let told = |(pin, Missing { least, most })| {
+        let at_least = (least != most).then_some(Counts { packets: least.packets, bytes: least.bytes });
+        Unattributed { pin, packets: most.packets, bytes: most.bytes, at_least }
+    };
+    sums.into_iter().map(told).collect()
+}
+
+/// What is missing of each pin in one run.
+fn missing_of_run<'p>(
+    Run { counts, used }: &Run,
+    pins_of: impl Fn(&Key) -> Option<&'p [String]>,
+    within: impl Fn(Date) -> bool,
+    past: Past,
+) -> Vec<(String, Missing)> {
     let is_within = |day: &str| day.parse().is_ok_and(&within);
     let all = Sums::new(counts, used, &pins_of, |_| true);
     let these = Sums::new(counts, used, &pins_of, is_within);
@@ -66,11 +88,8 @@ pub(super) fn unattributed<'p>(
         let most = lesser(of_all.most, of_these.most);
         let least = lesser(lesser(of_all.least, of_these.least), most);
         let is_told = |it: Use| it.bytes > 0 || it.packets > 0;
-        if !(is_told(least) || past == Past::PutBack && is_told(most)) {
-            return None;
-        }
-        let at_least = (least != most).then_some(Counts { packets: least.packets, bytes: least.bytes });
-        Some(Unattributed { pin: pin.to_owned(), packets: most.packets, bytes: most.bytes, at_least })
+        let is_any = is_told(least) || past == Past::PutBack && is_told(most);
+        is_any.then(|| (pin.to_owned(), Missing { least, most }))
     };
     all.counted.keys().filter_map(|pin| missing(pin)).collect()
 }
@@ -87,8 +106,7 @@ pub(super) fn take_up(
     store.checkpoint_use(counts, now)?;
     let (reader, kept) = (store.reader()?, store.kept());
     let pins_of = |key: &Key| kept.document_of(key).map(|document| document.pins.as_slice());
-    let missing =
-        unattributed(&reader.counts_by_day()?, &reader.use_by_day()?, pins_of, |_| true, Past::Whole);
+    let missing = unattributed(&reader.runs()?, pins_of, |_| true, Past::Whole);
     drop(reader);
     let certain = missing.into_iter().map(|it| (it.pin, it.at_least.map_or(it.bytes, |least| least.bytes)));
     let certain: BTreeMap<String, u64> = certain.filter(|(_, bytes)| *bytes > 0).collect();
@@ -100,6 +118,7 @@ fn lesser(one: Use, other: Use) -> Use {
 }
 
 /// What is missing of a pin, at least and at most.
+#[derive(Clone, Copy, Debug, Default)]
 struct Missing {
     least: Use,
     most: Use,
@@ -118,11 +137,8 @@ impl<'s> Sums<'s> {
         pins_of: impl Fn(&Key) -> Option<&'p [String]>,
         is_within: impl Fn(&str) -> bool,
     ) -> Self {
-        let is_exempted = |row: &&DayCount| {
-            row.judged.reason == Reason::Exempt.name() && row.judged.hook == Hook::Egress.name()
-        };
         let mut counted: BTreeMap<&str, Use> = BTreeMap::new();
-        for row in counts.iter().filter(is_exempted) {
+        for row in counts.iter().filter(|row| row.judged.is_exempted()) {
             let sum = counted.entry(&row.judged.pin).or_default();
             if is_within(&row.day) {
                 *sum = sum.plus(Use { bytes: row.bytes, packets: row.packets });
@@ -208,9 +224,17 @@ mod tests {
         days: std::ops::Range<i8>,
         past: Past,
     ) -> Vec<Unattributed> {
+        missing_in(&[run(counts, used)], days, past)
+    }
+
+    fn run(counts: &[DayCount], used: &[DayUse]) -> Run {
+        Run { counts: counts.to_vec(), used: used.to_vec() }
+    }
+
+    fn missing_in(runs: &[Run], days: std::ops::Range<i8>, past: Past) -> Vec<Unattributed> {
         let sets: Vec<Vec<String>> = (0..8).map(pins_of).collect();
         let of = |key: &Key| sets.get(key.0.parse::<usize>().ok()?).map(Vec::as_slice);
-        unattributed(counts, used, of, |day| days.contains(&day.day()), past)
+        unattributed(runs, of, |day| days.contains(&day.day()), past)
     }
 
     proptest! {
@@ -284,6 +308,26 @@ mod tests {
         // Exemptions of one pin each leave nothing open.
         let apart = [charged(3, 1, some(500)), charged(3, 2, some(300))];
         assert_eq!(told(&counts, &apart, Past::PutBack), [of("mail", None, 400)]);
+    }
+
+    /// A crash: what was charged in the last second, and not counted by pin any more.
+    #[test]
+    fn what_one_run_was_charged_too_much_makes_up_for_nothing_of_another() {
+        let some = |bytes| Use { bytes, packets: bytes / 100 };
+        let exempt = |bytes| [count(3, "mail", "exempt", "egress", some(bytes))];
+        let crashed = run(&exempt(200), &[charged(3, 1, some(900))]);
+        let lowered = run(&exempt(600), &[charged(3, 1, some(100))]);
+        let told = |runs: &[Run], days| {
+            let told = missing_in(runs, days, Past::Whole).into_iter();
+            told.map(|it| (it.pin, it.bytes, it.packets, it.at_least)).collect::<Vec<_>>()
+        };
+        let of = |bytes: u64| [("mail".to_owned(), bytes, bytes / 100, None::<Counts>)];
+        assert_eq!(told(std::slice::from_ref(&crashed), 1..9), []);
+        for runs in [[crashed.clone(), lowered.clone()], [lowered.clone(), crashed]] {
+            assert_eq!((told(&runs, 1..9), told(&runs, 3..4)), (of(500).to_vec(), of(500).to_vec()));
+            assert_eq!(told(&runs, 4..9), []);
+        }
+        assert_eq!(told(&[lowered.clone(), lowered], 1..9), of(1000));
     }
 
     #[test]

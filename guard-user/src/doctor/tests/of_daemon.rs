@@ -260,6 +260,37 @@ fn every_problem_of_the_daemon_is_in_exactly_one_check() {
     }
 }
 
+/// Of many problems a check names how many there are and the gravest three; the report has them all.
+#[test]
+fn of_many_problems_the_gravest_three_are_written_out() {
+    let (mut host, _folder) = host(&[]);
+    let of_guard = CHECKS.iter().find(|check| check.code == "guard").unwrap().problems;
+    let of = |host: &Host| {
+        let report = Report::of(host, &BTreeSet::new());
+        let told = report.problems.len();
+        (report.checks.into_iter().find(|it| it.code == "guard").unwrap(), told)
+    };
+    let named = |checked: &Checked| -> Vec<String> {
+        let lines =
+            checked.evidence.iter().filter_map(|line| line.strip_prefix("the daemon has the problem "));
+        lines.filter_map(|line| Some(line.split_once(' ')?.0.to_owned())).collect()
+    };
+    let mut codes: Vec<ProblemCode> = of_guard.iter().rev().take(7).copied().collect();
+    status(&mut host).problems = codes.iter().map(|code| Problem::of(*code, "it", "as it is")).collect();
+    codes.sort();
+    let (checked, told) = of(&host);
+    assert_eq!(told, 7);
+    let gravest: Vec<String> = codes.iter().take(3).map(ToString::to_string).collect();
+    assert_eq!(named(&checked), gravest);
+    assert!(checked.evidence[0].starts_with("of 7 problems") && checked.evidence[0].contains("gravest 3"));
+    assert!(checked.evidence[0].contains("`borderguard status`"), "{:?}", checked.evidence);
+    assert!(checked.todo.unwrap().ends_with("For the others: `borderguard status`."));
+    status(&mut host).problems.truncate(3);
+    let (checked, _) = of(&host);
+    assert_eq!(named(&checked).len(), 3);
+    assert!(checked.evidence.iter().all(|line| !line.contains("gravest")), "{:?}", checked.evidence);
+}
+
 #[test]
 fn what_is_accepted_stands_last_and_does_not_count() {
     let (mut host, _folder) = host(&[]);

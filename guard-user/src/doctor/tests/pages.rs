@@ -22,6 +22,7 @@ const NO_HOST_TELLS: &[&str] = &[
     "A copy that a rule of nftables or iptables sends",
     "Packets that a rule at the ingress of such an interface hands",
     "An interface that `host.interfaces` names, from when it comes",
+    "A route by an interface that nothing guards, where it is gone",
     "Interfaces that come and go while the daemon is stopped",
     "CAPWAP, STT, PIM registers",
     "Cgroups more than 8 levels deep",

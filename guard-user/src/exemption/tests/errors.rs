@@ -89,6 +89,7 @@ const EXAMPLES: &[Example] = &[
         "42:9 recipient.cidrs: the list is empty | leave it out, or",
     ),
     ("bad-name", "\"mlat-1\"", "\"../x\"", "1:6 id: \"../x\" is no name | use a to z, 0 to 9"),
+    ("bad-name", "\"mlat-1\"", "\"m \"", "1:6 id: \"m \" is no name | write it without the blank"),
     ("bad-name", "\"legal\"", "\"The law\"", "32:8 approval.required.role: \"The law\" is no name"),
     ("bad-version", "version = 1", "version = 0", "2:11 version: 0 is not a version | write a number from 1"),
     ("bad-version", "version = 1", "version = 99999999999", "2:11 version: 99999999999 is not a version"),

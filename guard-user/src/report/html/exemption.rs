@@ -139,6 +139,7 @@ fn named(name: &str, value: &str) -> Markup {
 /// One, on sheets of its own.
 pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
     let used = used(exemption);
+    let presumed = exemption.presumed.iter().map(|day| day.bytes).fold(0, u64::saturating_add);
     html! {
         article id=(paper::name(at)) {
             h2 {
@@ -147,7 +148,12 @@ pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
                 @if exemption.confidential { " " span.mark { "confidential" } }
                 @if !exemption.emergency.is_empty() { " " span.mark { "emergency" } }
             }
-            p { "Let through " (number(used.bytes)) " bytes in " (number(used.packets)) " packets in this period." }
+            p {
+                "Let through " (number(used.bytes)) " bytes in " (number(used.packets)) " packets in this period."
+                @if presumed > 0 {
+                    " Beside these, " (number(presumed)) " bytes are " (register::PRESUMED) ": the host went down."
+                }
+            }
             dl {
                 @for (name, value) in facts::of(exemption, &facts::FOR_PEOPLE) {
                     dt { (name) }

@@ -8,7 +8,7 @@ use super::super::redact::redacted;
 use super::super::register::OF_NONE;
 use super::super::sums::Class;
 use super::super::text::cell;
-use super::super::{COLUMNS, Format, NOT_APART, REGISTER, Report};
+use super::super::{COLUMNS, Format, NOT_APART, PRESUMED, REGISTER, Report};
 use super::dom::{Element, Page};
 use super::rendered;
 use super::sample::{any_report, empty, sample};
@@ -68,10 +68,14 @@ fn check_register(report: &Report) {
         for day in &exemption.use_by_day {
             sum(&mut counted, cell(&exemption.id), day.bytes);
         }
+        // What is not known to have left has a row of its own behind them.
+        let presumed = exemption.presumed.iter().fold(0_u64, |sum, day| sum.saturating_add(day.bytes));
+        sum(&mut counted, cell(&exemption.id), presumed);
         let of = |number: Option<u32>| exemption.use_by_day.iter().filter(move |day| day.number == number);
         let bytes = |number| of(number).fold(0_u64, |sum, day| sum.saturating_add(day.bytes));
         of_each.extend((1_u32..).zip(&exemption.recipients).map(|(number, _)| bytes(Some(number))));
         of_each.extend(of(None).any(|day| (day.packets, day.bytes) != (0, 0)).then(|| bytes(None)));
+        of_each.extend(Some(presumed).filter(|bytes| *bytes > 0));
     }
     let mut rows: Vec<u64> = Vec::new();
     let mut of_none: Vec<u64> = Vec::new();
@@ -127,6 +131,14 @@ fn check(report: &Report) {
     let used: Vec<Vec<String>> =
         of("use").map(|row| columns.map(|name| row[name].clone()).to_vec()).collect();
     assert_eq!(used, uses(&redacted(report), "", cell));
+    let columns = ["day", "name", "packets", "bytes"];
+    let presumed: Vec<Vec<String>> =
+        of("presumed").map(|row| columns.map(|name| row[name].clone()).to_vec()).collect();
+    let expected = report.exemptions.iter().flat_map(|it| &it.presumed);
+    let expected: Vec<_> = expected
+        .map(|it| vec![it.day.to_string(), PRESUMED.into(), "0".into(), it.bytes.to_string()])
+        .collect();
+    assert_eq!(presumed, expected);
     check_register(report);
 
     let page = Page::parse(&rendered(report, Format::Html));
@@ -335,6 +347,21 @@ fn what_nobody_approved_is_told_as_such_in_each_form() {
     assert!(!told.is_empty() && told.iter().all(|(name, value)| name == "nobody" && value == words));
     let approved = rendered(&sample(), Format::Html);
     assert!(!approved.contains(words));
+}
+
+/// A slice of a quota from before a crash: nobody is known to have received it, also where one alone might have.
+#[test]
+fn what_is_not_known_to_have_left_is_apart_from_what_a_recipient_got() {
+    let it = super::sample::exemption("a", "");
+    let rows = register_of(it.clone());
+    let found: Vec<_> =
+        rows.iter().map(|row| ["recipient", "packets", "bytes"].map(|name| row[name].as_str())).collect();
+    assert_eq!(found[..2], [["recipient", "20", "21000"], [PRESUMED, "0", "64000"]]);
+    assert_eq!((rows[1]["first transfer"].as_str(), rows[1]["recipient's country"].as_str()), ("", ""));
+    let report = Report { exemptions: vec![it], ..sample() };
+    let page = Page::parse(&rendered(&report, Format::Html)).all("article")[0].text();
+    assert!(page.contains("Let through 21,000 bytes in 20 packets"), "{page}");
+    assert!(page.contains(&format!("64,000 bytes are {PRESUMED}")), "{page}");
 }
 
 #[test]

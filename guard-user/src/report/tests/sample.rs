@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::super::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
 use super::super::{
-    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayUse, ExemptionEntry, ExporterEntry,
-    InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic, Unattributed,
+    ApprovalEntry, AssessmentEntry, AuditHead, Change, Counts, DayPresumed, DayUse, ExemptionEntry,
+    ExporterEntry, InstrumentEntry, Organisation, ParticularEntry, PinEntry, RecipientEntry, Report, Traffic,
+    Unattributed,
 };
 
 fn at(text: &str) -> Timestamp {
@@ -111,6 +112,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
             packets: 20,
             bytes: 21_000,
         }],
+        presumed: vec![DayPresumed { day: date(2026, 11, 2), bytes: 64_000 }],
     }
 }
 
@@ -193,6 +195,7 @@ prop_compose! {
         confidential in any::<bool>(),
         quota_bytes in any::<Option<u64>>(),
         uses in prop::collection::vec((1..=28_i8, prop::option::of(1..=2_u32), any::<u64>(), any::<u64>()), 0..3),
+        presumed in prop::collection::vec((1..=28_i8, any::<u64>()), 0..2),
         several in any::<bool>(),
     ) -> ExemptionEntry {
         // Two that only their numbers tell apart.
@@ -210,7 +213,9 @@ prop_compose! {
             bytes,
         });
         let use_by_day = uses.collect();
-        ExemptionEntry { confidential, quota_bytes, use_by_day, ..made }
+        let presumed = presumed.into_iter().map(|(day, bytes)| DayPresumed { day: date(2026, 11, day), bytes });
+        let presumed = presumed.collect();
+        ExemptionEntry { confidential, quota_bytes, use_by_day, presumed, ..made }
     }
 }
 
@@ -237,6 +242,22 @@ prop_compose! {
     }
 }
 
+/// What became of the exemption of [`receipt`]: it was loaded, and revoked.
+fn history(loaded: Change) -> Vec<Change> {
+    let revoked = Change {
+        at: at("2026-11-30T00:00:00Z"),
+        what: "revoke".into(),
+        order: None,
+        still_held: false,
+        covers: None,
+        name: None,
+        document_sha256: None,
+        signed_by: vec![],
+        ..loaded.clone()
+    };
+    vec![Change { what: "load".into(), ..loaded }, revoked]
+}
+
 /// A receipt with one of everything.
 pub(crate) fn receipt() -> Receipt {
     let entry = exemption("mlat-1", "a ");
@@ -259,11 +280,12 @@ pub(crate) fn receipt() -> Receipt {
             name: "mail-ie".into(),
             at: at("2026-11-20T00:00:00Z"),
         }],
-        history: entry.changes,
+        history: history(entry.changes[0].clone()),
         recipients: entry.recipients,
         use_by_day: entry.use_by_day,
         packets: 20,
         bytes: 21_000,
+        presumed_bytes: Some(64_000),
         gaps: vec!["3 outcomes were lost on 2026-11-07".into()],
         audit: AuditHead { sequence: 41, sha256: "ab".repeat(32), time: at("2026-12-01T06:00:00Z") },
         exemption: Exemption {

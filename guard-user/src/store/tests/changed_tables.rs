@@ -91,7 +91,7 @@ fn what_is_in_no_exemptions_use_is_told_and_recorded_where_it_grows() {
     note(&mut store, 900);
     assert!(told(&store).is_empty(), "somebody knows of it");
     // The host went down: what was in the one sum by then, and not in the other, is nobody's doing.
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     note(&mut store, 1000);
     assert_eq!((recorded(&store).len(), told(&store).len()), (2, 0));
     note(&mut store, 1001);

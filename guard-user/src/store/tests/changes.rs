@@ -366,6 +366,11 @@ fn an_instrument_that_falls_closes_all_that_rests_on_it_and_nothing_else() {
     );
     assert!(matches!(again(""), Err(StoreError::NoSuchName { .. })));
     assert!(matches!(again("Safe Harbour "), Err(StoreError::NoSuchName { .. })));
+    // What is meant is known, and would be kept under a name that nobody can tell from it.
+    for blank in [" US-Ireland MLAT 2001", "US-Ireland MLAT 2001 "] {
+        let told = again(blank).unwrap_err().to_string();
+        assert!(told.contains(&format!("\"{blank}\" is not covered: this name begins or ends")), "{told}");
+    }
     // Closing is easy: also what carries nothing now can't be loaded any more.
     assert_eq!(again("Safe Harbour").unwrap(), []);
     let told = trail(&store).pop().unwrap();

@@ -173,7 +173,7 @@ fn assert_unusable(store: &mut Store, reason: &str) {
         detail: serde_json::Map::new(),
     };
     assert!(matches!(store.audit(record), Err(StoreError::Damaged { .. })));
-    assert!(store.counters_began_anew().is_err(), "a guard does not start as if all were well");
+    assert!(store.counters_began_anew(now()).is_err(), "a guard does not start as if all were well");
     assert!(!store.grant().unwrap());
     assert!(
         store.audit_lines(0, 1).is_err() && store.use_by_day().is_err() && store.counts_by_day().is_err()

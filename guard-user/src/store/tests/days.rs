@@ -42,7 +42,7 @@ fn use_is_added_to_the_day_on_which_it_was_seen() {
     let mut store = disk.open_store();
     look(&mut store, "2026-12-03T01:00:00Z", 150, 90);
     // The kernel counts from zero again, and what was granted and may have crossed is on no day.
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(time("2026-12-03T11:30:00Z")).unwrap();
     look(&mut store, "2026-12-04T00:00:00+03:00", 0, 0);
     let days: Vec<_> = store
         .use_by_day()
@@ -76,7 +76,7 @@ fn counts_grow_over_restarts_and_over_new_beginnings_of_the_kernel_s() {
     let mut store = disk.open_store();
     book(&mut store, "2026-12-03T11:00:00Z", &[("mail", 5, 550)]);
     assert_eq!(counts(&store)[2..], [row(second, "mail", 2, 250)]);
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(time("2026-12-03T11:30:00Z")).unwrap();
     disk.restart(End::PowerLoss(2));
     let mut store = disk.open_store();
     book(&mut store, "2026-12-03T12:00:00Z", &[("mail", 1, 100), ("files", 1, 1)]);

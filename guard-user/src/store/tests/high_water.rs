@@ -82,13 +82,13 @@ impl Host {
         store
     }
 
-    fn keep(&self, what: &str, by: &str) {
+    pub(super) fn keep(&self, what: &str, by: &str) {
         let from =
             if what == "state" { self.at("state").join(FILE) } else { self.at("mark/high-water.json") };
         fs::copy(from, self.at(by)).unwrap();
     }
 
-    fn put_back(&self, what: &str, by: &str) {
+    pub(super) fn put_back(&self, what: &str, by: &str) {
         let to = if what == "state" { self.at("state").join(FILE) } else { self.at("mark/high-water.json") };
         fs::copy(self.at(by), to).unwrap();
     }

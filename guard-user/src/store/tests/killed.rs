@@ -133,7 +133,7 @@ fn child_that_is_killed() {
     say(format_args!("begin"));
     let mut store = Store::open(Path::new(&folder)).unwrap();
     if counts.is_none() {
-        store.counters_began_anew().unwrap();
+        store.counters_began_anew(now()).unwrap();
         say(format_args!("anew"));
     }
     store.grant().unwrap();

@@ -23,6 +23,7 @@ mod failure;
 pub(crate) mod high_water;
 mod kept;
 mod killed;
+mod marked_uses;
 pub(crate) mod model;
 mod orders;
 mod place;
@@ -30,6 +31,7 @@ mod progress;
 mod quotas;
 mod reader;
 mod recipients;
+mod runs;
 mod slots;
 mod told;
 mod unrecorded;
@@ -112,7 +114,7 @@ fn good_with(parts: &[(&str, &str)]) -> String {
 }
 
 /// The good document under another id and version, with one recipient, so that it needs one slot.
-fn named(id: &str, version: u32) -> String {
+pub(crate) fn named(id: &str, version: u32) -> String {
     let (one, _) = GOOD.rsplit_once("[[recipient]]").unwrap();
     one.replace("\"mlat-1\"", &format!("{id:?}")).replace("version = 1", &format!("version = {version}"))
 }
@@ -153,7 +155,7 @@ fn submit<T>(text: &str, then: impl FnOnce(&Submission<'_>) -> T) -> T {
     })
 }
 
-fn load(store: &mut Store, text: &str) -> Result<Admission, LoadError> {
+pub(crate) fn load(store: &mut Store, text: &str) -> Result<Admission, LoadError> {
     submit(text, |submission| store.load(submission, &who(), now()))
 }
 

@@ -373,6 +373,9 @@ fn a_name_with_a_slip_in_it_is_answered_with_the_one_that_is_nearly_it() {
     assert!(none.contains(": look at the name"), "{none}");
     let pin = store.kept.unknown(&Target::Pin("mial".to_owned())).to_string();
     assert!(pin.contains("\"mail\" does"), "{pin}");
+    load(&mut store, &named("b", 1).replace("\"mail\"", "\"backup\"")).unwrap();
+    let pin = store.kept.unknown(&Target::Pin("bakcpu".to_owned())).to_string();
+    assert!(pin.contains("; \"backup\" does: give that name"), "{pin}");
     // An order on the name as it is written is named to who lifts it by another.
     stay(&mut store, &Target::Recipient(name.clone()), "Cour d'appel, 7").unwrap();
     let refused = lift(&mut store, &slip, None).unwrap_err().to_string();

@@ -92,7 +92,7 @@ fn they_outlive_the_daemon_and_begin_anew_with_the_kernel_s_counters() {
     let mut store = disk.open_store();
     assert_eq!(store.pin_counts().unwrap(), counts);
     assert_eq!(shown(&store.pin_counts().unwrap(), &[(0, 6), (1, 7)]), "backup 8 80; mail 5 50; ");
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     disk.restart(End::PowerLoss(2));
     assert_eq!(disk.open_store().pin_counts().unwrap(), PinCounts::default());
 }

@@ -32,7 +32,7 @@ fn a_quota_goes_on_when_the_kernel_s_counters_begin_anew() {
     assert_eq!(quotas(&store), [GIB / 2, u64::MAX], "the kernel's own count goes on");
     disk.restart(End::PowerLoss(1));
     let mut store = disk.open_store();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     assert_eq!(quotas(&store), [0, u64::MAX], "what was granted counts as used until more is");
     assert!(store.grant().unwrap());
     assert_eq!(quotas(&store), [GIB / 2, u64::MAX]);
@@ -43,13 +43,13 @@ fn a_quota_goes_on_when_the_kernel_s_counters_begin_anew() {
     disk.restart(End::PowerLoss(2));
     let mut store = disk.open_store();
     for _ in 0..3 {
-        store.counters_began_anew().unwrap();
+        store.counters_began_anew(now()).unwrap();
         assert_eq!(store.kept.list(now())[0].used_bytes, GIB, "a second call changes nothing");
     }
     // After eight of them nothing is left.
     for _ in 2..8 {
         store.grant().unwrap();
-        store.counters_began_anew().unwrap();
+        store.counters_began_anew(now()).unwrap();
     }
     assert!(!store.grant().unwrap());
     assert_eq!(quotas(&store), [0, u64::MAX]);
@@ -148,7 +148,7 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     store.counters_end(&[(0, Use { bytes: 300, packets: 3 })], now()).unwrap();
     disk.restart(End::Killed);
     let mut store = disk.open_store();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     assert_eq!(store.kept.list(now())[0].used_bytes, 300);
     store.grant().unwrap();
     assert_eq!(quotas(&store), [GIB / 2]);
@@ -156,7 +156,7 @@ fn what_was_granted_and_not_used_is_given_back_in_good_order() {
     look(&mut store, 1000);
     store.change(&Target::Id("a".into()), &Change::Stay { order: "x".into() }, &who(), now()).unwrap();
     store.slots_were_reset(&[0]).unwrap();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     assert_eq!(store.kept.list(now())[0].used_bytes, 1300);
     assert!(!store.grant().unwrap(), "nothing is granted to what is stayed");
     store
@@ -194,7 +194,7 @@ fn without_the_kernel_s_counts_what_is_left_is_what_the_disk_last_had() {
     assert_eq!(recorded(&store), [GIB / 2 - 300], "the kernel stops at what was granted");
     store.counters_end(&[(0, Use { bytes: 1000, packets: 3 })], now()).unwrap();
     assert_eq!(recorded(&store), [4 * GIB - 1000], "a start grants again of all that is left");
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     store.grant().unwrap();
     look(&mut store, 4 * GIB);
     assert_eq!(recorded(&store), [0]);

@@ -90,13 +90,13 @@ fn each_recipient_has_a_slot_and_a_count_of_its_own_and_one_quota_for_all() {
     assert_eq!(told(&store), (vec![100, 2_500, 30_001], 0, 32_601));
     // Detached in good order, and begun anew.
     store.counters_end(&[(1, used(5, 1)), (3, used(2, 2))], now()).unwrap();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     assert_eq!(told(&store), (vec![105, 2_500, 30_002], 0, 32_607));
     store.grant().unwrap();
     // What was granted and may have passed before the power was lost was counted for nobody.
     disk.restart(End::PowerLoss(1));
     let mut store = disk.open_store();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     assert_eq!(told(&store), (vec![105, 2_500, 30_002], 1_000_000 - 32_607, 1_000_000));
 }
 
@@ -162,7 +162,7 @@ fn what_an_earlier_version_opened_stays_open_as_it_was_and_its_use_is_nobody_s()
     assert_eq!(days(&store), [("2026-12-02".to_owned(), None, 4_000)]);
     // The kernel's maps are others, for their ABI is: they count from zero. The slot of two recipients is nobody's.
     store.counters_end(&[], now()).unwrap();
-    store.counters_began_anew().unwrap();
+    store.counters_began_anew(now()).unwrap();
     store.grant().unwrap();
     look(&mut store, &[(0, used(70, 1)), (1, used(8, 1))], "2026-12-02T00:00:00Z");
     assert_eq!(told(&store), (vec![0, 0, 8], 5_070, 5_078));
@@ -188,13 +188,17 @@ fn what_an_earlier_version_closed_or_could_not_open_is_not_open() {
     }
 }
 
-/// All that the only one may receive it received, also by the word of an earlier version.
+/// All that the only one may receive it received, also by the word of an earlier version; but for what such a version charged since
+/// the host went down, which is on no day.
 #[test]
 fn what_has_one_recipient_was_that_one_s_before_too() {
     let (one, _) = GOOD.rsplit_once("[[recipient]]").unwrap();
-    let store = of_format_2(one, &[0], 4_000, 1_000).open_store();
-    assert_eq!(told(&store), (vec![5_000], 0, 5_000));
-    assert_eq!(entries(&store).len(), 1);
+    for (charged, all) in [(0, 4_000), (1_000, 5_000)] {
+        let store = of_format_2(one, &[0], 4_000, charged).open_store();
+        assert_eq!(told(&store), (vec![4_000], charged, all));
+        assert_eq!(shown(&store).presumed_bytes, charged);
+        assert_eq!(entries(&store).len(), 1);
+    }
 }
 
 /// What was counted while no daemon ran, over the end of a window or an order, passed before that.

@@ -413,7 +413,7 @@ impl World {
     }
 
     fn begin_anew(&mut self, store: &mut Store) -> Result<(), StoreError> {
-        store.counters_began_anew()?;
+        store.counters_began_anew(now())?;
         self.anew = false;
         store.grant().map(drop)
     }

@@ -11,6 +11,18 @@ pub(super) const EXAMPLES: &[Example] = &[
     ),
     ("bad-name", "\"ssh\"", "\"\"", "4:8 failsafe.name: \"\" is no name | "),
     (
+        "bad-name",
+        "\"mail\"",
+        "\" mail\"",
+        "13:8 pin.name: \" mail\" is no name | write it without the blank at its begin or end: \"mail\"",
+    ),
+    (
+        "bad-name",
+        "\"ssh\"",
+        "\"ssh \"",
+        "4:8 failsafe.name: \"ssh \" is no name | write it without the blank at its begin or end: \"ssh\"",
+    ),
+    (
         "duplicate-name",
         "[groups]",
         "[[site]]\nname = \"dublin\"\njurisdiction = \"IE\"\ncidrs = [\"10.3.0.0/16\"]\n[groups]",

@@ -96,30 +96,15 @@ impl Engine {
 
     pub(super) fn config_loaded(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         match result {
-            // What opens is on the disk first. A start can't wait for that.
-            Ok(prepared)
-                if self.config.serial != 0 && !prepared.held.signed.is_empty() && !self.is_confirming() =>
-            {
-                let records = self.approvals_of(&prepared.held.signed);
-                self.candidate_is_signed(&prepared.held.signed);
-                self.config.approving = Some(prepared);
-                self.ask_store(Purpose::Approving, StoreJob::RecordAll(records));
+            // What opens is on the disk first.
+            Ok(prepared) if self.waits_for_its_record(&prepared.held) => self.record_opening(prepared, now),
+            Ok(mut prepared) => {
+                self.keep_what_is_recorded(&mut prepared.held);
+                prepared.held.signed.retain(|it| !it.by.is_empty());
+                self.config_read(Ok(prepared), now);
             }
-            result => self.config_read(result, now),
+            Err(failure) => self.config_read(Err(failure), now),
         }
-    }
-
-    /// The disk has who signed what was read, or has it not.
-    pub(super) fn approved(&mut self, result: Result<(), String>) {
-        let Some(mut prepared) = self.config.approving.take() else { return };
-        prepared.held.signed.clear();
-        let result = result.map(|()| prepared).map_err(|error| LoadFailure {
-            kind: ErrorKind::Failed,
-            message: format!(
-                "what opens is not taken, for the audit trail can't have who signed it: {error}"
-            ),
-        });
-        self.config_read(result, self.now);
     }
 
     /// Has the disk keep who signed what the start opened, as long as it has not.
@@ -138,7 +123,7 @@ impl Engine {
         self.config.unrecorded_why = result.err();
     }
 
-    fn config_read(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
+    pub(super) fn config_read(&mut self, result: Result<Box<Prepared>, LoadFailure>, now: Clocks) {
         self.config.loading = None;
         if std::mem::take(&mut self.config.is_being_held) {
             match &result {
@@ -169,7 +154,9 @@ impl Engine {
     }
 
     /// Takes up what was read of the databases alone.
-    pub(super) fn take_up_databases(&mut self, prepared: Prepared) {
+    pub(super) fn take_up_databases(&mut self, mut prepared: Prepared) {
+        // What was held then says nothing of the config.
+        prepared.held.unheld.clone_from(&self.config.unheld);
         let is_reload = self.config.candidate.as_ref().is_some_and(|candidate| candidate.is_reload);
         self.take_up(prepared, is_reload);
         if let Some(candidate) = &mut self.config.candidate {
@@ -185,6 +172,7 @@ impl Engine {
             self.log(Level::Warn, format!("{file}: {warning}"));
         }
         let refused = held.refused.clone().filter(|_| is_reload);
+        let live_unheld = self.config.unheld.clone();
         self.take_up_held(held);
         self.config.taken_up += 1;
         let (serial, is_first) = (self.config.taken_up, self.config.serial == 0);
@@ -203,6 +191,7 @@ impl Engine {
             is_of_databases,
             database_waits,
             refused,
+            live_unheld,
         });
         // A try with the old one says nothing of the new one.
         self.publishing.try_again();
@@ -221,6 +210,7 @@ impl Engine {
             is_of_databases,
             database_waits,
             refused,
+            live_unheld: _,
         } = candidate;
         self.actions.push(Action::EventLog(policy.log.clone()));
         self.config.is_judged = !is_first && self.config.asks();
@@ -342,8 +332,8 @@ impl Engine {
             if self.config.loading.is_some() || self.config.waiting.is_empty() {
                 return;
             }
-        } else {
-            self.config.candidate = None;
+        } else if let Some(candidate) = self.config.candidate.take() {
+            self.goes_on_without(candidate);
         }
         if self.config.unconfirmed.is_some() {
             return self.candidate_not_live(kind, message);
@@ -356,7 +346,7 @@ impl Engine {
 
     /// Records who signed what opens, and keeps for `status` what could not be held.
     fn take_up_held(&mut self, held: Held) {
-        let Held { signed, unheld, tables_unheld, refused, none_kept: _ } = held;
+        let Held { signed, unheld, tables_unheld, refused, none_kept: _, to_keep: _ } = held;
         let records = self.approvals_of(&signed);
         self.config.unrecorded.extend(records);
         self.keep_approvals();
@@ -372,7 +362,7 @@ impl Engine {
     }
 
     /// The records of who signed what opens.
-    fn approvals_of(&self, signed: &[SignedFile]) -> Vec<Record> {
+    pub(super) fn approvals_of(&self, signed: &[SignedFile]) -> Vec<Record> {
         let of_file = |SignedFile { file, sha256, opens, by }: &SignedFile| {
             let file = file.display().to_string();
             let record = |it: &ApprovedBy| {
@@ -390,6 +380,9 @@ impl Engine {
     /// There was nothing that the config of the start could be held against, and that is known now.
     pub(super) fn start_was_the_first(&mut self) {
         self.config.is_unsure = false;
+        if let Some(candidate) = &mut self.config.candidate {
+            candidate.live_unheld = None;
+        }
         if self.config.unheld.take().is_some() || self.config.start_is_due {
             let by = self.daemon.clone();
             self.record_config(Kind::Reload, &by);

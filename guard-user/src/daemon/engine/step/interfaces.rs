@@ -349,15 +349,24 @@ impl Engine {
         self.interfaces.look();
     }
 
-    pub(super) fn released(&mut self, interface: &Interface, result: Result<(), String>, now: Clocks) {
+    pub(super) fn released(
+        &mut self,
+        interface: &Interface,
+        result: Result<Option<u64>, String>,
+        now: Clocks,
+    ) {
         let Interface { index, name, .. } = interface;
         self.interfaces.releasing.remove(name);
-        let next = Try::after(self.interfaces.unreleased.get(index), result.clone(), now);
+        let next = Try::after(self.interfaces.unreleased.get(index), result.clone().map(drop), now);
         self.interfaces.unreleased.insert(*index, next);
         match result {
-            Ok(()) => {
+            Ok(sent) => {
                 self.log(Level::Info, format!("{name} is not guarded any more: the config does not name it"));
-                self.record_of(Kind::Detach, name, "", json!({"index": index}));
+                let mut detail = json!({"index": index});
+                if let Some(sent) = sent {
+                    detail["sent"] = sent.into();
+                }
+                self.record_of(Kind::Detach, name, "", detail);
             }
             Err(error) => self.log(Level::Warn, format!("{name} can't be let go: {error}")),
         }

@@ -89,6 +89,7 @@ impl Engine {
             left_unconfirmed,
             latest,
         } = begin;
+        let let_go = left_unconfirmed.as_ref().map(|left| left.let_go.clone()).unwrap_or_default();
         let config = Config { left_unconfirmed, ..Config::new(config_file, prepared.policy.clone()) };
         let mut engine = Self {
             config,
@@ -99,7 +100,7 @@ impl Engine {
             closings: Closings::begin(held),
             publishing: Publishing::new(generation),
             tampering: Tampering::default(),
-            interfaces: Interfaces::default(),
+            interfaces: Interfaces { let_go, ..Interfaces::default() },
             cgroups: Cgroups::default(),
             bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
             noting: Noting::begin(volume_slots),
@@ -294,6 +295,7 @@ impl Engine {
         }
         self.changes_are_late(now);
         self.reads_are_late(now);
+        self.opening_is_late(now);
         self.go_back_where_due(now);
     }
 

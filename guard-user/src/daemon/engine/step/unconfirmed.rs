@@ -17,7 +17,7 @@ use crate::daemon::engine::unconfirmed::{Applied, Before, LoadOf, Step, Unconfir
 use crate::daemon::engine::{Action, Level, State, StoreJob, Ticket, records};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
-use crate::store::{LIVE, sha256};
+use crate::store::{LIVE, LeftUnconfirmed, sha256};
 
 /// How long after a way back that failed it is tried again, nanoseconds.
 const AGAIN_NS: u64 = 5 * SECOND;
@@ -341,7 +341,8 @@ impl Engine {
 
     /// An earlier daemon had a candidate that nobody confirmed, and this start went by the config before it.
     pub(super) fn started_before_confirmed(&mut self) {
-        let Some((name, digest)) = self.config.left_unconfirmed.take() else { return };
+        let Some(left) = self.config.left_unconfirmed.take() else { return };
+        let LeftUnconfirmed { name, sha256: digest, .. } = left;
         if sha256(&self.config.policy.text) == digest {
             return;
         }

@@ -9,11 +9,17 @@ use guard_common::packet::Addr;
 use guard_common::verdict::Reason;
 use proptest::prelude::*;
 
-use super::super::{Cut, is_cut, may_be_cut};
-use super::inputs::document;
+use super::super::{Action, Cut, Input, is_cut, may_be_cut};
+use super::inputs::{asker, document};
+use super::world::World;
+use crate::compile::KernelExemption;
+use crate::config::jurisdiction_set::JurisdictionSet;
 use crate::config::policy::{PortRange, Protocol};
+use crate::control::protocol::Request;
+use crate::daemon::engine::Ticket;
 use crate::exemption::{Recipient, Surroundings, parse};
 use crate::kernel::sockets::Flow;
+use crate::store::Target;
 
 /// Slot of the exemption that is closed.
 const SLOT: u16 = 3;
@@ -31,6 +37,26 @@ fn cut(recipients: &[Recipient]) -> Cut {
         owned: BTreeMap::new(),
         documents: vec![document],
         pins: vec!["mail".to_owned()],
+        permitted: vec![JurisdictionSet::new()],
+        lenient: 0,
+        beside: Vec::new(),
+    }
+}
+
+/// An exemption of these pins for one address in the US.
+fn beside(slot: u16, pins: &[&str], address: &str) -> KernelExemption {
+    KernelExemption {
+        slot,
+        account: slot,
+        identity: 1,
+        pins: pins.iter().map(|pin| (*pin).to_owned()).collect(),
+        jurisdictions: Vec::new(),
+        networks: vec![address.parse().unwrap()],
+        placed: Jurisdiction::from_alpha2(*b"US"),
+        ports: Vec::new(),
+        valid_from_ns: 0,
+        valid_until_ns: u64::MAX,
+        quota: u64::MAX,
     }
 }
 
@@ -95,6 +121,117 @@ fn anybody_in_a_jurisdiction_may_be_at_any_address() {
 fn an_account_whose_document_is_not_there_may_be_anybody_s() {
     let unknown = Cut { documents: Vec::new(), ..cut(&[recipient(&["203.0.113.10/32"], &[])]) };
     assert!(may_be_cut(&unknown, &to("198.51.100.10:1")));
+}
+
+/// A flow that the exemption in [`SLOT`] carried, forbidden by these pins.
+fn carried(denied: u64) -> (FlowKey, FlowRecord) {
+    let place = Place::new(Jurisdiction::from_alpha2(*b"US").unwrap(), PlacedBy::Site);
+    let reason = Reason::Exempt as u8;
+    let record = FlowRecord { reason, denied, place: place.0, exemption: SLOT, ..FlowRecord::default() };
+    (key("203.0.113.10:443".parse().unwrap(), 6), record)
+}
+
+#[test]
+fn what_another_exemption_carries_is_not_cut() {
+    let of_two = |beside: &[KernelExemption]| Cut {
+        owned: BTreeMap::from([(SLOT, 0)]),
+        pins: vec!["mail".to_owned(), "files".to_owned()],
+        permitted: vec![JurisdictionSet::new(); 2],
+        beside: beside.to_vec(),
+        ..cut(&[recipient(&["203.0.113.10/32"], &[])])
+    };
+    let (here, elsewhere) = ("203.0.113.10/32", "203.0.113.11/32");
+    let (mail, files) = (beside(4, &["mail"], here), beside(5, &["files"], here));
+    let other_port = PortRange { protocol: Protocol::Tcp, first: 80, last: 80 };
+    let cases: [(u64, &[KernelExemption], bool); 8] = [
+        (1, &[], true),
+        (1, std::slice::from_ref(&mail), false),
+        (1, &[beside(4, &["mail"], elsewhere)], true),
+        (1, &[KernelExemption { ports: vec![other_port], ..mail.clone() }], true),
+        (1, &[KernelExemption { placed: Jurisdiction::from_alpha2(*b"CA"), ..mail.clone() }], true),
+        // What several pins forbid takes an exemption for each.
+        (3, std::slice::from_ref(&mail), true),
+        (3, &[mail.clone(), files], false),
+        (3, &[beside(4, &["mail", "files"], here)], false),
+    ];
+    for (denied, open, expected) in cases {
+        let (key, record) = carried(denied);
+        assert_eq!(is_cut(&of_two(open), &key, &record), expected, "{denied}: {open:?}");
+        // Nor one whose record no longer says whose it is.
+        let unnamed = FlowRecord { exemption: NO_EXEMPTION, ..record };
+        assert_eq!(is_cut(&of_two(open), &key, &unnamed), expected, "{denied}: {open:?}");
+    }
+}
+
+#[test]
+fn what_the_pins_let_pass_is_not_cut() {
+    let us = Jurisdiction::from_alpha2(*b"US").unwrap();
+    let by = |places: JurisdictionSet| Cut {
+        owned: BTreeMap::from([(SLOT, 0)]),
+        permitted: vec![places],
+        ..cut(&[recipient(&["203.0.113.10/32"], &[])])
+    };
+    let (key, record) = carried(1);
+    assert!(is_cut(&by(JurisdictionSet::new()), &key, &record));
+    assert!(!is_cut(&by([us].into_iter().collect()), &key, &record));
+}
+
+/// The kernel takes exemptions for all that a flow's pins forbid, or for none of it: one that flags counts too, beside one that
+/// drops.
+#[test]
+fn what_pins_only_flag_passes_by_itself_and_beside_one_that_drops_takes_an_exemption() {
+    let here = "203.0.113.10/32";
+    let of_two = |beside: &[KernelExemption]| Cut {
+        owned: BTreeMap::from([(SLOT, 0)]),
+        pins: vec!["mail".to_owned(), "files".to_owned()],
+        permitted: vec![JurisdictionSet::new(); 2],
+        lenient: 0b10,
+        beside: beside.to_vec(),
+        ..cut(&[recipient(&[here], &[])])
+    };
+    let (mail, files) = (beside(4, &["mail"], here), beside(5, &["files"], here));
+    let cases: [(u64, &[KernelExemption], bool); 5] = [
+        (0b10, &[], false),
+        (0b01, std::slice::from_ref(&mail), false),
+        (0b11, &[], true),
+        (0b11, std::slice::from_ref(&mail), true),
+        (0b11, &[mail.clone(), files], false),
+    ];
+    for (denied, open, expected) in cases {
+        let (key, record) = carried(denied);
+        assert_eq!(is_cut(&of_two(open), &key, &record), expected, "{denied}: {open:?}");
+    }
+}
+
+/// Of two exemptions for one recipient each order closes what no other one carries, and a dry run counts no more.
+#[test]
+fn an_order_is_held_against_what_is_open_beside_it() {
+    let mut world = World::with_one();
+    world.load("b", 1);
+    world.settle();
+    let slots_of = |world: &World, id: &str| world.store.kept().slots_of(&[(id.to_owned(), 1)]);
+    let (a, b) = (slots_of(&world, "a"), slots_of(&world, "b"));
+    let mut number = 1000;
+    let mut cut_by = |world: &mut World, target: Target, dry_run| {
+        number += 1;
+        let order = format!("High Court {number}");
+        let request = Request::ExemptionStay { target, order, not_loaded: false, dry_run };
+        let asked = Input::Request { ticket: Ticket(number), request, asker: asker() };
+        let actions = world.engine.step(asked, world.now);
+        let found = actions.into_iter().find_map(|action| match action {
+            Action::CloseSockets(cut) => Some(*cut),
+            _ => None,
+        });
+        found.unwrap()
+    };
+    let beside = |cut: &Cut| cut.beside.iter().map(|it| it.slot).collect::<Vec<_>>();
+    let of_a = Target::Id("a".to_owned());
+    let all = cut_by(&mut world, Target::All, true);
+    assert_eq!((all.count_only, beside(&all)), (true, Vec::new()));
+    let planned = cut_by(&mut world, of_a.clone(), true);
+    assert_eq!((planned.count_only, planned.slots.clone(), beside(&planned)), (true, a.clone(), b.clone()));
+    let stayed = cut_by(&mut world, of_a, false);
+    assert_eq!((stayed.count_only, stayed.slots.clone(), beside(&stayed)), (false, a, b));
 }
 
 proptest! {

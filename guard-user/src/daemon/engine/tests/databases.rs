@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::super::{Applied, Input, LoadFailure, LoadOf, Prepared, SignedFile, Surroundings, Waits};
 use super::inputs::{BAD, CONFIG, ONE, prepared};
+use super::openings::to_keep;
 use super::world::{Part, World};
 use crate::config::policy::Policy;
 use crate::control::protocol::{ErrorKind, Request, Response};
@@ -37,6 +38,8 @@ impl Load {
         if let Self::Config(LoadOf::Plan(ticket)) = self {
             return Input::Planned(ticket, prepared(config).map(Box::new).map_err(fault));
         }
+        let waits_for_record =
+            matches!(self, Self::Config(LoadOf::File)) && signed.iter().any(|it| it.by.is_empty());
         let result = match (self, on_disk) {
             (Self::Config(LoadOf::Candidate(it, in_force)), _) => {
                 candidate(&it, Some(&in_force)).map_err(fault)
@@ -55,6 +58,7 @@ impl Load {
         };
         let by = |mut it: Prepared| {
             it.held.signed = signed.to_vec();
+            it.held.to_keep = waits_for_record.then(|| to_keep(&it.policy));
             Box::new(it)
         };
         Input::Loaded(result.map(by))

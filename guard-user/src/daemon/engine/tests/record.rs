@@ -17,7 +17,7 @@ use crate::report::receipt::Receipt;
 use crate::store::sha256;
 
 /// [`CONFIG`] with a key of the host and a command for time stamps.
-fn with_key() -> &'static str {
+pub(super) fn with_key() -> &'static str {
     let key = key(ED25519).file.display();
     let text = format!("{CONFIG}[record]\nhost_key = \"{key}\"\ntime_stamp = [\"/bin/stamp\", \"x\"]\n");
     Box::leak(text.into_boxed_str())
@@ -33,13 +33,13 @@ fn last(world: &World, kind: Kind) -> Value {
     records.into_iter().rfind(|record| record["kind"] == kind.name()).unwrap()
 }
 
-fn answer(world: &mut World, request: Request) -> Response {
+pub(super) fn answer(world: &mut World, request: Request) -> Response {
     let ticket = world.ask(request);
     world.settle();
     world.answer(ticket).clone()
 }
 
-fn receipt_of(world: &mut World, id: &str) -> Response {
+pub(super) fn receipt_of(world: &mut World, id: &str) -> Response {
     answer(
         world,
         Request::ExemptionReceipt { id: id.to_owned(), version: None, not_written: None, right_only: false },
@@ -359,7 +359,8 @@ fn an_interface_that_is_guarded_again_has_a_record_of_what_it_had_sent() {
         };
         reload(&mut world, super::inputs::ONE);
         let released = last(&world, Kind::Detach);
-        assert_eq!((&released["subject"], &released["detail"]), (&json!(name), &json!({"index": index})));
+        let detail = json!({"index": index, "sent": 3});
+        assert_eq!((&released["subject"], &released["detail"]), (&json!(name), &detail));
         world.kernel.send(index, 5);
         reload(&mut world, super::inputs::CONFIG);
         let again = last(&world, Kind::Attach);

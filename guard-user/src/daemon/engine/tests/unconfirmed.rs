@@ -185,6 +185,28 @@ fn a_start_goes_by_the_config_before_it() {
     assert_eq!(recorded(&world, Kind::RollBack).0, 1);
 }
 
+/// What left by an interface since a candidate let it go is told by itself, and the trail has that detachment.
+#[test]
+fn a_start_tells_what_left_since_a_candidate_let_an_interface_go() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    let index = world.kernel.add("eth1");
+    world.kernel.send(index, 90);
+    world.settle();
+    world.kernel.send(index, 10);
+    world.kernel.send_when_let_go(index, 4);
+    done(&mut world, apply_to_guard_nothing(STOR));
+    assert_eq!((world.kernel.guarded().len(), recorded(&world, Kind::Detach).0), (0, 2));
+    world.kernel.send(index, 7);
+    world.restart();
+    world.settle();
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    let late = world.problems().into_iter().filter(|it| it.code == ProblemCode::GuardedLate);
+    let late: Vec<String> = late.map(|it| it.message).collect();
+    let [told] = late.as_slice() else { panic!("{late:?}") };
+    assert!(told.contains("it sent 11 packets in between") && told.contains("had let it go at"), "{told}");
+    assert_eq!(recorded(&world, Kind::Detach), (2, String::new()));
+}
+
 #[test]
 fn an_order_that_was_given_meanwhile_stands_after_it() {
     let mut world = World::with_one();

@@ -276,6 +276,7 @@ impl World {
                 }
                 Action::Sample(_) => self.samples += 1,
                 Action::Load { of, .. } => self.loads.push_back(Load::Config(of)),
+                Action::KeepConfig(live) => self.log.push(super::openings::kept(live)),
                 Action::LoadDatabases { policy, accepted, .. } => {
                     self.loads.push_back(Load::Databases(policy, accepted));
                 }

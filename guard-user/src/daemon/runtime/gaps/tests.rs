@@ -177,9 +177,26 @@ fn an_interface_that_was_let_go_is_a_gap_until_it_is_guarded_again() {
     let words = ["eth1 was not guarded from 2026-12-01T00:00:02Z until 2026-12-01T00:00:04Z", "was 90 when"];
     let life = [start("00"), attach("01", "eth1", 7), release("02", "eth1"), attach("04", "eth1", 7)];
     assert_one(&life, (Some("02"), Some("04")), &words);
+    // What it sent by its own counter is what it sent meanwhile, where that is the same interface's.
+    let counted = |sent: u64| record("02", Kind::Detach, "eth1", "", json!({"index": 7, "sent": sent}));
+    for (sent, index, words) in
+        [(83, 7, "it sent 7 packets in"), (83, 8, "was 90 when"), (99, 7, "was 90 when")]
+    {
+        let life = [start("00"), counted(sent), attach("04", "eth1", index)];
+        assert_one(&life, (Some("02"), Some("04")), &[words]);
+    }
+    // A start that finds it without a guard tells nothing new.
+    let found = record("04", Kind::Detach, "eth1", NOT_FOUND, json!({"index": 7}));
+    let killed = [start("00"), counted(83), end("03"), start("04"), found, attach("04", "eth1", 7)];
+    assert_one(&killed, (Some("02"), Some("04")), &["was 90 when"]);
     // Another interface is guarded meanwhile, and it comes back under another name.
     let renamed = [start("00"), release("02", "eth1"), attach("03", "eth2", 8), attach("04", "wan0", 7)];
     assert_one(&renamed, (Some("02"), Some("04")), &["until 2026-12-01T00:00:04Z as wan0"]);
+    // Two were let go, and the second one comes back with the index of the first: it is the one of its name.
+    let second = record("03", Kind::Detach, "eth2", "", json!({"index": 8}));
+    let told = gaps(&[start("00"), release("02", "eth1"), second, attach("04", "eth2", 7)]);
+    let told: Vec<_> = told.iter().map(|it| (it.from, it.until, it.words.contains("eth2"))).collect();
+    assert_eq!(told, [(Some(moment("03")), Some(moment("04")), true), (Some(moment("02")), None, false)]);
     // After a start indices may be those of others.
     let again = [start("00"), release("02", "eth1"), end("03"), start("05"), attach("06", "wan0", 7)];
     assert_one(&again, (Some("02"), None), &["eth1 is not guarded since 2026-12-01T00:00:02Z"]);
@@ -254,4 +271,16 @@ fn what_is_in_no_exemptions_use_is_no_gap_beside_that() {
     let detail = json!({"pin": "mail", UNATTRIBUTED: 700, "found": "2026-12-01T00:00:04Z", "times": 1});
     let tampered = record("05", Kind::Tampered, "EXEMPTION_USE", "", detail);
     assert_eq!(gaps(&[start("00"), tampered]), []);
+}
+
+/// The copy has the whole trail, so that it was made after its last record.
+#[test]
+fn an_older_copy_of_the_store_with_the_same_trail_is_one_gap_from_its_last_record() {
+    let lacking = |id: &str| {
+        let detail =
+            json!({"exemption": id, "version": 1, LACKING: 700, "found": "2026-12-01T00:00:05Z", "times": 1});
+        record("05", Kind::Tampered, "EXEMPTION_USE", "", detail)
+    };
+    let words = ["an older copy of the store was put back", "seen at 2026-12-01T00:00:05Z"];
+    assert_one(&[start("00"), end("03"), lacking("a"), lacking("b")], (Some("03"), Some("05")), &words);
 }
