@@ -60,9 +60,12 @@ impl Bed {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().to_owned();
         let mut writer = Writer::new(6);
-        let country = Value::Map(vec![("iso_code", Value::Text("IE"))]);
-        let record = writer.record(&Value::Map(vec![("country", country)]));
-        writer.network(0xc633_6400, 96 + 24, record);
+        // A jurisdiction without an address opens nothing.
+        for (code, network) in [("IE", 0xc633_6400), ("FR", 0xcb00_7100), ("DE", 0xc000_0200)] {
+            let country = Value::Map(vec![("iso_code", Value::Text(code))]);
+            let record = writer.record(&Value::Map(vec![("country", country)]));
+            writer.network(network, 96 + 24, record);
+        }
         std::fs::write(state.join("a.mmdb"), writer.bytes()).unwrap();
         let allowed = format!("anne@example.org {}\n", key(ED25519).public);
         std::fs::write(state.join("allowed"), allowed).unwrap();
