@@ -24,7 +24,9 @@ fn open(label: &str) -> (Bed, Process) {
     let daemon = bed.start(&[]).unwrap();
     let (now, hour) = (Timestamp::now(), SignedDuration::from_secs(HOUR));
     let text = exemption_within("window", "mail", &["203.0.113.10/32"], now - hour..now + hour, None);
-    bed.load("window.toml", &text).unwrap();
+    // Its store opens when the disk has answered, which the start does not wait for.
+    let load = || bed.load("window.toml", &text).ok();
+    retry_until(PATIENCE, "the store to take an exemption", load).unwrap();
     assert!(bed.passes(US).unwrap());
     (bed, daemon)
 }

@@ -57,7 +57,7 @@ const RT_ONLY: &str = suites::PREEMPT;
 const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
 /// `cargo xtask nightly` runs them. That the programs of a shadow load is in `kernel_load`.
-const NIGHTLY: [&str; 15] = [
+const NIGHTLY: [&str; 17] = [
     "guest_bonds",
     "guest_copies",
     "guest_cost",
@@ -68,7 +68,9 @@ const NIGHTLY: [&str; 15] = [
     "guest_relays",
     "guest_volumes",
     "kernel_attach_dump",
+    "kernel_attach_identity",
     "kernel_attach_many",
+    "kernel_differential",
     "kernel_rewritten",
     "kernel_shadow",
     "kernel_tamper",
@@ -88,8 +90,7 @@ const USUAL_ON_ONE: [&str; 9] = [
     "kernel_volumes",
 ];
 /// And those that the oldest runs alone.
-const USUAL_ON_OLDEST: [&str; 5] =
-    ["kernel_attach_identity", "kernel_bare", "kernel_differential", "kernel_events", "kernel_quota"];
+const USUAL_ON_OLDEST: [&str; 4] = ["guest_ways", "kernel_bare", "kernel_events", "kernel_quota"];
 /// Test files of these kinds run in the guest: those of the kernel side alone, and those that no other machine
 /// may run.
 const PREFIXES: [&str; 2] = ["kernel_", suites::GUEST];
