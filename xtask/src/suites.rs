@@ -46,11 +46,11 @@ pub(crate) const BY_SLICE: &str = "by_slice";
 /// At the begin of the names of those of the long run.
 pub(crate) const LONG: &str = "more::";
 
-/// The suites of the programs for kernels with `PREEMPT_RT`, which has other suites within it. What of them does not judge
-/// packets is tried with the programs of this machine; with these, on the kernel that they are for (`cargo xtask vm`).
+/// The suite of the programs for kernels with `PREEMPT_RT`, which has other suites within it. Those are tried here with the
+/// programs of this machine; with these, on the kernel that they are for (`cargo xtask vm`).
 pub(crate) const PREEMPT: &str = "kernel_preempt";
 /// How the names of that begin.
-const NOT_OF_VERDICTS: [&str; 2] = ["attach::", "shadow::"];
+const OF_OTHER_SUITES: [&str; 3] = ["attach::", "differential::", "shadow::"];
 
 /// Builds the test programs of all packages but the kernel program's, and the programs that they run; cargo
 /// shows its own progress.
@@ -104,7 +104,7 @@ impl Suite {
         // What is for a guest, or for a long run, is asked for by who runs it.
         let skipped = match target.name.as_str() {
             SERVICES => vec![BY_VOLUME, LONG],
-            PREEMPT => NOT_OF_VERDICTS.to_vec(),
+            PREEMPT => OF_OTHER_SUITES.to_vec(),
             _ => Vec::new(),
         };
         Some(Self {
