@@ -1,18 +1,14 @@
-//! What a run of the daemon could not write before its end, the next one says: lines of the event log, and records of the audit
-//! trail.
+//! Lines of the event log that a run of the daemon could not write before its end, the next one says.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
-use std::path::Path;
 use std::time::Duration;
 
 use guard_tests::bed::{Bed, Family, MAIL_PORT, PATIENCE, PIN, STORE, send};
-use guard_tests::cleanup;
 use guard_tests::proc::{Process, retry_until};
 use guard_user::health::ProblemCode;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_setfl, mknodat};
-use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::pipe::fcntl_setpipe_size;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -90,81 +86,5 @@ fn lines_that_a_run_could_not_write_are_in_the_next_ones_log() {
         let lost = lines.iter().filter(|it| it["kind"] == "lost" && it["what"] == "lines");
         let lost: u64 = lost.filter_map(|it| it["count"].as_u64()).sum();
         assert_eq!(lost, given - written as u64, "{lines:?}");
-    }
-}
-
-#[test]
-#[ignore = "needs root and BPF"]
-fn records_that_a_full_disk_refused_are_a_gap_of_the_trail_after_a_restart() {
-    let bed = Bed::new("full").unwrap();
-    bed.configure(PIN).unwrap();
-    let disk = bed.file("disk");
-    fs::create_dir(&disk).unwrap();
-    let at = disk.clone();
-    let ((), _undo) = cleanup::make(|| {
-        mount("tmpfs", &disk, "tmpfs", MountFlags::empty(), c"size=48m")?;
-        Ok::<_, rustix::io::Errno>(((), move || {
-            let _gone = unmount(&at, UnmountFlags::DETACH);
-        }))
-    })
-    .unwrap();
-    let state = disk.join("state");
-    let text = fs::read_to_string(bed.config()).unwrap();
-    let changed =
-        text.replace(&format!("directory = {:?}", bed.file("state")), &format!("directory = {state:?}"));
-    assert_ne!(text, changed);
-    fs::write(bed.config(), changed).unwrap();
-    let daemon = bed.start(&[]).unwrap();
-    let has_gap = || bed.status().unwrap().problems.iter().any(|it| it.code == ProblemCode::AuditGap);
-    for turn in 0..50 {
-        // Each time anew: a file that the daemon could not write whole is taken away and leaves its place free.
-        fill(&disk, turn);
-        let _refused_or_not = bed.ask(&["reload"]).unwrap();
-        if has_gap() {
-            break;
-        }
-    }
-    assert!(has_gap(), "the disk takes records");
-    for _ in 0..3 {
-        let _refused_or_not = bed.ask(&["reload"]).unwrap();
-    }
-    daemon.signal(Signal::TERM);
-    daemon.wait(PATIENCE).unwrap();
-    for entry in fs::read_dir(&disk).unwrap() {
-        let path = entry.unwrap().path();
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fill")) {
-            fs::remove_file(path).unwrap();
-        }
-    }
-    let next = bed.start(&[]).unwrap();
-    let verified = || -> Value {
-        let said = bed.tell(&["audit", "verify", "--json"]).unwrap();
-        serde_json::from_str(&said).unwrap()
-    };
-    retry_until(PATIENCE, "the gap to be in the trail", || {
-        (verified()["gaps"].as_u64() > Some(0)).then_some(())
-    })
-    .unwrap();
-    assert!(has_gap() && next.stderr().contains("could not be written before the last daemon's end"));
-    let (said, words) = (verified(), bed.tell(&["audit", "verify"]).unwrap());
-    // A disk that is nearly full may take one of them between two that it refuses.
-    let gaps = said["gaps"].as_u64().unwrap();
-    assert!(said["whole"] == Value::Bool(true) && (1..=2).contains(&gaps), "{said}");
-    assert!(said["lost"].as_u64() >= Some(4), "{said}");
-    let plural = if gaps == 1 { "" } else { "s" };
-    assert!(words.contains(&format!("{gaps} gap{plural} in it, of {} records", said["lost"])), "{words}");
-}
-
-/// Writes files until the disk takes not even a small one.
-fn fill(disk: &Path, turn: u32) {
-    let mut size = 1 << 20;
-    for number in 0.. {
-        // What is written of a file before the disk is full stays.
-        if fs::write(disk.join(format!("fill{turn}-{number}")), vec![1_u8; size]).is_err() {
-            size /= 2;
-        }
-        if size < 512 {
-            break;
-        }
     }
 }

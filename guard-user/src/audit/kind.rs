@@ -72,7 +72,7 @@ kinds! {
     Supersede = "supersede";
     /// An older store was put back, or another one: what it had open is revoked. The detail has the sequence number of the last record that it has (`has`) and of the one that it had before (`had`).
     OlderStore = "older-store";
-    /// A config was live while the store could not be opened, or until the daemon was killed, and the trail had no record of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where the notes of it are gone (`known` is false), `since` and `config_sha256` are what the kernel had of the first one, or null, and `observe` is true where by any of them was only observed.
+    /// A config was live while the store could not be opened or took no record, or until the daemon was killed, and the trail had none of it: the detail is as that of `start`, with since when (`since`) and whether it is another one than was in force before (`other`). Where there are no notes of it (`known` is false: no disk took them, or they are gone), `since` and `config_sha256` are what the kernel had of the first one, or null, and `observe` is true where by any of them was only observed.
     Unrecorded = "unrecorded";
     /// Entries of Border Guard in bpffs were gone, or were another object's, as where somebody has exchanged their names; the detail has which (`missing`). They are made anew, and nothing was detached by that.
     Entries = "entries";

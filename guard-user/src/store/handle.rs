@@ -26,6 +26,8 @@ pub struct Store {
     pub(super) last_line: Option<String>,
     /// Records of closings that the disk did not take, for the trail.
     pub(super) unrecorded: Vec<Record>,
+    /// Records of configs that the disk did not take, each with the config's text.
+    pub(super) late_configs: Vec<(Record, Vec<u8>)>,
     /// Configs that are live while the store is not open, and that are noted nowhere yet.
     pub(super) to_note: Vec<Unrecorded>,
     /// The transaction that failed last, until it is known what became of it.
@@ -94,6 +96,7 @@ impl Store {
             kept: Kept::new(kept),
             last_line,
             unrecorded: Vec::new(),
+            late_configs: Vec::new(),
             to_note: Vec::new(),
             doubt: None,
             marks: Marks::default(),
@@ -147,6 +150,7 @@ impl Store {
             kept,
             last_line: None,
             unrecorded: Vec::new(),
+            late_configs: Vec::new(),
             to_note: Vec::new(),
             doubt: None,
             marks: Marks::default(),

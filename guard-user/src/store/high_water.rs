@@ -203,6 +203,9 @@ impl Store {
         if !self.kept.is_usable() {
             return self.mark_unsaved();
         }
+        // What the disk still refuses is noted, and tried again.
+        let _tried_again = self.append_late_configs();
+        let notes = self.late_notes();
         let head = match self.last_line.as_deref() {
             // A store that begins has its mark before its first record.
             None => audit::Head::START,
@@ -217,11 +220,13 @@ impl Store {
             .written
             .as_ref()
             .is_some_and(|(written, unsaved)| *written == head && self.kept.unsaved_orders().eq(unsaved))
+            && self.marks.unrecorded == notes
             && self.marks.told.is_none()
             && self.marks.has_uses(is_end, || self.kept.marked_uses())
             && self.marks.has_file();
         if !is_written {
             let mark = mark_of(&self.kept, &head);
+            self.marks.unrecorded = notes;
             self.marks.write(mark, head);
         }
     }
@@ -242,7 +247,9 @@ impl Store {
     /// Takes over what a store that can't be opened has noted, in the place of the one that is opened now.
     #[must_use]
     pub fn noted(&self, marks: Marks) -> Marks {
-        marks.after(&self.marks)
+        let mut marks = marks.after(&self.marks);
+        marks.unrecorded.extend(self.to_note.iter().cloned());
+        marks
     }
 
     /// Keeps the orders that were given to a store that can't be opened, and the configs that are live meanwhile, in the file of the

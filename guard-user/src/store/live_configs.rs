@@ -1,11 +1,11 @@
-//! Noting which configs are live while the store is not open, and recording them when it is.
+//! Noting which configs are live while the store is not open, or takes no record, and recording them when it does.
 
 use jiff::Timestamp;
 use redb::ReadableTable as _;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::tables::{CONFIGS, META};
-use super::unrecorded::{Judges, LIVE, Other, Unrecorded, Untold, live_by};
+use super::unrecorded::{JUDGED, Judges, LIVE, Other, Unrecorded, Untold, live_by};
 use super::{Reader, Store, StoreError, sha256};
 use crate::audit::{self, Kind, Who};
 
@@ -40,6 +40,51 @@ impl Store {
             NOTED => self.to_note.push(Unrecorded::unknown(None)),
             _ => {}
         }
+    }
+
+    /// Keeps the record of a config, with its text, for the disk of this open store has refused it; of a reload that changed
+    /// nothing none is kept.
+    pub(super) fn is_late(&mut self, record: audit::Record, text: &[u8]) {
+        let has_changed = || match self.late_configs.last() {
+            Some((last, _)) => Judges::of(&last.detail) != Judges::of(&record.detail),
+            None => self.in_force().is_none_or(|it| Judges::of(&it) != Judges::of(&record.detail)),
+        };
+        let is_new = record.kind == Kind::Start || has_changed();
+        if self.kept.is_usable() && is_new && self.late_configs.len() < NOTED {
+            self.late_configs.push((record, text.to_vec()));
+        }
+    }
+
+    /// The facts of the config that is in force by the trail, where that can be read.
+    fn in_force(&self) -> Option<Map<String, Value>> {
+        self.reader().and_then(|reader| reader.last_facts("config_sha256")).ok().flatten()
+    }
+
+    /// Appends the records of configs that the disk has refused, in their order.
+    ///
+    /// # Errors
+    /// Where it still refuses one.
+    pub(super) fn append_late_configs(&mut self) -> Result<(), StoreError> {
+        while let Some((record, text)) = self.late_configs.first().cloned() {
+            self.append_config(record, &text)?;
+            self.late_configs.remove(0);
+        }
+        Ok(())
+    }
+
+    /// What is noted of these, as long as the trail lacks them: the next daemon may be another one.
+    pub(super) fn late_notes(&self) -> Vec<Unrecorded> {
+        let note = |(record, text): &(audit::Record, Vec<u8>)| {
+            let mut note = Unrecorded::of(record, text);
+            if !note.is_start {
+                // What opens is refused where the trail can't have it.
+                note.detail.insert(JUDGED.to_owned(), true.into());
+            }
+            note
+        };
+        let Some((first, _)) = self.late_configs.first() else { return Vec::new() };
+        let is_in_force = self.in_force().is_some_and(|it| Judges::of(&it) == Judges::of(&first.detail));
+        self.late_configs.iter().skip(usize::from(is_in_force)).map(note).collect()
     }
 
     /// Whether the trail has what went live at the end of an earlier daemon, which was the only one.

@@ -193,14 +193,17 @@ impl Marks {
         let kernel = self.kernel.as_ref().and_then(|kernel| kernel.read().ok()).unwrap_or_default();
         mark.before = kernel.head.map(|it| (it.sequence, it.hash_text()));
         mark.time = kernel.time;
+        mark.unrecorded.clone_from(&self.unrecorded);
         let kernels = mark.kernels(head);
         if let Some(folder) = &self.folder
             && let Err(why) = self.file_work.write(folder, &mark)
         {
             fault.file = Some(of_file(folder, &format!("can't be written: {why}")));
         }
-        let of_kernel = KernelMark { head: Some(kernels), ..KernelMark::default() };
+        let unrecorded = Noted::of(&self.unrecorded);
+        let of_kernel = KernelMark { head: Some(kernels), unrecorded, ..KernelMark::default() };
         self.keep_in_kernel(&of_kernel, &mut fault);
+        self.told = self.told.or_else(|| self.unrecorded.last().and_then(Unrecorded::live_by));
         self.tell(&mut fault);
         // What failed is tried again.
         self.written = fault.is_none().then_some((head, mark.unsaved));

@@ -40,13 +40,21 @@ impl Store {
     }
 
     /// Appends a record that names a config by its hash, and keeps the config's text, in one transaction. Where the store is not
-    /// open, that is noted beside it ([`keep_marks`](Self::keep_marks)). One that was applied is not in force before it is
-    /// confirmed: the one before it is what a start and a reload are held against.
+    /// open, or takes no record, that is noted beside it ([`keep_marks`](Self::keep_marks)). One that was applied is not in force
+    /// before it is confirmed: the one before it is what a start and a reload are held against.
     ///
     /// # Errors
-    /// Where the disk refuses.
+    /// Where the disk refuses. A store that is open appends it before the next one all the same.
     pub fn audit_config(&mut self, record: audit::Record, text: &[u8]) -> Result<(), StoreError> {
         self.note_config(&record, text);
+        let written = self.append_late_configs().and_then(|()| self.append_config(record.clone(), text));
+        if written.is_err() {
+            self.is_late(record, text);
+        }
+        written
+    }
+
+    pub(super) fn append_config(&mut self, record: audit::Record, text: &[u8]) -> Result<(), StoreError> {
         self.leave_doubt()?;
         let (sha256, ends_other) = (sha256(text), live_configs::ends_other(&record));
         if record.kind == Kind::Apply {
@@ -235,6 +243,7 @@ impl Store {
         let written =
             self.unrecorded.iter().zip(&doubt.lines).take_while(|(one, other)| one == other).count();
         self.unrecorded.drain(..written);
+        self.late_configs.retain(|(record, _)| !doubt.lines.contains(record));
         self.last_line = last_line;
         // An order that it took stands, and one that it lifted does: whoever asked for that went on as if it stood.
         let here = &mut self.kept.inner_mut().orders;

@@ -1,6 +1,6 @@
-//! Configs that were live while the store could not be opened, so that its trail has no record of them.
+//! Configs that were live while the store could not be opened, or its disk took nothing, so that its trail has no record of them.
 //!
-//! Whoever keeps the store from being opened at a start could have another config judge for a while, end the daemon and put
+//! Whoever keeps the store from being opened at a start, or fills its disk, could have another config judge for a while, end the daemon and put
 //! everything back. So what is live then is noted in the file of the mark, and in the kernel by a SHA-256 of these notes, with the
 //! first config's own and whether by any of them was only observed. The next store that opens has a record of each. Where file and
 //! kernel differ, a record has what the kernel knows.
@@ -178,7 +178,7 @@ impl Untold {
 pub struct Noted {
     /// SHA-256 of all of them.
     pub digest: [u8; 32],
-    /// SHA-256 of the first config's text.
+    /// SHA-256 of the text of the first config that nobody held against the one before it, else of the first one.
     pub config: [u8; 32],
     /// Since when that was live, seconds since 1970.
     pub since: u64,
@@ -189,7 +189,7 @@ pub struct Noted {
 impl Noted {
     /// Of these; `None` where there are none.
     pub(super) fn of(notes: &[Unrecorded]) -> Option<Self> {
-        let first = notes.first()?;
+        let first = notes.iter().find(|it| it.is_start || !it.is_judged()).or(notes.first())?;
         let since = first.since.map_or(0, |it| it.as_second().cast_unsigned());
         let config = first.judges().config.and_then(from_hexadecimal).unwrap_or_default();
         let observed = notes.iter().any(|it| it.judges().observe);
@@ -232,8 +232,8 @@ impl Other {
     pub(super) fn of(sequence: u64, detail: &Map<String, Value>) -> Self {
         let what = what_was_live(detail);
         Self(format!(
-            "{what} while the store could not be opened, so that nothing could be recorded: what left meanwhile was judged by \
-             that. Record {sequence} of the audit trail has it"
+            "{what} while the store could not be opened or took no record, so that nothing could be recorded: what left meanwhile \
+             was judged by that. Record {sequence} of the audit trail has it"
         ))
     }
 }
@@ -253,8 +253,8 @@ pub fn what_was_live(detail: &Map<String, Value>) -> String {
             let only =
                 if observed { ", and by one of them the daemon only observed (`--observe`)" } else { "" };
             format!(
-                "from {since} on configs were live of which the notes are gone (the first has the SHA-256 {config}, whether \
-                 there were others is not known){only}"
+                "from {since} on configs were live of which there are no notes: no disk took them, or they are gone (the first has \
+                 the SHA-256 {config}, whether there were others is not known){only}"
             )
         }
         _ => "another config was live, and which one is not known,".to_owned(),

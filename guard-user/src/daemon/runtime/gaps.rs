@@ -165,8 +165,8 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
         if is(Kind::Unrecorded) && record.detail.get("other") == Some(&Value::Bool(true)) {
             let what = what_was_live(&record.detail);
             let words = format!(
-                "{what} while the store could not be opened, until {} at the latest: what crossed in between was judged by \
-                 that one, of which the audit trail had no record",
+                "{what} while the store could not be opened or took no record, until {} at the latest: what crossed in between \
+                 was judged by that one, of which the audit trail had no record",
                 record.time
             );
             push(time("since"), Some(record.time), words);

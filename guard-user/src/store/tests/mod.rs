@@ -23,6 +23,7 @@ mod failure;
 pub(crate) mod high_water;
 mod kept;
 mod killed;
+mod late_configs;
 mod marked_uses;
 pub(crate) mod model;
 mod orders;

@@ -16,7 +16,7 @@ use crate::store::{FILE, GoesLive, JUDGED, KernelMark, MarkKeeper, Marks, Store,
 const MARK: &str = "mark/high-water.json";
 
 /// The record of a config that is live; a reload's that was judged.
-fn record(kind: Kind, text: &str) -> Record {
+pub(super) fn record(kind: Kind, text: &str) -> Record {
     let detail = json!({
         "config": "policy.toml", "config_sha256": sha256(text.as_bytes()), "geo_sha256": "geo", JUDGED: kind == Kind::Reload,
     });
@@ -75,7 +75,7 @@ fn told(host: &Host) -> (Vec<(Option<String>, bool)>, bool) {
     (found.collect(), store.kept().other_config().is_some())
 }
 
-fn of(text: &str) -> Option<String> {
+pub(super) fn of(text: &str) -> Option<String> {
     Some(sha256(text.as_bytes()))
 }
 
