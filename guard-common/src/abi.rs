@@ -12,6 +12,7 @@ pub mod failsafe;
 mod high_water;
 mod nat64;
 mod ports;
+pub mod protect;
 mod relay;
 pub mod shadow;
 mod socket;

@@ -15,8 +15,8 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_go_by_v4, may_go_by_v6,
-    may_set, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices, types,
+    MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_ask, may_change, may_go_by_v4,
+    may_go_by_v6, may_have_map, may_have_program, may_set, may_trace, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices, types,
     used, uses,
 };
 
@@ -364,6 +364,63 @@ pub fn ended(context: BtfTracePointContext) -> i32 {
     unsafe { ends(context.arg(0)) };
     0
 }
+
+/// A process asks bpf(2) for something: `bpf(int cmd, union bpf_attr *attr, ...)`. As all below, it refuses others than the
+/// guard what would change the guard, and nothing else.
+#[lsm(hook = "bpf")]
+pub fn lsm_bpf(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the command, the second one the kernel's copy of the attributes.
+    if unsafe { may_ask(context.arg(0), context.arg(1)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// A process is given a descriptor of a map: `bpf_map(struct bpf_map *, fmode_t)`.
+#[lsm(hook = "bpf_map")]
+pub fn lsm_bpf_map(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the map, the second one how it is opened.
+    if unsafe { may_have_map(context.arg(0), context.arg(1)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// A process is given a descriptor of a program: `bpf_prog(struct bpf_prog *)`.
+#[lsm(hook = "bpf_prog")]
+pub fn lsm_bpf_prog(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the program.
+    if unsafe { may_have_program(context.arg(0)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// A process removes an entry of a folder: `inode_unlink(struct inode *dir, struct dentry *)`.
+#[lsm(hook = "inode_unlink")]
+pub fn lsm_unlink(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the folder, the second one the entry.
+    if unsafe { may_change(context.arg(0), context.arg(1)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// A process removes a folder: `inode_rmdir(struct inode *dir, struct dentry *)`.
+#[lsm(hook = "inode_rmdir")]
+pub fn lsm_rmdir(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the folder that it is in, the second one its entry there.
+    if unsafe { may_change(context.arg(0), context.arg(1)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// A process gives an entry another name: `inode_rename(struct inode *old_dir, struct dentry *old, struct inode *new_dir,
+/// struct dentry *new)`.
+#[lsm(hook = "inode_rename")]
+pub fn lsm_rename(context: LsmContext) -> i32 {
+    // SAFETY: the arguments are a folder and an entry, twice. Nothing need have the new name yet.
+    let may = unsafe {
+        may_change(context.arg(0), context.arg(1)) && may_change(context.arg(2), context.arg(3))
+    };
+    if may { 0 } else { NOT_PERMITTED }
+}
+
+/// A process looks into another one: `ptrace_access_check(struct task_struct *child, unsigned int mode)`.
+#[lsm(hook = "ptrace_access_check")]
+pub fn lsm_trace(context: LsmContext) -> i32 {
+    // SAFETY: the first argument is the other process, the second one how.
+    if unsafe { may_trace(context.arg(0), context.arg(1)) } { 0 } else { NOT_PERMITTED }
+}
+
+/// `-EPERM`.
+const NOT_PERMITTED: i32 = -1;
 
 /// `-ENOBUFS`.
 const NO_BUFFERS: i32 = -105;

@@ -5,6 +5,7 @@
 
 use aya_ebpf::macros::{btf_map, map};
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf};
+use guard_common::abi::protect::{AttemptKey, Attempts, MAX_ATTEMPTS, MAX_PROTECTED, Protected, Protector};
 use guard_common::abi::{
     BYPASS_COUNTS, COPY_WORDS, Canary, Carrier, CarrierControl, Control, Count, DEVICE_WORDS, EVENT_LIMITS,
     ExemptionUse, FailsafeUse, FileKey, FlowKey, FlowRecord, Handed, HighWater, Loss, MAX_BYPASS_ALLOWED,
@@ -194,3 +195,15 @@ pub static RELAYS: LruHashMap<RelayKey, Relay> = LruHashMap::pinned(MAX_RELAYS a
 /// What is left of each limit of events, [`guard_common::abi::spend_event`].
 #[map(name = "EVENT_LIMITS")]
 pub static LIMITS: PerCpuArray<u64> = PerCpuArray::with_max_entries(EVENT_LIMITS as u32, 0);
+
+/// Who is the guard, where others are kept from what is the guard's.
+#[map(name = "PROTECTOR")]
+pub static PROTECTOR: Array<Protector> = Array::with_max_entries(1, 0);
+
+/// What is the guard's.
+#[map(name = "PROTECTED")]
+pub static PROTECTED: HashMap<Protected, u8> = HashMap::with_max_entries(MAX_PROTECTED as u32, NO_PREALLOC);
+
+/// Who was refused to change it.
+#[map(name = "ATTEMPTS")]
+pub static ATTEMPTS: LruHashMap<AttemptKey, Attempts> = LruHashMap::with_max_entries(MAX_ATTEMPTS as u32, 0);

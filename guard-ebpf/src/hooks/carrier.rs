@@ -30,7 +30,7 @@ pub(super) static SB_DEV: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_FLAGS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
-static TASK_TGID: Global<u32> = Global::new(0);
+pub(super) static TASK_TGID: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TASK_SIGNAL: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]

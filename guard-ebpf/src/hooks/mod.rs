@@ -4,6 +4,7 @@
 mod carrier;
 mod copy;
 mod file;
+mod protect;
 pub mod refusal;
 mod relay;
 mod sender;
@@ -21,6 +22,7 @@ use guard_common::packet::Layer;
 pub use carrier::{ends, forks, overflowed};
 pub use copy::frees;
 pub use file::{MAY_READ, maps, opens, uses};
+pub use protect::{may_ask, may_change, may_have_map, may_have_program, may_trace};
 pub use refusal::{may_go_by_v4, may_go_by_v6};
 pub use relay::{carries, hands_over, parts, pipes, reads, receives, splices};
 pub use sender::sends;

@@ -13,7 +13,7 @@ use crate::maps::WAYS;
 
 /// As those of [`super::carrier`].
 #[unsafe(no_mangle)]
-static FILE_PRIVATE: Global<u32> = Global::new(0);
+pub(super) static FILE_PRIVATE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static TERMINAL_OF_FILE: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
