@@ -78,6 +78,8 @@ kinds! {
     Entries = "entries";
     /// A table of Border Guard in the kernel was found to be other than the daemon had written it, and was set back or published anew: the subject is the map. The detail has how many entries were other (`entries`), which was the `first`, when it was last known to be right (`last_right`) and when it was `found`, and how many `times` since the record before. What left in between was judged by that. With `frozen` it was as it was written, but somebody had frozen it (`BPF_MAP_FREEZE`): nothing can be written into it any more. With `unattributed_bytes` the subject is `EXEMPTION_USE`, and exemptions have let through so many more bytes of the `pin` than they have in their uses: somebody has lowered those, or put back an older copy of the store. With `lacking_bytes` it is `EXEMPTION_USE` too, and a start found that the store had so many bytes less in the use of the `exemption` of this `version` than its mark: somebody has put back an older copy of the store, and the exemption goes on with the use that the mark has.
     Tampered = "tampered";
+    /// A process that is not the daemon tried to change what is the guard's in the kernel, and was refused (`protect.lsm`): the subject is its command. The detail has what it tried (`attempt`: `open-map`, `write-map`, `freeze-map`, `load-program`, `run-program`, `change-link`, `change-entry` or `trace-daemon`), the `number` of the map or program in the kernel, the `pid` and `uid` of the last time, when a look `found` it, and how many `times` since the record before.
+    ChangeDenied = "change-denied";
     /// Somebody asked for what they may not do.
     NotPermitted = "not-permitted";
     /// A checkpoint of the trail was handed out, to be kept elsewhere.
@@ -121,13 +123,14 @@ impl Kind {
     ];
 
     /// What the daemon finds by itself, and nobody asks for.
-    const BY_ITSELF: [Self; 8] = [
+    const BY_ITSELF: [Self; 9] = [
         Self::Expire,
         Self::Exhaust,
         Self::OlderStore,
         Self::Unrecorded,
         Self::Entries,
         Self::Tampered,
+        Self::ChangeDenied,
         Self::ClockSet,
         Self::Gap,
     ];

@@ -23,6 +23,7 @@ use super::policy::{
     Action, Control, ControlGroups, Failsafe, Geo, Host, Ingress, Log, LogFormat, LogTo, NamedPack, Pin,
     Placing, Policy, PortRange, Record, Relays, Selectors, SentBy, Site, Spread, State,
 };
+use super::protect::Protect;
 use super::raw::{Raw, RawFailsafe, RawPin, RawSelect, RawSite};
 use super::read::{List, Text};
 use super::record;
@@ -107,6 +108,7 @@ pub(super) fn check(raw: &Raw, groups: &Groups, fingerprint: u64, sink: &mut Sin
             cgroup: one(&raw.sockets_cgroup, "sockets.cgroup", sink, root_or_below).unwrap_or_default(),
             refuse: raw.sockets_refuse.unwrap_or(false),
         },
+        protect: Protect { lsm: raw.protect_lsm.unwrap_or(false) },
         approval: approval::check(raw.approval.as_ref(), &raw.approval_word, &raw.pin_names(), sink),
         failsafe: raw.failsafe.iter().filter_map(|rule| check_failsafe(rule, sink)).collect(),
         groups: groups.of_config(raw),

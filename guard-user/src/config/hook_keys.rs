@@ -1,4 +1,4 @@
-//! The keys of `[bypass]` and `[sockets]`, for the [table of keys](super::keys::KEYS).
+//! The keys of `[bypass]`, `[sockets]` and `[protect]`, for the [table of keys](super::keys::KEYS).
 
 use super::schema::{Key, Kind, Need};
 
@@ -60,4 +60,15 @@ pub(super) const SOCKETS_REFUSE: Key = Key {
     meaning: "Whether `connect`, and sending a datagram to an address, fail with EPERM where every packet of it would be \
               dropped. Else a process learns it with its first packet, see below. Leave it off where anything on this \
               host sends packets elsewhere than they were addressed to. Turned on by a reload, it counts from the next start.",
+};
+
+pub(super) const PROTECT_LSM: Key = Key {
+    section: "protect",
+    name: "lsm",
+    kind: Kind::Boolean,
+    need: Need::Default("false"),
+    example: "true",
+    meaning: "Whether they are, by BPF LSM: it takes a kernel with `bpf` among its security modules \
+              (`/sys/kernel/security/lsm`) and with type information (BTF). Elsewhere the daemon guards all the same, and \
+              `status` has the problem `protect-unavailable`.",
 };

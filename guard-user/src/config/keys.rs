@@ -9,7 +9,7 @@ use super::{approval_keys, canary_keys, history_keys, hook_keys, host_keys, metr
 pub static CONFIG: Schema = Schema { sections: &SECTIONS, keys: &KEYS };
 
 /// Every key, by section in the order of [`SECTIONS`].
-pub static KEYS: [Key; 92] = [
+pub static KEYS: [Key; 93] = [
     host_keys::INTERFACES,
     host_keys::UNGUARDED,
     host_keys::OBSERVE,
@@ -190,6 +190,7 @@ pub static KEYS: [Key; 92] = [
     hook_keys::SOCKETS_NOTE,
     hook_keys::SOCKETS_CGROUP,
     hook_keys::SOCKETS_REFUSE,
+    hook_keys::PROTECT_LSM,
     approval_keys::ALLOWED_SIGNERS,
     approval_keys::WIDEST_IPV4,
     approval_keys::WIDEST_IPV6,

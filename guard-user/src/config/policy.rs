@@ -17,10 +17,12 @@ use super::bypass::Bypass;
 use super::canary::Canary;
 pub use super::history::{FlowHistory, LegalHold};
 use super::jurisdiction_set::JurisdictionSet;
+pub use super::log::{Log, LogFormat, LogTo};
 use super::metrics::Listen;
 pub use super::pattern::{InterfacePattern, covers};
 pub use super::placing::Placing;
 pub use super::ports::{PortRange, Protocol};
+use super::protect::Protect;
 pub use super::record_keeping::RecordKeeping;
 use super::share::Share;
 use super::sockets::Sockets;
@@ -50,6 +52,8 @@ pub struct Policy {
     pub bypass: Bypass,
     /// Whether it is noted who makes and uses sockets.
     pub sockets: Sockets,
+    /// Whether others are kept from what is the guard's in the kernel.
+    pub protect: Protect,
     /// The law pack that exemptions are judged by; `None`: the program's own.
     pub law: Option<NamedPack>,
     /// Who has to approve exemptions; `None`: nobody, signatures are not verified.
@@ -220,39 +224,6 @@ pub struct NamedPack {
     pub pack: PathBuf,
     /// SHA-256 of its bytes, 64 digits in small letters.
     pub sha256: String,
-}
-
-/// `[log]`
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
-    /// How a log line looks.
-    pub format: LogFormat,
-    /// Where the lines go.
-    pub to: LogTo,
-}
-
-/// Where the event log's lines go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LogTo {
-    /// Standard output.
-    Stdout,
-    /// The systemd journal, by its native protocol.
-    Journald,
-    /// A file, by its absolute path.
-    File(PathBuf),
-}
-
-/// How a log line looks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line, with keys of our own.
-    Json,
-    /// One JSON object a line, as the Open Cybersecurity Schema Framework has it, version 1.8.0.
-    Ocsf,
-    /// One JSON object a line, as the Elastic Common Schema has it, version 9.4.
-    Ecs,
 }
 
 /// `[approval]`

@@ -51,6 +51,7 @@ pub(super) struct Raw {
     pub(super) sockets_refuse: Option<bool>,
     /// Where the section is, bytes from the begin of the file.
     pub(super) sockets_at: usize,
+    pub(super) protect_lsm: Option<bool>,
     pub(super) approval: Option<RawApproval>,
     /// What stands in its place.
     pub(super) approval_word: Option<Text>,
@@ -200,6 +201,7 @@ pub(super) fn read(root: &DeTable<'_>, sink: &mut dyn Report) -> Raw {
         sockets_cgroup: sockets.text("cgroup", sink),
         sockets_refuse: sockets.boolean("refuse", sink),
         sockets_at: sockets.at,
+        protect_lsm: root.table("protect", sink).boolean("lsm", sink),
         approval_word: root.word("approval"),
         approval: approval::read(&root, sink),
         failsafe: each(&root, "failsafe", sink, read_failsafe),

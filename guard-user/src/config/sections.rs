@@ -3,7 +3,7 @@
 use super::schema::{Section, Shape};
 
 /// Every section, in the order of the documentation.
-pub static SECTIONS: [Section; 25] = [
+pub static SECTIONS: [Section; 26] = [
     Section {
         path: "host",
         shape: Shape::Table,
@@ -58,6 +58,13 @@ pub static SECTIONS: [Section; 25] = [
         shape: Shape::Table,
         meaning: "Who makes and who uses sockets: the kernel keeps process, command, user and cgroup with each socket, \
                   so that events and `status` name them.",
+    },
+    Section {
+        path: "protect",
+        shape: Shape::Table,
+        meaning: "Keeps every process but the daemon, root's too, from writing into the guard's maps, from detaching its \
+                  programs and from removing its entries in bpffs, while the daemon runs. Reading is refused to nobody. See \
+                  [below](#who-may-change-the-guard).",
     },
     Section {
         path: "approval",

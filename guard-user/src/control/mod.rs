@@ -38,6 +38,7 @@ pub mod line;
 mod message;
 pub mod peer;
 mod places;
+mod protect;
 pub mod protocol;
 pub mod refusals;
 pub mod right;

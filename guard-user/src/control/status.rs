@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::protect::ProtectStatus;
 use crate::events::event::People;
 use crate::exemption::Summary;
-use crate::health::{Health, Problem, ProblemCode};
+use crate::health::{Health, Problem};
 
 /// Everything that the daemon knows of itself and of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ pub struct Status {
     pub unguarded: Vec<String>,
     /// Ways past the guard that a process asks the kernel for, and that are refused.
     pub bypass: BypassStatus,
+    /// Whether others are kept from what is the guard's in the kernel.
+    #[serde(default)]
+    pub protect: ProtectStatus,
     /// Who makes and uses sockets, which the kernel keeps with them.
     pub sockets: SocketsStatus,
     /// Who carries data of the volumes that pins select.
@@ -82,7 +86,7 @@ impl Status {
         self.people = People::Hidden.name().to_owned();
         let hidden = || "who that is takes the right `people` to see".to_owned();
         for problem in &mut self.problems {
-            if matches!(problem.code, ProblemCode::Relay | ProblemCode::NamespaceUnguarded) {
+            if problem.code.names_people() {
                 (problem.subject, problem.message) = (None, hidden());
             }
         }

@@ -351,6 +351,14 @@ pub const CHECKS: &[Check] = &[
         look: kernel::bpffs,
     },
     Check {
+        code: "protect",
+        title: "Root changes what is the guard's in the kernel",
+        ways: &["Root on the host, or a program with `CAP_BPF`"],
+        problems: &[ProtectUnavailable, ChangeDenied],
+        todo: "Set `[protect] lsm = true`, with `bpf` in `lsm=` on the kernel's command line.",
+        look: guard::protect,
+    },
+    Check {
         code: "unprivileged-bpf",
         title: "BPF programs of ordinary users",
         ways: &["Root on the host"],

@@ -101,6 +101,12 @@ codes! {
     TablesChanged = "tables-changed",
         "A table in the kernel by which packets are judged, or that a restart goes by, was not as the daemon had written it: root, or a program with CAP_BPF, has changed it. It was set back, or the live generation is published anew. It is told until somebody reloads, over restarts too; the audit trail has it (`tampered`). Or exemptions have let through more bytes of a pin than they have in their uses (`EXEMPTION_USE`): what the kernel counts of them was lowered, or an older copy of the store was put back, and quotas may have been spent more than once. Or the store had less of an exemption's use than its mark, for an older copy of it was put back: the exemption goes on with the use that the mark has. Or somebody has frozen a table (`BPF_MAP_FREEZE`): it judges as before, and nobody can write into it any more.",
         "Find who did it: the message and the trail have between which moments. What left meanwhile may have been judged by the changed table. Of bytes that are in no exemption's use see `borderguard report` (`unattributed`), and revoke what may have been spent twice. Then `borderguard reload`, which the audit trail has with who asked for it; after a SIGHUP the next start tells it again. Of a table that was frozen a reload changes nothing: see the message.";
+    ProtectUnavailable = "protect-unavailable",
+        "Others are not kept from the guard's maps, links and entries in bpffs, though the config says so (`[protect]`): the kernel does not run `bpf` as a security module, lacks its type information (BTF), or refuses the programs. Or what is the guard's can't be told to it. What guards is attached all the same.",
+        "See the message. `bpf` belongs in `lsm=` on the kernel's command line, beside what is there (`cat /sys/kernel/security/lsm`). It is tried again every few seconds. Where the kernel has no BPF LSM, set `[protect] lsm = false`.";
+    ChangeDenied = "change-denied",
+        "A process that is not the daemon tried to change what is the guard's in the kernel, and was refused (`[protect]`): to write into or freeze a map, to detach a link, to remove an entry in bpffs, or to reach into the daemon's process. Nothing was changed. It is told until somebody reloads; the audit trail has it (`change-denied`).",
+        "Find who did it: the message has the command, the process and the user. It may be a tool that asks for more than it needs, as `bpftool map` before Linux 6.17's. Then `borderguard reload`.";
     TablesBehind = "tables-behind",
         "The live generation is not what the config and the store want: a change is not in the kernel yet.",
         "See the message. It is tried again every few seconds; exemptions that should be closed may still be open. Where the message says that a map is frozen, no try helps, but what the message names.";
@@ -269,6 +275,14 @@ codes! {
     LogLost = "log-lost",
         "Lines of the event log or of the daemon's own log were lost within the last minute, or the run before could not write them: where they go did not take them in time.",
         "Look at what reads standard output and standard error, and at `log.to`. `borderguard events` has the last events.";
+}
+
+impl ProblemCode {
+    /// Whether subject and message say who runs what on the host.
+    #[must_use]
+    pub const fn names_people(self) -> bool {
+        matches!(self, Self::Relay | Self::NamespaceUnguarded | Self::ChangeDenied)
+    }
 }
 
 impl fmt::Display for ProblemCode {

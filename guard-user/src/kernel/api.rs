@@ -15,6 +15,7 @@ use guard_common::abi::{ExemptionUse, FailsafeUse, HighWater, Hook, PolicyTable,
 use guard_common::interval::build::GeoImage;
 
 use super::cgroup_hook::CgroupHook;
+use super::protection::{ObservedProtection, Protecting};
 use super::tampered::Tampered;
 use super::{Counters, Interface, KernelError, Place, Published, ShadowCounts, ShadowTables, TraceRecords};
 
@@ -217,6 +218,8 @@ pub struct Observed {
     pub missing_entries: Vec<String>,
     /// Tables that somebody else has changed.
     pub tampered: Vec<Tampered>,
+    /// What keeps others from what is the guard's.
+    pub protection: ObservedProtection,
 }
 
 /// What came of a look at a trace.
@@ -292,7 +295,7 @@ pub trait Tracing {
 }
 
 /// The kernel side of the guard: what may change what the kernel judges. One owner at a time.
-pub trait Kernel: Tracing + Send {
+pub trait Kernel: Tracing + Protecting + Send {
     /// Whether the maps were there already when this was opened.
     fn adopted(&self) -> bool;
 

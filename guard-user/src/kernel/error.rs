@@ -302,6 +302,12 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
+    /// Others can't be kept from what is the guard's in the kernel.
+    #[error("others can't be kept from the guard's maps, links and entries: {why}")]
+    Protect {
+        /// Why.
+        why: String,
+    },
     /// What is on an interface can't be told.
     #[error("cannot look at what is attached to {interface}: {source}")]
     Look {

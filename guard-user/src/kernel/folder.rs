@@ -11,7 +11,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
@@ -117,6 +117,11 @@ impl Folder {
         let held = rustix::fs::fstat(&self.lock);
         let there = fs::metadata(&self.path);
         matches!((held, there), (Ok(held), Ok(there)) if (there.dev(), there.ino()) == (held.st_dev, held.st_ino))
+    }
+
+    /// The folder that is locked.
+    pub(super) fn locked(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
     }
 
     /// The pin path.

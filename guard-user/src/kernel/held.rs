@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::plain::{bytes_of, read};
 use super::raw::Map;
-use super::{KernelError, View, folder, maps};
+use super::{KernelError, View, folder, maps, reading};
 
 impl View {
     /// Slots whose exemption is closed by an order that the disk has not taken.
@@ -42,7 +42,7 @@ impl Marks {
     /// [`KernelError::Folder`] where they can't be opened, [`KernelError::MapExchanged`] where another map has their entry.
     pub fn open(pin_path: &Path) -> Result<Option<Self>, KernelError> {
         let path = folder::maps(pin_path).join("HELD");
-        match Map::open(&path) {
+        match reading::open(&path) {
             Ok(map) => maps::hold_name_against(pin_path, "HELD", &map).map(|()| Some(Self(map))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(KernelError::folder("open the map", path, error)),

@@ -30,6 +30,14 @@ impl KeptHead {
         View::open(pin_path).map(|view| Self(view.maps.high_water))
     }
 
+    /// Likewise, to read it alone.
+    ///
+    /// # Errors
+    /// As [`View::open`].
+    pub fn open_to_read(pin_path: &Path) -> Result<Self, KernelError> {
+        View::open_to_read(pin_path).map(|view| Self(view.maps.high_water))
+    }
+
     /// What was kept last; its sequence number is 0 where nothing was.
     ///
     /// # Errors

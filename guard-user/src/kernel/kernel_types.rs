@@ -17,7 +17,7 @@ const MOST_DEEP: u32 = 8;
 const MPTCP: &str = "MPTCP";
 
 /// Where the programs look in the kernel's structs: the name of the constant, the struct and its member.
-pub(super) static PLACES: [(&str, &str, &str); 39] = [
+pub(super) static PLACES: [(&str, &str, &str); 51] = [
     ("SOCKET_SK", "socket", "sk"),
     ("SOCK_FAMILY", "sock_common", "skc_family"),
     ("SOCK_TYPE", "sock", "sk_type"),
@@ -57,6 +57,18 @@ pub(super) static PLACES: [(&str, &str, &str); 39] = [
     ("TASK_BEGAN", "task_struct", "start_boottime"),
     ("TASK_SIGNAL", "task_struct", "signal"),
     ("SIGNAL_LIVE", "signal_struct", "live"),
+    ("TASK_FILES", "task_struct", "files"),
+    ("FILES_TABLE", "files_struct", "fdt"),
+    ("TABLE_LEN", "fdtable", "max_fds"),
+    ("TABLE_FILES", "fdtable", "fd"),
+    ("DENTRY_INODE", "dentry", "d_inode"),
+    ("MAP_ID", "bpf_map", "id"),
+    ("LINK_PROGRAM", "bpf_link", "prog"),
+    ("PROGRAM_AUX", "bpf_prog", "aux"),
+    ("AUX_ID", "bpf_prog_aux", "id"),
+    ("AUX_REFERENCES", "bpf_prog_aux", "refcnt"),
+    ("AUX_MAPS", "bpf_prog_aux", "used_maps"),
+    ("AUX_MAP_COUNT", "bpf_prog_aux", "used_map_cnt"),
 ];
 
 /// The running kernel's type information as aya reads it, to say what a program is loaded for. It is 6 MB of some 100,000
@@ -83,6 +95,15 @@ pub(super) fn places() -> [Option<u32>; PLACES.len()] {
         let types = KernelTypes::read();
         PLACES.map(|(_, of, member)| types.as_ref()?.offset(of, member))
     })
+}
+
+/// The first of these places that the running kernel does not tell, as its struct and member.
+pub(super) fn lacks(names: &[&str]) -> Option<String> {
+    let mut all = PLACES.iter().zip(places());
+    let is_untold = |((name, ..), place): &(&(&str, &str, &str), Option<u32>)| {
+        place.is_none() && names.contains(name)
+    };
+    all.find(is_untold).map(|((_, of, member), _)| format!("{of}.{member}"))
 }
 
 /// The kernel's type information.

@@ -142,6 +142,7 @@ impl Kernel for LinuxKernel {
             observed.blind.insert(0, mounted);
         }
         observed.tampered = std::mem::take(&mut self.written.found);
+        observed.protection = self.look_at_protection();
         Ok(observed)
     }
 

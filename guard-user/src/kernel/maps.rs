@@ -10,7 +10,7 @@ use guard_common::abi::{ABI_VERSION, Control, Live};
 
 use super::plain::{bytes_of, read};
 use super::raw::{Map, Shape};
-use super::{KernelError, folder};
+use super::{KernelError, folder, reading};
 
 /// The kernel programs, as they were built with this binary.
 pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/borderguard-ebpf"));
@@ -28,7 +28,12 @@ macro_rules! maps {
         impl Maps {
             /// Opens all of them; they must be there.
             pub(super) fn open(pin_path: &Path) -> Result<Self, KernelError> {
-                Ok(Self { $($field: open(pin_path, $name)?,)+ })
+                Ok(Self { $($field: open(pin_path, $name, Map::open)?,)+ })
+            }
+
+            /// Likewise, to read them alone.
+            pub(super) fn open_to_read(pin_path: &Path) -> Result<Self, KernelError> {
+                Ok(Self { $($field: open(pin_path, $name, reading::open)?,)+ })
             }
 
             /// Each with its name.
@@ -122,8 +127,11 @@ maps! {
     canaries = "CANARIES";
 }
 
-fn open(pin_path: &Path, name: &'static str) -> Result<Map, KernelError> {
-    let map = Map::open(&folder::maps(pin_path).join(name)).map_err(|source| {
+/// Opens a map that is pinned.
+type Open = fn(&Path) -> io::Result<Map>;
+
+fn open(pin_path: &Path, name: &'static str, open: Open) -> Result<Map, KernelError> {
+    let map = open(&folder::maps(pin_path).join(name)).map_err(|source| {
         if source.kind() == io::ErrorKind::NotFound {
             return KernelError::MapsMissing { path: pin_path.to_path_buf(), missing: vec![name.to_owned()] };
         }
@@ -213,7 +221,7 @@ pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
         return no_links(pin_path, missing).map(|()| Found::BrokenOff);
     }
     // The ABI tells most, so it is asked first; but it can only be read from a map of the right sizes.
-    let control_map = open(pin_path, "CONTROL")?;
+    let control_map = open(pin_path, "CONTROL", reading::open)?;
     if let Some(wanted) = declared.get("CONTROL") {
         hold_against(pin_path, "CONTROL", control_map.shape(), *wanted)?;
     }
@@ -233,7 +241,7 @@ pub(super) fn inspect(pin_path: &Path) -> Result<Found, KernelError> {
         return Err(KernelError::MapsMissing { path: pin_path.to_path_buf(), missing });
     }
     for (name, wanted) in &declared {
-        let map = Map::open(&pinned.join(name))
+        let map = reading::open(&pinned.join(name))
             .map_err(|error| KernelError::folder("open the map", pinned.join(name), error))?;
         // First: maps that were exchanged may be of other shapes, and were made by this version all the same.
         hold_name_against(pin_path, name, &map)?;

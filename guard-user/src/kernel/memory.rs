@@ -3,6 +3,7 @@
 
 mod on_cgroups;
 mod operation;
+mod protection;
 mod tables;
 mod told;
 mod traced;
@@ -63,6 +64,7 @@ struct State {
     told: Told,
     tables: Tables,
     traced: traced::Trace,
+    protection: protection::Protection,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -107,6 +109,7 @@ impl MemoryKernel {
         state.on_cgroups.each(|attachment| attachment.is_current = false);
         state.on_cgroups.senders.is_whole = false;
         state.on_cgroups.carriers.is_whole = false;
+        state.protection = protection::Protection::default();
         state.interfaces.values_mut().for_each(|device| device.sent_before = None);
     }
 
@@ -225,18 +228,6 @@ impl MemoryKernel {
         used.bytes += bytes;
         used.packets += 1;
     }
-
-    /// How many generations were published.
-    #[must_use]
-    pub(crate) fn published(&self) -> u64 {
-        self.state().published
-    }
-
-    /// The mark, and what it was when the live table became so.
-    pub(crate) fn marks(&self) -> (HighWater, HighWater) {
-        let state = self.state();
-        (state.mark, state.mark_at_flip)
-    }
 }
 
 /// Slots that a table opens.
@@ -303,6 +294,7 @@ impl Kernel for MemoryKernel {
         let mut state = self.state();
         state.may(Operation::Observe)?;
         let (program, tampered) = (state.program, state.tables.look());
+        let protection = state.protection.look();
         let told = state.told.clone();
         let interfaces = state.interfaces.iter().map(|(index, device)| ObservedInterface {
             interface: Interface::in_memory(*index, &device.name, LinkType::ETHERNET),
@@ -348,6 +340,7 @@ impl Kernel for MemoryKernel {
             failsafe: told.failsafe,
             blind: Vec::new(),
             tampered,
+            protection,
         })
     }
 

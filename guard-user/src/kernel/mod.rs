@@ -60,9 +60,12 @@ mod open_files;
 mod pair;
 mod plain;
 mod programs;
+mod protect;
+mod protection;
 mod publish;
 mod published;
 mod raw;
+mod reading;
 mod relays;
 mod restore;
 mod routes;
@@ -122,6 +125,7 @@ pub use listening::{Listening, Reachable, ephemeral_ports};
 pub use namespaces::{DeviceElsewhere, Elsewhere};
 pub use open_files::FoundCarriers;
 pub use pair::{OutgoingFrame, Pair};
+pub use protection::{ObservedProtection, Protecting, Refused};
 pub use published::Published;
 pub use settings::{CpuUse, FrameSource};
 pub use shadow::{ShadowCounts, ShadowTables};
@@ -142,6 +146,7 @@ use hooks::program_name;
 use kept_maps::KeptMaps;
 use maps::{Found, Maps};
 use observe::Memory;
+use protect::Protection;
 use senders::OnFunctions;
 use settings::Settings;
 use spare::Spare;
@@ -195,6 +200,8 @@ pub struct LinuxKernel {
     addresses: KnownAddresses,
     /// What this process has written, by which it is told what somebody else has changed.
     written: Written,
+    /// What keeps others from it all, where it is wanted.
+    protection: Option<Protection>,
     // Last, so that the lock is let go when all else is closed.
     folder: Folder,
 }
@@ -301,6 +308,7 @@ impl LinuxKernel {
             memory: Memory::default(),
             addresses: KnownAddresses::default(),
             written: Written::begin(held),
+            protection: None,
             folder,
         };
         kernel.keep_adopted()?;

@@ -1,5 +1,6 @@
 //! Plain values and their bytes, as the kernel's maps hold them.
 
+use guard_common::abi::protect::{AttemptKey, Attempts, Protected, Protector};
 use guard_common::abi::shadow::{ShadowFlow, ShadowFlowKey, ShadowKey, ShadowTarget};
 use guard_common::abi::{
     Canary, CanaryEvent, Carrier, Control, Count, Event, ExemptionUse, FailsafeUse, FileKey, FlowKey,
@@ -63,6 +64,10 @@ plain!(
     ShadowFlowKey,
     ShadowKey,
     ShadowTarget,
+    Protected,
+    Protector,
+    AttemptKey,
+    Attempts,
 );
 
 /// The bytes of a value.

@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use aya::maps::MapInfo;
 use aya::programs::{ProgramError, ProgramInfo, loaded_programs};
 
-use super::{KernelError, hooks};
+use super::{KernelError, hooks, reading};
 
 /// The map that every program of ours uses.
 const CONTROL: &str = "CONTROL";
@@ -83,7 +82,7 @@ fn has_our_name(program: &ProgramInfo) -> bool {
 
 /// Whether a program is one of ours with another pin path: a name alone is not enough.
 fn is_of_another_guard(program: &ProgramInfo) -> bool {
-    let is_control = |id: &u32| MapInfo::from_id(*id).is_ok_and(|map| map.name_as_str() == Some(CONTROL));
+    let is_control = |id: &u32| reading::by_id(*id).is_ok_and(|map| map.was_made_as(CONTROL));
     has_our_name(program) && matches!(program.map_ids(), Ok(Some(maps)) if maps.iter().any(is_control))
 }
 

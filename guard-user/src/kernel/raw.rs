@@ -24,6 +24,7 @@ pub(super) enum Command {
     ProgramLoad = 5,
     ObjectPin = 6,
     ObjectGet = 7,
+    MapById = 14,
     ObjectInfo = 15,
     ProgramQuery = 16,
     RawTracepointOpen = 17,
@@ -41,6 +42,8 @@ const PER_CPU_ARRAY: u32 = 6;
 const LRU_PER_CPU_HASH: u32 = 10;
 pub(super) const ARRAY_OF_MAPS: u32 = 12;
 
+/// What is said of another object in the place of a map.
+pub(super) const NOT_A_MAP: &str = "what is pinned there is not a map";
 /// Elements that one batch call asks for at first.
 const BATCH: usize = 1024;
 
@@ -309,7 +312,7 @@ impl Map {
     /// Of a descriptor.
     pub(super) fn from_fd(fd: OwnedFd) -> io::Result<Self> {
         if !is_a(fd.as_fd(), "map") {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is pinned there is not a map"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_A_MAP));
         }
         let [kind, id, key_size, value_size, max_entries, flags, name @ ..] = info::<10>(fd.as_fd())?;
         let shape = Shape { kind, key_size, value_size, max_entries, flags };

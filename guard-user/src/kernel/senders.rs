@@ -228,7 +228,7 @@ fn try_out(program: &FunctionProgram, btf: &Btf) -> Result<(), String> {
 
 /// Whether programs of BPF LSM are run at all: they can be attached where they are not. Where nothing can be told of it, a
 /// function's entry is as good.
-fn bpf_is_a_security_module() -> Result<(), String> {
+pub(super) fn bpf_is_a_security_module() -> Result<(), String> {
     let modules = fs::read_to_string(SECURITY_MODULES).map_err(|error| {
         format!("which security modules run can't be read in {SECURITY_MODULES} ({error})")
     })?;

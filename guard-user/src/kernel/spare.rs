@@ -30,6 +30,11 @@ impl Spare {
         Ok(Self { mount, names: BTreeMap::new(), is_whole: true })
     }
 
+    /// The folder with the entries.
+    pub(super) fn folder(&self) -> BorrowedFd<'_> {
+        self.mount.as_fd()
+    }
+
     fn path(&self, id: u32) -> PathBuf {
         format!("/proc/self/fd/{}/{id}", self.mount.as_raw_fd()).into()
     }

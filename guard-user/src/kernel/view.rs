@@ -29,12 +29,29 @@ impl View {
     /// [`KernelError::NothingPinned`] where nothing is; else as [`LinuxKernel::open`](super::LinuxKernel::open)
     /// where the maps are not this version's.
     pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
+        Self::open_by(pin_path, Maps::open)
+    }
+
+    /// Likewise, with nothing that could be written: what a process that is not the daemon has to do while others are kept from
+    /// the daemon's maps.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_to_read(pin_path: &Path) -> Result<Self, KernelError> {
+        Self::open_by(pin_path, Maps::open_to_read)
+    }
+
+    fn open_by(
+        pin_path: &Path,
+        open: fn(&Path) -> Result<Maps, KernelError>,
+    ) -> Result<Self, KernelError> {
         let nothing = || KernelError::NothingPinned { path: pin_path.to_path_buf() };
         if !folder::maps(pin_path).is_dir() {
             return Err(nothing());
         }
         match maps::inspect(pin_path)? {
-            Found::All => Ok(Self::new(pin_path, Maps::open(pin_path)?)),
+            Found::All => Ok(Self::new(pin_path, open(pin_path)?)),
             Found::Nothing | Found::BrokenOff => Err(nothing()),
         }
     }

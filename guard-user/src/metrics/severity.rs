@@ -45,6 +45,8 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::ConfigUnkept
         | P::RestartNeeded
         | P::LastDatabase
+        | P::ProtectUnavailable
+        | P::ChangeDenied
         | P::AddressesUnknown
         | P::FailsafeExhausted
         | P::VolumeAbsent

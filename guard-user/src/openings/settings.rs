@@ -116,6 +116,12 @@ fn of_bypass(old: &Policy, new: &Policy) -> Vec<Change> {
         ),
         ("sockets.note", old.sockets.note, new.sockets.note, "it is noted no more who uses a socket"),
         ("sockets.refuse", old.refuses_calls(), new.refuses_calls(), "calls are refused no more"),
+        (
+            "protect.lsm",
+            old.protect.lsm,
+            new.protect.lsm,
+            "others are kept no more from the guard's maps and links",
+        ),
     ];
     let off = switches.into_iter().filter(|(_, was, is, _)| *was && !*is);
     let mut changes: Vec<Change> =

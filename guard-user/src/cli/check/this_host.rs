@@ -336,7 +336,7 @@ fn pin_path_fault(path: &Path) -> Option<String> {
     if path.parent().is_none() || !path.components().all(is_plain) {
         return Some(KernelError::PinPath { path: path.to_owned() }.to_string());
     }
-    match View::open(path) {
+    match View::open_to_read(path) {
         Err(KernelError::NothingPinned { .. }) => {}
         // Maps of another version, or what else is in the way.
         result => return result.err().map(|error| error.to_string()),

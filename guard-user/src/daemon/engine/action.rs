@@ -209,6 +209,8 @@ pub enum KernelJob {
     RefuseBypass(Option<BypassTarget>),
     /// Note who makes and uses sockets here, or nowhere.
     NoteSockets(Option<CgroupTarget>),
+    /// Keep others from what is the guard's in the kernel, or no more.
+    Protect(bool),
     /// Remove an entry with nothing behind it.
     Forget(Stray),
     /// Make entries in bpffs anew.

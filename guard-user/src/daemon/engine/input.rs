@@ -92,6 +92,8 @@ pub enum Input {
     },
     /// Who makes and uses sockets is noted as it was wanted, or is not.
     NotingSet(Result<(), String>),
+    /// Others are kept from what is the guard's as it was wanted, or are not.
+    ProtectionSet(Result<(), String>),
     /// The entry of a stray was removed, or was not.
     Forgotten {
         /// The stray.

@@ -30,6 +30,7 @@ mod loads;
 mod notices;
 mod noting;
 mod periods;
+mod protection;
 mod publishing;
 mod quotas;
 mod reads;

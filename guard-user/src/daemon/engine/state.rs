@@ -20,6 +20,7 @@ use super::latest::Latest;
 use super::loads::Loads;
 use super::notices::Notices;
 use super::noting::Noting;
+use super::protection::Protection;
 use super::publishing::Publishing;
 use super::quotas::Quotas;
 use super::reads::Reads;
@@ -84,6 +85,7 @@ pub struct Engine {
     pub(super) cgroups: Cgroups,
     pub(super) bypass: Bypass,
     pub(super) noting: Noting,
+    pub(super) protection: Protection,
     pub(super) notices: Notices,
     pub(super) quotas: Quotas,
     pub(super) latest: Latest,

@@ -88,6 +88,7 @@ pub(in crate::daemon) fn done(kernel: &mut dyn Kernel, names: &SharedNames, job:
         KernelJob::NoteSockets(target) => {
             Input::NotingSet(kernel.note_sockets(target.as_ref()).map_err(text))
         }
+        KernelJob::Protect(wanted) => Input::ProtectionSet(kernel.protect(wanted).map_err(text)),
         KernelJob::Forget(stray) => {
             let result = kernel.forget(&stray).map_err(text);
             Input::Forgotten { stray, result }

@@ -178,6 +178,22 @@ pub(in crate::doctor) fn sockets(host: &Host) -> Looked {
     Ok(Finding::of(state(is_kept), evidence))
 }
 
+/// Whether others are kept from the guard's maps and links.
+pub(in crate::doctor) fn protect(host: &Host) -> Looked {
+    let protect = &host.status()?.protect;
+    Ok(match (protect.on, protect.lsm) {
+        (true, _) => {
+            let denied = format!("refused to every process but the daemon; so far {} times", protect.denied);
+            Finding::of(State::Blocked, denied).and("root can still end the daemon: docs/limits.md")
+        }
+        (false, true) => Finding::of(State::NotCovered, "protect.lsm is set, and nobody is kept from them"),
+        (false, false) => Finding::of(
+            State::NotCovered,
+            "root can write into the guard's maps, and is found by the next look alone: protect.lsm is off",
+        ),
+    })
+}
+
 /// The geo database.
 pub(in crate::doctor) fn database(host: &Host) -> Looked {
     let database = &host.status()?.database;

@@ -1,7 +1,7 @@
 //! What of the kernel in memory can fail.
 
 #[allow(unused_imports, reason = "for links of the docs")]
-use crate::kernel::{Kernel, Tracing};
+use crate::kernel::{Kernel, Protecting, Tracing};
 
 /// An operation that can be made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +34,8 @@ pub(crate) enum Operation {
     Shadow,
     /// [`Tracing::put_back`].
     PutBack,
+    /// [`Protecting::protect`].
+    Protect,
     /// What [`Kernel::attach`], [`Kernel::refuse_bypass`], [`Kernel::note_sockets`] and [`Kernel::restore_entries`] say that they have done.
     NoEffect,
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use guard_common::abi::HighWater;
 use guard_common::interval::build::GeoImage;
 
 use super::MemoryKernel;
@@ -26,6 +27,20 @@ pub(super) struct Tables {
     frozen: BTreeSet<&'static str>,
     /// The geo tables that were published last.
     pub(super) geo: Option<Arc<GeoImage>>,
+}
+
+impl MemoryKernel {
+    /// How many generations were published.
+    #[must_use]
+    pub(crate) fn published(&self) -> u64 {
+        self.state().published
+    }
+
+    /// The mark, and what it was when the live table became so.
+    pub(crate) fn marks(&self) -> (HighWater, HighWater) {
+        let state = self.state();
+        (state.mark, state.mark_at_flip)
+    }
 }
 
 impl Tables {

@@ -235,6 +235,7 @@ impl Engine {
         self.interfaces.config_changed(is_reload);
         self.bypass.config_changed();
         self.noting.config_changed();
+        self.protection.config_changed();
         if is_first {
             let by = self.daemon.clone();
             self.record_config(Kind::Start, &by);
@@ -265,6 +266,7 @@ impl Engine {
         self.log(Level::Info, format!("reloaded: generation {generation} is live"));
         let by = waiting.first().map_or_else(|| self.daemon.clone(), |(_, who)| who.clone());
         self.forget_tampering();
+        self.forget_refused();
         self.forget_clock();
         self.record_config(Kind::Reload, &by);
         self.look_at_signers();
@@ -431,6 +433,7 @@ impl Engine {
             || !self.interfaces.are_settled()
             || !self.bypass.is_settled()
             || !self.noting.is_settled()
+            || !self.protection.is_settled(&self.config.policy)
         {
             return;
         }

@@ -146,6 +146,7 @@ impl Engine {
         self.note_lost(before.as_ref(), &observed, now);
         self.interfaces.note_passed(&observed, now);
         self.tampering_seen(&observed.tampered, now);
+        self.protection_seen(&observed.protection, now);
         self.interfaces.looked = Some(now);
         for it in &observed.interfaces {
             if it.at(Hook::Egress).is_some()

@@ -21,6 +21,7 @@ mod loads;
 mod notices;
 mod noting;
 mod problems;
+mod protection;
 mod publish;
 mod quotas;
 mod reads;
@@ -54,6 +55,7 @@ use crate::daemon::engine::loads::{Handed, Loads, Wanted};
 use crate::daemon::engine::notices::Notices;
 use crate::daemon::engine::noting::Noting;
 use crate::daemon::engine::periods::{EACH_DAY, EACH_SECOND, WATCHDOG};
+use crate::daemon::engine::protection::Protection;
 use crate::daemon::engine::publishing::Publishing;
 use crate::daemon::engine::quotas::Quotas;
 use crate::daemon::engine::reads::Reads;
@@ -104,6 +106,7 @@ impl Engine {
             cgroups: Cgroups::default(),
             bypass: Bypass { was_refused: refused_bypass, ..Bypass::default() },
             noting: Noting::begin(volume_slots),
+            protection: Protection::default(),
             notices: Notices::default(),
             quotas: Quotas::begin(ended),
             changes: Changes::default(),
@@ -166,6 +169,7 @@ impl Engine {
             Input::Released { interface, result } => self.released(&interface, result, now),
             Input::BypassSet { is_on, result } => self.bypass_set(is_on, result, now),
             Input::NotingSet(result) => self.noting_set(result, now),
+            Input::ProtectionSet(result) => self.protection_set(result, now),
             Input::Forgotten { stray, result } => self.forgotten(&stray, result),
             Input::TimeNoted(result) => self.time_noted(result),
             Input::Restored(result) => self.restored(result, now),

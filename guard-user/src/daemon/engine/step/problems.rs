@@ -47,6 +47,7 @@ impl Engine {
         let mut problems = Vec::new();
         self.problems_of_tables(&mut problems, now);
         problems.extend(self.problems_of_tampering());
+        problems.extend(self.problems_of_protection());
         self.problems_of_interfaces(&mut problems, now);
         self.problems_of_pins_interfaces(&mut problems);
         self.problems_of_bypass(&mut problems, now);

@@ -15,6 +15,7 @@ impl Engine {
         self.mend_interfaces(now);
         self.mend_bypass(now);
         self.mend_noting(now);
+        self.mend_protection(now);
         self.free_slots();
         self.settle_changes(now);
         self.settle_loads(now);

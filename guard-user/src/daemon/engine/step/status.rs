@@ -62,6 +62,7 @@ impl Engine {
             interfaces: self.interface_rows(),
             unguarded: self.unguarded(),
             bypass: self.bypass_status(counters),
+            protect: self.protect_status(),
             sockets: self.sockets_status(),
             carriers: self.carriers_status(now),
             unplaced: UnplacedStatus {
