@@ -15,9 +15,9 @@ use aya_ebpf::programs::{
 use guard_common::abi::Hook;
 use guard_common::packet::Link;
 use guard_ebpf::hooks::{
-    MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_ask, may_change, may_go_by_v4,
-    may_go_by_v6, may_have_map, may_have_program, may_set, may_trace, opens, opens_terminal, overflowed, parts, pipes, reads, receives, sends, shows, splices, types,
-    used, uses,
+    MAY_READ, carries, connects, ends, forks, frees, hands_over, made, maps, may_ask, may_change,
+    may_go_by_v4, may_go_by_v6, may_have_map, may_have_program, may_set, may_trace, opens, opens_terminal,
+    overflowed, parts, pipes, reads, receives, sends, shows, splices, types, used, uses,
 };
 
 guard_ebpf::packet_programs!();
@@ -406,9 +406,8 @@ pub fn lsm_rmdir(context: LsmContext) -> i32 {
 #[lsm(hook = "inode_rename")]
 pub fn lsm_rename(context: LsmContext) -> i32 {
     // SAFETY: the arguments are a folder and an entry, twice. Nothing need have the new name yet.
-    let may = unsafe {
-        may_change(context.arg(0), context.arg(1)) && may_change(context.arg(2), context.arg(3))
-    };
+    let may =
+        unsafe { may_change(context.arg(0), context.arg(1)) && may_change(context.arg(2), context.arg(3)) };
     if may { 0 } else { NOT_PERMITTED }
 }
 

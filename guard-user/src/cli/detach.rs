@@ -60,7 +60,8 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     let (view, marks) = (View::open_to_read(&pin_path), Marks::open(&pin_path));
     // What of another one is attached can be told as long as ours can be told from it.
     let others = view.as_ref().ok().and_then(other_guards);
-    let latest = KeptHead::open_to_read(&pin_path).and_then(|mark| mark.read()).ok().as_ref().and_then(latest_of);
+    let latest =
+        KeptHead::open_to_read(&pin_path).and_then(|mark| mark.read()).ok().as_ref().and_then(latest_of);
     // The kernel's mark goes with the maps.
     let is_kept = latest.map(|latest| leave_time(args, latest));
     let removed = LinuxKernel::detach(&pin_path);

@@ -100,9 +100,8 @@ pub(super) fn places() -> [Option<u32>; PLACES.len()] {
 /// The first of these places that the running kernel does not tell, as its struct and member.
 pub(super) fn lacks(names: &[&str]) -> Option<String> {
     let mut all = PLACES.iter().zip(places());
-    let is_untold = |((name, ..), place): &(&(&str, &str, &str), Option<u32>)| {
-        place.is_none() && names.contains(name)
-    };
+    let is_untold =
+        |((name, ..), place): &(&(&str, &str, &str), Option<u32>)| place.is_none() && names.contains(name);
     all.find(is_untold).map(|((_, of, member), _)| format!("{of}.{member}"))
 }
 

@@ -85,7 +85,8 @@ impl LinuxKernel {
         let set = protection.set(self.own_objects());
         let refused = protection.refused();
         self.protection = Some(protection);
-        let mut blind = set.err().map(|error| format!("what is the guard's can't be told to the kernel: {error}"));
+        let mut blind =
+            set.err().map(|error| format!("what is the guard's can't be told to the kernel: {error}"));
         let refused = refused.unwrap_or_else(|error| {
             blind.get_or_insert_with(|| format!("who was refused can't be read: {error}"));
             Vec::new()
@@ -159,7 +160,7 @@ impl LinuxKernel {
     /// A map of the object that has no entry in bpffs.
     fn unpinned(&self, name: &'static str) -> Result<Map, KernelError> {
         use aya::maps::Map as Kind;
-        let (Some(Kind::Array(map) | Kind::HashMap(map) | Kind::LruHashMap(map))) = self.ebpf.map(name) else {
+        let Some(Kind::Array(map) | Kind::HashMap(map) | Kind::LruHashMap(map)) = self.ebpf.map(name) else {
             return Err(KernelError::Embedded { what: format!("map `{name}`") });
         };
         let fd = map.fd().as_fd().try_clone_to_owned();
@@ -181,7 +182,8 @@ impl LinuxKernel {
         }
         let locked = self.folder.locked();
         let parts = ["maps", "links", "filters"];
-        let parts = parts.iter().filter_map(|part| rustix::fs::statat(locked, *part, AtFlags::SYMLINK_NOFOLLOW).ok());
+        let parts =
+            parts.iter().filter_map(|part| rustix::fs::statat(locked, *part, AtFlags::SYMLINK_NOFOLLOW).ok());
         let spare = self.spare.as_ref().and_then(|spare| rustix::fs::fstat(spare.folder()).ok());
         let folders = rustix::fs::fstat(locked).ok().into_iter().chain(parts).chain(spare);
         own.extend(folders.map(|found| folder(&found)));
@@ -192,7 +194,8 @@ impl LinuxKernel {
     /// guard's, and those of others.
     fn programs_of_others(&self) -> Vec<Protected> {
         let own = self.own_objects();
-        let names: Vec<&str> = self.ebpf.programs().map(|(name, _)| name.get(..NAME_LEN).unwrap_or(name)).collect();
+        let names: Vec<&str> =
+            self.ebpf.programs().map(|(name, _)| name.get(..NAME_LEN).unwrap_or(name)).collect();
         let mut found = Vec::new();
         for program in loaded_programs().filter_map(Result::ok) {
             let maps = program.map_ids().ok().flatten().unwrap_or_default();
@@ -236,7 +239,8 @@ impl Protection {
     /// Who was refused since the last call.
     fn refused(&mut self) -> io::Result<Vec<Refused>> {
         let mut all = BTreeMap::new();
-        self.attempts.for_each(|key, value| all.extend(read::<AttemptKey>(key).zip(read::<Attempts>(value))))?;
+        self.attempts
+            .for_each(|key, value| all.extend(read::<AttemptKey>(key).zip(read::<Attempts>(value))))?;
         let mut refused = Vec::new();
         for (key, found) in &all {
             // One that was forgotten meanwhile begins at 1 again.

@@ -42,10 +42,7 @@ impl View {
         Self::open_by(pin_path, Maps::open_to_read)
     }
 
-    fn open_by(
-        pin_path: &Path,
-        open: fn(&Path) -> Result<Maps, KernelError>,
-    ) -> Result<Self, KernelError> {
+    fn open_by(pin_path: &Path, open: fn(&Path) -> Result<Maps, KernelError>) -> Result<Self, KernelError> {
         let nothing = || KernelError::NothingPinned { path: pin_path.to_path_buf() };
         if !folder::maps(pin_path).is_dir() {
             return Err(nothing());

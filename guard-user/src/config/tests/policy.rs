@@ -15,6 +15,13 @@ fn policy(text: &str) -> Policy {
 }
 
 #[test]
+fn others_are_kept_from_the_guard_where_the_config_says_so() {
+    let protected = |text: &str| policy(&(GOOD.to_owned() + text)).protect.lsm;
+    assert!(!protected("") && !protected("[protect]\n") && !protected("[protect]\nlsm = false\n"));
+    assert!(protected("[protect]\nlsm = true\n"));
+}
+
+#[test]
 fn a_full_config_is_read_as_it_is_written() {
     let policy = policy(include_str!("../../../../docs/example.toml"));
     let patterns: Vec<&str> = policy.host.interfaces.iter().map(|pattern| pattern.as_str()).collect();

@@ -70,8 +70,7 @@ impl Protection {
     pub(super) fn add(&mut self, refused: &[Refused], now: Clocks) {
         for it in refused {
             self.times = self.times.saturating_add(it.times);
-            let has_room =
-                self.told.keys().filter(|(attempt, _)| *attempt == it.attempt).count() < MOST_TOLD;
+            let has_room = self.told.keys().filter(|(attempt, _)| *attempt == it.attempt).count() < MOST_TOLD;
             let own = (it.attempt, it.command.clone());
             let key = match has_room || self.told.contains_key(&own) {
                 true => own,

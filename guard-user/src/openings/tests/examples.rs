@@ -316,9 +316,10 @@ fn where_what_is_guarded_or_refused_is_less_its_key_is_told() {
         signer("b@example.org", "\"legal\""),
         rule(2)
     );
-    let old = format!("{approved}[bypass]\nallow = [\"vm.slice\"]\n{MAIL}");
+    let old = format!("{approved}[protect]\nlsm = true\n[bypass]\nallow = [\"vm.slice\"]\n{MAIL}");
     let cases = [
         (old.replace("allow = [\"vm.slice\"]", "refuse = false"), "bypass.refuse"),
+        (old.replace("lsm = true", "lsm = false"), "protect.lsm"),
         (old.replace("\"vm.slice\"]", "\"vm.slice\", \"ct.slice\"]"), "bypass.allow"),
         (old.replace("[bypass]", "[sockets]\nnote = false\n[bypass]"), "sockets.note"),
         (old.replace("[bypass]", "[geo]\nnat64 = [\"2001:db8:64::/96\"]\n[bypass]"), "geo.nat64"),

@@ -88,9 +88,10 @@ impl Engine {
         let not_on = protection.not_on(&self.config.policy);
         let unavailable = not_on.iter().chain(&protection.blind);
         let unavailable = unavailable.map(|why| Problem::new(ProblemCode::ProtectUnavailable, why));
-        let refused = protection.told.iter().map(|((_, command), told)| {
-            Problem::of(ProblemCode::ChangeDenied, command, told.words())
-        });
+        let refused = protection
+            .told
+            .iter()
+            .map(|((_, command), told)| Problem::of(ProblemCode::ChangeDenied, command, told.words()));
         unavailable.chain(refused).collect()
     }
 

@@ -14,6 +14,7 @@ mod notices;
 mod noting;
 mod openings;
 mod properties;
+mod protection;
 mod reads;
 mod record;
 mod reloads;
