@@ -1,5 +1,7 @@
 //! `borderguard status`: how well this host is guarded, what is wrong, and what was counted.
 
+mod protect;
+
 use std::io::{self, Write};
 
 use anyhow::Result;
@@ -9,8 +11,8 @@ use super::target::Target;
 use crate::approval;
 use crate::control::client;
 use crate::control::status::{
-    BypassStatus, CarriersStatus, ProcessStatus, ProtectStatus, SocketsStatus, Status, UnconfirmedStatus,
-    UnplacedStatus, UntaggedStatus,
+    BypassStatus, CarriersStatus, ProcessStatus, SocketsStatus, Status, UnconfirmedStatus, UnplacedStatus,
+    UntaggedStatus,
 };
 use crate::exit::Exit;
 use crate::health::{Problem, written_out};
@@ -59,7 +61,9 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
     write_interfaces(status, out)?;
     write_bypass(&status.bypass, out)?;
     write_calls(&status.sockets, out)?;
-    write_protect(&status.protect, out)?;
+    if let Some(text) = protect::text(&status.protect) {
+        write_indented(&text, out)?;
+    }
     write_carriers(&status.carriers, out)?;
     write_pins(status, out)?;
     write_unplaced(status, out)?;
@@ -266,18 +270,6 @@ fn write_calls(sockets: &SocketsStatus, out: &mut impl Write) -> io::Result<()> 
         None if !sockets.refused => return Ok(()),
         None => format!("calls that name a forbidden place: refused to cgroup {}", plain(&sockets.cgroup)),
         Some(why) => format!("calls that name a forbidden place: left to their packets, for {}", plain(why)),
-    };
-    write_indented(&text, out)
-}
-
-/// Whether others are kept from the guard's maps and links: nothing where the config does not ask for it.
-fn write_protect(protect: &ProtectStatus, out: &mut impl Write) -> io::Result<()> {
-    let text = match (&protect.not_on, protect.on) {
-        (Some(why), _) => format!("changes of the guard by others: NOT refused, for {}", plain(why)),
-        (None, true) => {
-            format!("changes of the guard by others: refused, so far {} times", grouped(protect.denied))
-        }
-        (None, false) => return Ok(()),
     };
     write_indented(&text, out)
 }

@@ -149,6 +149,7 @@ fn status() -> Status {
                 BypassCount { way: "xdp-umem-reg".into(), refused: 0, allowed: 0 },
             ],
         },
+        protect: Default::default(),
         sockets: crate::control::status::SocketsStatus {
             noted: true,
             cgroup: "/".into(),

@@ -87,7 +87,7 @@ fn guarding() -> Status {
         interfaces: vec![interface("eth0")],
         bypass: BypassStatus { refused: true, attached: true, cgroup: "/".into(), ..Default::default() },
         sockets: SocketsStatus { noted: true, attached: true, cgroup: "/".into(), ..Default::default() },
-        protect: ProtectStatus { lsm: true, on: true, ..Default::default() },
+        protect: crate::control::status::ProtectStatus { lsm: true, on: true, ..Default::default() },
         pins: vec![PinStatus { action: "drop".into(), ingress: "off".into(), ..Default::default() }],
         unpinned: Some(UnpinnedStatus::default()),
         database: DatabaseStatus { source: "db".into(), age_days: Some(3), ..Default::default() },

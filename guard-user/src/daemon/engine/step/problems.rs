@@ -80,7 +80,8 @@ impl Engine {
         present.retain(|problem| {
             !matches!(
                 problem.code,
-                ProblemCode::DatabaseStale
+                ProblemCode::ChangeDenied
+                    | ProblemCode::DatabaseStale
                     | ProblemCode::EventsLost
                     | ProblemCode::GuardedLate
                     | ProblemCode::LogLost

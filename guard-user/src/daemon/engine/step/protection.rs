@@ -11,6 +11,7 @@ use crate::daemon::engine::{KernelJob, Level};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::kernel::ObservedProtection;
+use crate::text::escaped;
 
 impl Engine {
     pub(super) fn protection_seen(&mut self, seen: &ObservedProtection, now: Clocks) {
@@ -34,7 +35,7 @@ impl Engine {
         self.record_refused(|told| told.record_is_due(now), now);
     }
 
-    /// Records who was refused and is in no record, where one is due.
+    /// Logs and records who was refused and is in no record, where one is due.
     fn record_refused(&mut self, is_due: impl Fn(&Told) -> bool, now: Clocks) {
         let due = self.protection.told.iter_mut().filter(|(_, told)| is_due(told));
         let records: Vec<_> = due
@@ -48,10 +49,11 @@ impl Engine {
                     "times": told.unrecorded,
                 });
                 (told.recorded_ns, told.unrecorded) = (Some(now.boot_ns), 0);
-                (command.clone(), detail)
+                (command.clone(), told.words(), detail)
             })
             .collect();
-        for (command, detail) in records {
+        for (command, words, detail) in records {
+            self.log(Level::Error, format!("{}: {words}", escaped(&command)));
             self.record_of(Kind::ChangeDenied, &command, "", detail);
         }
     }

@@ -107,7 +107,7 @@ fn who_tries_is_told_and_recorded_once_a_minute_until_a_reload() {
     assert_eq!(problems.len(), 2, "{problems:?}");
     assert_eq!(problems[0].subject.as_deref(), Some("bpftool"));
     assert!(problems[1].message.contains("process 4711") && problems[1].message.contains("3 times"));
-    assert!(world.log.iter().any(|line| line.contains("change-denied") && line.contains("python3")));
+    assert!(world.log.iter().any(|line| line.contains("python3") && line.contains("was refused")));
     let of = |command: &str, attempt: &str, times| (command.to_owned(), attempt.to_owned(), times);
     let first = [of("python3", "open-map", 1), of("bpftool", "change-link", 1)];
     assert_eq!(records(&world), first);
