@@ -3,20 +3,21 @@
 //! Their links have no entries in bpffs: they end with this process, in whatever way it ends. So a daemon that was killed
 //! locks nobody out, and neither `borderguard detach` nor the next daemon, of whatever version, is refused anything.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::RandomState;
-use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher as _, Hasher as _};
 use std::io;
-use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
 
 use aya::Ebpf;
 use aya::programs::{Program, loaded_programs};
-use guard_common::abi::protect::{Attempt, AttemptKey, Attempts, Protected, ProtectedKind, Protector};
+use guard_common::abi::protect::{Protected, ProtectedKind, Protector};
 use rustix::fs::{AtFlags, Stat};
 
 use super::maps::FIRST;
 use super::plain::{bytes_of, read};
-use super::protection::{ObservedProtection, Protecting, Refused};
+use super::protected::Protection;
+use super::protection::{ObservedProtection, Protecting};
 use super::raw::{Command, Map, call};
 use super::volumes::device_number;
 use super::{KernelError, LinuxKernel, kernel_types, missing_program, senders};
@@ -53,19 +54,6 @@ const PLACES: [&str; 17] = [
 ];
 /// Bytes of a program's name that the kernel keeps.
 const NAME_LEN: usize = 15;
-
-/// What keeps others from it.
-#[derive(Debug)]
-pub(super) struct Protection {
-    /// The links, which nothing else holds.
-    _links: Vec<OwnedFd>,
-    protected: Map,
-    attempts: Map,
-    /// What is in `protected` because this process has written it there.
-    written: BTreeSet<Protected>,
-    /// How often each was refused, as far as it was told.
-    told: BTreeMap<AttemptKey, u64>,
-}
 
 impl Protecting for LinuxKernel {
     fn protect(&mut self, wanted: bool) -> Result<(), KernelError> {
@@ -113,16 +101,9 @@ impl LinuxKernel {
             attached.map_err(|error| failed(format!("a program can't be attached to {hook}: {error}")))
         };
         // Nothing is refused before the guard is known.
-        let mut protection = Protection {
-            _links: PROGRAMS.into_iter().map(attach).collect::<Result<_, _>>()?,
-            protected: self.unpinned("PROTECTED")?,
-            attempts: self.unpinned("ATTEMPTS")?,
-            written: BTreeSet::new(),
-            told: BTreeMap::new(),
-        };
-        // What an earlier time of this process has left is no news, and may be the guard's no more.
-        protection.refused().map_err(of_map)?;
-        protection.clear().map_err(of_map)?;
+        let links = PROGRAMS.into_iter().map(attach).collect::<Result<_, _>>()?;
+        let (protected, attempts) = (self.unpinned("PROTECTED")?, self.unpinned("ATTEMPTS")?);
+        let mut protection = Protection::begin(links, protected, attempts).map_err(of_map)?;
         protection.set(self.own_objects()).map_err(of_map)?;
         protection.know(self.programs_of_others()).map_err(of_map)?;
         make_known(token);
@@ -208,57 +189,6 @@ impl LinuxKernel {
             }
         }
         found
-    }
-}
-
-impl Protection {
-    /// Has the programs know these as the guard's, and no more of those that they were told of. What they have added
-    /// themselves stays: a program that is just being loaded.
-    fn set(&mut self, own: BTreeSet<Protected>) -> io::Result<()> {
-        for new in own.difference(&self.written) {
-            self.protected.update(bytes_of(new), &[1])?;
-        }
-        for gone in self.written.difference(&own) {
-            self.protected.remove(bytes_of(gone))?;
-        }
-        self.written = own;
-        Ok(())
-    }
-
-    fn clear(&self) -> io::Result<()> {
-        let mut known = Vec::new();
-        self.protected.for_each(|key, _| known.extend(read::<Protected>(key)))?;
-        known.iter().try_for_each(|key| self.protected.remove(bytes_of(key)))
-    }
-
-    /// Has them know these too, for as long as they are there.
-    fn know(&self, others: Vec<Protected>) -> io::Result<()> {
-        others.iter().try_for_each(|other| self.protected.update(bytes_of(other), &[1]))
-    }
-
-    /// Who was refused since the last call.
-    fn refused(&mut self) -> io::Result<Vec<Refused>> {
-        let mut all = BTreeMap::new();
-        self.attempts
-            .for_each(|key, value| all.extend(read::<AttemptKey>(key).zip(read::<Attempts>(value))))?;
-        let mut refused = Vec::new();
-        for (key, found) in &all {
-            // One that was forgotten meanwhile begins at 1 again.
-            let told = self.told.get(key).copied().filter(|told| *told <= found.times).unwrap_or(0);
-            let Some(attempt) = Attempt::of(key.attempt).filter(|_| found.times > told) else { continue };
-            let command = found.command.split(|byte| *byte == 0).next().unwrap_or_default();
-            refused.push(Refused {
-                attempt,
-                command: String::from_utf8_lossy(command).into_owned(),
-                process: key.process,
-                user: found.user,
-                number: found.number,
-                times: found.times - told,
-                last_ns: found.last_ns,
-            });
-        }
-        self.told = all.into_iter().map(|(key, found)| (key, found.times)).collect();
-        Ok(refused)
     }
 }
 

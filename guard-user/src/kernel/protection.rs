@@ -2,7 +2,7 @@
 
 use guard_common::abi::protect::Attempt;
 
-use super::KernelError;
+use super::error::KernelError;
 
 /// Others who were refused to change something of the guard's, since the last look.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
