@@ -62,6 +62,9 @@ pub struct Status {
     pub database: DatabaseStatus,
     /// The exemptions, in the order of ids and versions.
     pub exemptions: Vec<Summary>,
+    /// The legal holds in force: ids of exemptions and names of pins, in the order of the config.
+    #[serde(default)]
+    pub holds: Vec<String>,
     /// When the audit trail was verified last, and what came of it.
     #[serde(default)]
     pub audit: AuditStatus,

@@ -76,6 +76,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::MetricsMissing
         | P::GroupsUnresolved
         | P::CountersUnreadable
+        | P::HoldUnknown
         | P::HistoryUnwritable
         | P::HistoryLost
         | P::EventsLost

@@ -12,7 +12,7 @@ use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
 use crate::exemption::record::Use;
 use crate::store::{
-    Change, FILE, GoesLive, KernelMark, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
+    Change, FILE, GoesLive, KernelMark, Lacks, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
     Untold,
 };
 
@@ -33,8 +33,14 @@ impl MarkKeeper for Memory {
         Ok(KernelMark { untold: Untold::of(&kept), ..mark })
     }
 
+    fn lacks(&self, records: Option<Lacks>) -> Result<(), String> {
+        self.0.lock().unwrap().0.lacks = records;
+        Ok(())
+    }
+
     fn write(&self, mark: &KernelMark) -> Result<(), String> {
-        self.0.lock().unwrap().0 = *mark;
+        let kept = &mut self.0.lock().unwrap().0;
+        *kept = KernelMark { lacks: kept.lacks, ..*mark };
         Ok(())
     }
 
@@ -146,6 +152,7 @@ fn nothing_came_back(store: &mut Store) {
         assert!(!loaded(store, &named(id, 1)), "{id}: its version was loaded once");
     }
     assert!(is_held(store, &named("b", 2)) && is_held(store, &named("c", 2)));
+    assert!(store.kept().was_loaded("e") && !store.kept().was_loaded("x"), "one that this store never saw");
     let lost = named("e", 3).replace("US-Ireland MLAT 2001", "Something else");
     assert!(!loaded(store, &lost), "a version that this store never saw");
     assert!(loaded(store, &lost.replace("version = 3", "version = 4")));

@@ -221,3 +221,46 @@ fn a_store_that_can_not_be_opened_is_not_waited_for() {
     // What is to be kept does not wait for a record either.
     assert_eq!(kept_so_far(&world), ["kept: nothing"]);
 }
+
+/// An interface that is let go is not judged any more: like a config that opens, that is on record first.
+#[test]
+fn nothing_is_let_go_while_the_trail_takes_no_record() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    world.disk.fail_during(0, 1 << 20);
+    world.ask(Request::Reload {});
+    world.rest();
+    world.config = ONE;
+    let reload = world.ask(Request::Reload {});
+    world.rest();
+    let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("still guarded, though the config does not name it: eth1"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    world.disk.heal();
+    world.pass(6_000_000_000);
+    world.rest();
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"], "until somebody reloads");
+    let reload = world.ask(Request::Reload {});
+    world.rest();
+    let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("not guarded any more: eth1"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0"]);
+}
+
+#[test]
+fn databases_are_not_accepted_while_the_trail_takes_no_record() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.disk.fail_during(0, 1 << 20);
+    world.ask(Request::Reload {});
+    world.rest();
+    let accept = world.ask(Request::GeoAccept {});
+    world.rest();
+    assert!(failed(&world, accept).contains("the audit trail takes no record now"), "{:?}", world.answers);
+    world.disk.heal();
+    world.pass(6_000_000_000);
+    world.rest();
+    let accept = world.ask(Request::GeoAccept {});
+    world.rest();
+    assert!(matches!(world.answer(accept), Response::Done { .. }), "{:?}", world.answers);
+}
