@@ -113,7 +113,8 @@ mod tests {
             algorithm: "ssh-ed25519".to_owned(),
             line: 1,
         };
-        let each: Vec<Verified<'_>> = vec![("m.aoife.sig", Ok(good("aoife"))), ("m.brian.sig", Ok(good("brian")))];
+        let each: Vec<Verified<'_>> =
+            vec![("m.aoife.sig", Ok(good("aoife"))), ("m.brian.sig", Ok(good("brian")))];
         let seats = vec![Seat { role: "dpo".to_owned(), identity: "brian".to_owned() }];
         let mut out = Vec::new();
         report((Path::new("m.toml"), "approved"), &each, &Ok(Quorum { seats }), &mut out).unwrap();

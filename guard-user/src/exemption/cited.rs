@@ -60,7 +60,8 @@ pub(super) fn doubt(article: &str, kind: InstrumentKind, ground: Ground, law: La
             false => of_kind.iter().any(|of_kind| of_kind.agrees(it)),
         }
     };
-    if cited.provisions.is_empty() || cited.has_range || names_other_act || cited.provisions.iter().any(fits) {
+    if cited.provisions.is_empty() || cited.has_range || names_other_act || cited.provisions.iter().any(fits)
+    {
         return None;
     }
     let its_words = its_words.map(|its_words| format!(": {its_words}")).unwrap_or_default();
@@ -82,7 +83,8 @@ struct Provision {
 impl Provision {
     /// Whether they are the same as far as both say.
     fn agrees(&self, other: &Self) -> bool {
-        self.article == other.article && self.parts.iter().zip(&other.parts).all(|(one, another)| one == another)
+        self.article == other.article
+            && self.parts.iter().zip(&other.parts).all(|(one, another)| one == another)
     }
 
     fn is_general(&self) -> bool {
@@ -221,7 +223,11 @@ mod tests {
                 ][..],
             ),
             (K::TreatyRequest, G::PublicInterest, &["Art. 49(1)(e)", "Art. 46"]),
-            (K::StandardClauses, G::CommissionClauses, &["Art. 46(2)(d)", "Art. 46 para. 2 lit. b", "Art. 45A"]),
+            (
+                K::StandardClauses,
+                G::CommissionClauses,
+                &["Art. 46(2)(d)", "Art. 46 para. 2 lit. b", "Art. 45A"],
+            ),
             (K::CorporateRules, G::RulesOfArticle47, &["Art. 46(2)(c)"]),
             (K::Derogation, G::LegalClaims, &["Art. 49(1)(a)", "Art. 48"]),
             (K::Derogation, G::CompellingInterests, &["Art. 49(1)(a)"]),
@@ -231,7 +237,10 @@ mod tests {
             for text in texts {
                 let doubt = doubt(text, kind, ground, Law::Eu);
                 let begins = format!("its article \"{text}\" is neither its ground's ({ground}");
-                assert!(doubt.as_ref().is_some_and(|it| it.starts_with(&begins)), "{text} {ground}: {doubt:?}");
+                assert!(
+                    doubt.as_ref().is_some_and(|it| it.starts_with(&begins)),
+                    "{text} {ground}: {doubt:?}"
+                );
             }
         }
     }
@@ -259,10 +268,25 @@ mod tests {
                     "the whole of it",
                 ][..],
             ),
-            (K::CorporateRules, G::CorporateRules, Law::Eu, &["Art. 47", "Art. 46(2)(b)", "Art. 46(2)(b), 47"]),
+            (
+                K::CorporateRules,
+                G::CorporateRules,
+                Law::Eu,
+                &["Art. 47", "Art. 46(2)(b)", "Art. 46(2)(b), 47"],
+            ),
             (K::Certification, G::Certification, Law::Eu, &["Art. 42(2)"]),
-            (K::AdequacyDecision, G::Adequacy, Law::Eu, &["Art. 45", "Art. 45(3)", "Art. 1 of Decision (EU) 2023/1795"]),
-            (K::Derogation, G::CompellingInterests, Law::Eu, &["Art. 49(1), second subparagraph", "Art. 49(1)"]),
+            (
+                K::AdequacyDecision,
+                G::Adequacy,
+                Law::Eu,
+                &["Art. 45", "Art. 45(3)", "Art. 1 of Decision (EU) 2023/1795"],
+            ),
+            (
+                K::Derogation,
+                G::CompellingInterests,
+                Law::Eu,
+                &["Art. 49(1), second subparagraph", "Art. 49(1)"],
+            ),
             (K::DataActRequest, G::DataActConditions, Law::Eu, &["Art. 32(3)", "Data Act, Art. 32"]),
             (K::UnionOrder, G::NoTransfer, Law::Eu, &["Art. 5", "Regulation (EU) 2023/1543, Art. 5(2)"]),
             (K::AdequacyDecision, G::Adequacy, Law::Uk, &["Art. 45A", "UK GDPR, Art. 45B"]),

@@ -421,7 +421,9 @@ fn old_version(id: &str, (version, earlier): (u32, u32), is_open: bool) -> Strin
     let closed = if is_open { "" } else { ", and is closed" };
     match version == earlier {
         true => format!("version {version} of {} was loaded already{closed}", quoted(id)),
-        false => format!("version {version} of {} can't be loaded: version {earlier} was{closed}", quoted(id)),
+        false => {
+            format!("version {version} of {} can't be loaded: version {earlier} was{closed}", quoted(id))
+        }
     }
 }
 

@@ -65,6 +65,11 @@ impl Store {
     /// # Errors
     /// Where it still refuses one.
     pub(super) fn append_late_configs(&mut self) -> Result<(), StoreError> {
+        if self.late_configs.is_empty() {
+            return Ok(());
+        }
+        // The last one may be on the disk, though it was told as refused.
+        self.leave_doubt()?;
         while let Some((record, text)) = self.late_configs.first().cloned() {
             self.append_config(record, &text)?;
             self.late_configs.remove(0);

@@ -249,7 +249,9 @@ pub fn what_was_live(detail: &Map<String, Value>) -> String {
             let only = if observed { ", and the daemon only observed (`--observe`)" } else { "" };
             let database = text("database").filter(|it| !it.is_empty());
             let database = database.map_or_else(String::new, |it| format!(", with the geo database {it}"));
-            format!("from {since} on another config or geo database was live (SHA-256 {config}{database}){only}")
+            format!(
+                "from {since} on another config or geo database was live (SHA-256 {config}{database}){only}"
+            )
         }
         (Some(since), Some(config), false) => {
             let only =

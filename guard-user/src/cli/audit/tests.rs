@@ -69,8 +69,13 @@ fn a_checkpoint_of_a_key_that_a_trail_names_as_revoked_is_refused() {
             let refused = refuse_revoked(&of(Some(by(key))), &trails).unwrap_err();
             assert_eq!(exit_of(&refused), Exit::BadInput);
             let said = refused.to_string();
-            let names = format!("{key} of keeper@example.org, which signed this checkpoint, is revoked by record {record} of");
-            assert!(said.contains(&names) && said.contains(&format!("of {whose}, since 2026-12-01T10:00:00Z")), "{said}");
+            let names = format!(
+                "{key} of keeper@example.org, which signed this checkpoint, is revoked by record {record} of"
+            );
+            assert!(
+                said.contains(&names) && said.contains(&format!("of {whose}, since 2026-12-01T10:00:00Z")),
+                "{said}"
+            );
             assert!(said.starts_with("kept.checkpoint: ") && said.contains("another key signed"), "{said}");
         }
         refuse_revoked(&of(Some(by(key))), &[("the trail", &lines[..1])]).unwrap();

@@ -271,7 +271,10 @@ const EXAMPLES: &[Example] = &[
         )],
     ),
     // Ids of exemptions may be named before they are loaded.
-    (&[("[groups]", "[history]\nhold = [\"mlat-2026-0142\", \"mail\", \"mailing\", \"box\"]\n[groups]")], &[]),
+    (
+        &[("[groups]", "[history]\nhold = [\"mlat-2026-0142\", \"mail\", \"mailing\", \"box\"]\n[groups]")],
+        &[],
+    ),
     (
         &[("[groups]", "[history]\nhold = [\"mlat-2026-0142\", \"mial\"]\n[groups]")],
         &[(

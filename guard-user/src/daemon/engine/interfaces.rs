@@ -179,7 +179,11 @@ impl Interfaces {
 
     /// Another config is live, by a reload or not; `lets_go`: what it does not name is not guarded any more.
     pub(super) fn config_changed(&mut self, is_reload: bool, lets_go: bool) {
-        self.release = if lets_go { Release::Unnamed } else { Release::Strangers };
+        self.release = match (lets_go, is_reload) {
+            (true, _) => Release::Unnamed,
+            (false, true) => Release::Nothing,
+            (false, false) => Release::Strangers,
+        };
         self.tried.clear();
         self.unreleased.clear();
         // What a start found is no news of the first config.

@@ -139,7 +139,7 @@ fn work(
     let _host = hostname();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
-    let mut losses = Losses::begin(at, inputs);
+    let mut losses = Losses::begin([state, &at.mark, &at.pin_path], inputs);
     while let Some((id, job)) = jobs.take() {
         let mut of_trail = None;
         let begin = Instant::now();

@@ -7,7 +7,6 @@ use jiff::tz::TimeZone;
 use super::super::model::{Change, DayUse, RecipientEntry};
 use super::{Exemption, Receipt};
 use crate::audit::Kind;
-use crate::digest::from_hexadecimal;
 use crate::exemption::State;
 use crate::exemption::summary::FULL_PACKET;
 
@@ -69,8 +68,9 @@ impl Receipt {
                 return Some(format!("the {what} is 0"));
             }
         }
-        let is_hash = |text: &str| from_hexadecimal(text).is_some();
-        for (what, text) in [("document_sha256", &exemption.document_sha256), ("audit.sha256", &audit.sha256)] {
+        let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
+        for (what, text) in [("document_sha256", &exemption.document_sha256), ("audit.sha256", &audit.sha256)]
+        {
             if !is_hash(text) {
                 return Some(format!("{what} is \"{}\", and no SHA-256", text.escape_debug()));
             }
@@ -168,9 +168,8 @@ impl Receipt {
             1 => {}
             more => return Some(format!("by its history it was loaded {more} times")),
         }
-        let is_restoration = |change: &Change| {
-            is(change, Kind::Resume) && change.covers.as_deref() == Some("instrument")
-        };
+        let is_restoration =
+            |change: &Change| is(change, Kind::Resume) && change.covers.as_deref() == Some("instrument");
         let first = self.history.iter().find(|it| !is(it, Kind::DutyDone) && !is_restoration(it))?;
         let what = first.what.escape_debug();
         (!is(first, Kind::Load)).then(|| format!("its history has \"{what}\" before it was loaded"))

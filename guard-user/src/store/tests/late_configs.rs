@@ -185,7 +185,8 @@ fn databases_that_the_disk_had_no_record_of_are_known_by_themselves() {
             host.disk.heal();
             store.audit_config(of_databases("geo"), b"honest").unwrap();
         }
-        let found: Vec<_> = trail(&store).into_iter().filter_map(|it| it.detail.get("geo_sha256").cloned()).collect();
+        let found: Vec<_> =
+            trail(&store).into_iter().filter_map(|it| it.detail.get("geo_sha256").cloned()).collect();
         assert!(found.contains(&"wide".into()), "killed: {is_killed}: {found:?}");
     }
 }

@@ -374,7 +374,10 @@ fn a_renewal_of_what_has_ended_is_told_what_holds_it_besides() {
     let change = Change::RevokeKey { why: "it was lost".into() };
     store.change(&Target::Key(key_of("a")), &change, &who(), now()).unwrap();
     let said = load(&mut store, &next).unwrap_err().to_string();
-    assert!(said.contains("leave out replaces") && said.contains("have it signed with another key"), "{said}");
+    assert!(
+        said.contains("leave out replaces") && said.contains("have it signed with another key"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -306,15 +306,17 @@ impl Engine {
             return "; NOTHING is guarded now: the config has no pin".to_owned();
         }
         let (named, released) = self.interfaces.by_name_in(policy);
+        if !released.is_empty() && self.trail_refuses().is_some() {
+            return format!(
+                "; still guarded, though the config does not name it: {}, for the audit trail can't have it that it is let go. \
+                 Make room and reload again",
+                released.join(", ")
+            );
+        }
         match (named, released.is_empty()) {
-            (false, _) if released.is_empty() || self.trail_refuses().is_none() => {
+            (false, _) => {
                 "; NOTHING is guarded now: no interface of this host matches `host.interfaces`".to_owned()
             }
-            (_, false) if self.trail_refuses().is_some() => format!(
-                "; still guarded, though the config does not name it: {}, for the audit trail can't have it that it is let go. Make \
-                 room and reload again",
-                released.join(", ")
-            ),
             (true, false) => format!("; not guarded any more: {}", released.join(", ")),
             (true, true) => String::new(),
         }

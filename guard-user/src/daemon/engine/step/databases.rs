@@ -114,7 +114,8 @@ impl Engine {
         for (ticket, _) in accepting {
             let response = match (&settled, &waits) {
                 (Ok(()), None) => {
-                    let message = format!("the geo databases are taken: {source}{}", self.words_of_no_record());
+                    let message =
+                        format!("the geo databases are taken: {source}{}", self.words_of_no_record());
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 (Ok(()), Some(waits)) => {

@@ -173,7 +173,8 @@ mod tests {
             fingerprint: "SHA256:x".to_owned(),
         };
         let both = [by("aoife@example.org", None), by("brian@example.org", Some("dpo"))];
-        let expected = ", approved by brian@example.org as dpo; aoife@example.org signed too, in no role that counts";
+        let expected =
+            ", approved by brian@example.org as dpo; aoife@example.org signed too, in no role that counts";
         assert_eq!(approved_words(&both), expected);
         assert!(approved_words(&[]).starts_with("; nobody's approval was verified"));
     }

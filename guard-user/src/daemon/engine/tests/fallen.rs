@@ -101,7 +101,9 @@ fn what_is_loaded_after_a_restoration_has_it_in_report_register_and_receipt() {
     assert_eq!(whats(&receipt.history), ["load", "invalidate", "resume"]);
     assert_eq!(receipt.history[2].document_sha256.as_ref(), Some(&hash));
     revoke(&mut world, "next");
-    let Response::Receipt { text, .. } = receipt_of(&mut world, "next") else { panic!("{:?}", world.answers) };
+    let Response::Receipt { text, .. } = receipt_of(&mut world, "next") else {
+        panic!("{:?}", world.answers)
+    };
     let receipt: Receipt = serde_json::from_str(&text).unwrap();
     assert_eq!(whats(&receipt.history), ["resume", "load", "revoke"]);
 }
@@ -121,7 +123,10 @@ fn of_a_confidential_one_it_is_told_in_words_to_those_who_see_all_and_to_nobody_
         let told = told(&made, id);
         let has = |words: &str| told.iter().any(|it| it.contains(words));
         assert!(has(&format!("denounced, on the instrument \"{NAME}\"")), "{told:?}");
-        assert!(has(&format!("lifts the order denounced on the instrument \"{NAME}\": in force again")), "{told:?}");
+        assert!(
+            has(&format!("lifts the order denounced on the instrument \"{NAME}\": in force again")),
+            "{told:?}"
+        );
     }
     let shown = redacted(&Report { redacted: true, ..made });
     let whats: Vec<_> = shown.exemptions.iter().map(|it| whats(&it.changes)).collect();

@@ -1,10 +1,12 @@
 //! Notes which records the disk refuses, for the next daemon where this one ends before the trail says so.
 
+use std::path::Path;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::{StoreAt, in_kernel};
+use super::in_kernel;
 use crate::audit::Kind;
 use crate::daemon::engine::{Input, StoreJob, StoreOutcome};
 use crate::store::LostRecords;
@@ -40,8 +42,8 @@ pub(super) struct Losses {
 
 impl Losses {
     /// Has the engine know what an earlier daemon has left.
-    pub(super) fn begin(at: &StoreAt, inputs: &UnboundedSender<Input>) -> Self {
-        let kept = LostRecords::open(&at.state, &at.mark, Some(in_kernel::keeper(&at.pin_path)));
+    pub(super) fn begin([state, mark, pin_path]: [&Path; 3], inputs: &UnboundedSender<Input>) -> Self {
+        let kept = LostRecords::open(state, mark, Some(in_kernel::keeper(pin_path)));
         if let Some(lost) = kept.lost() {
             let _nobody_is_left = inputs.send(Input::RecordsLost(lost.clone()));
         }

@@ -158,7 +158,10 @@ fn the_state_is_what_the_history_has_made_of_it() {
             },
             "it is \"revoked\", and by its history \"exhausted\"",
         ),
-        (|it| it.history[1].what = "pardon".to_owned(), "its history has \"pardon\", which is no kind of record"),
+        (
+            |it| it.history[1].what = "pardon".to_owned(),
+            "its history has \"pardon\", which is no kind of record",
+        ),
         (
             |it| it.signers.push(ApprovalEntry { key: "SHA256:other".to_owned(), ..it.signers[0].clone() }),
             "\"a identity\" is among its signers twice as \"legal\"",
@@ -227,7 +230,11 @@ fn use_behind_the_first_end_is_to_be_told_also_where_it_was_revoked_later() {
     let mut it = spent();
     let first: Timestamp = "2026-11-03T12:00:00Z".parse().unwrap();
     it.history[1].at = first;
-    let revoked = Change { what: "revoke".to_owned(), at: "2026-11-30T00:00:00Z".parse().unwrap(), ..it.history[1].clone() };
+    let revoked = Change {
+        what: "revoke".to_owned(),
+        at: "2026-11-30T00:00:00Z".parse().unwrap(),
+        ..it.history[1].clone()
+    };
     it.history.push(revoked);
     it.exemption.state = "revoked".to_owned();
     // Its rows go on until the 4th.
@@ -242,7 +249,10 @@ fn what_no_daemon_writes_is_named() {
         (|it| it.exemption.version = 0, "the version of the exemption is 0"),
         (|it| it.audit.sequence = 0, "the audit.sequence is 0"),
         (|it| it.audit.sha256 = "abc".to_owned(), "audit.sha256 is \"abc\", and no SHA-256"),
-        (|it| it.exemption.document_sha256 = "zz".repeat(32), "document_sha256 is \"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\", and no SHA-256"),
+        (
+            |it| it.exemption.document_sha256 = "zz".repeat(32),
+            "document_sha256 is \"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\", and no SHA-256",
+        ),
         (
             |it| {
                 it.use_by_day.iter_mut().for_each(|row| row.bytes = 399);
