@@ -294,7 +294,10 @@ fn what_is_under_a_legal_hold_is_copied_and_never_more_than_its_bound() {
     let wait_for = |count: usize| {
         retry_until(PATIENCE, "the copies", || Some(copied()).filter(|all| all.len() >= count)).unwrap()
     };
+    wait_for_problem(&bed, ProblemCode::HoldUnknown, true);
     bed.exempt("one", &["203.0.113.10/32"], 600, None).unwrap();
+    wait_for_problem(&bed, ProblemCode::HoldUnknown, false);
+    assert_eq!(bed.status().unwrap().holds, ["one"]);
     assert_eq!(bed.send(3, MAIL_PORT, US, Family::V4).unwrap(), 3);
     let copies = wait_for(1);
     assert_eq!((&copies[0]["exemption"], &copies[0]["people"]), (&"one".into(), &"shown".into()));

@@ -123,6 +123,12 @@ fn an_instrument_that_fell_is_restored_by_what_every_rule_asks_for() {
     story.bed.tell(&["exemption", "load", &next]).unwrap();
     assert_eq!(story.fetch(US, Item::Mailbox).unwrap(), WHOLE);
     assert_eq!(story.audit("resume").unwrap().len(), 1);
+    // What fell by it and what rests on it again have both on record.
+    let register = story.bed.tell(&["report", "--format", "register"]).unwrap();
+    for words in ["denounced, on the instrument", "lifts the order denounced on the instrument"] {
+        assert!(register.matches(words).count() >= 2, "{words}: {register}");
+    }
+    assert!(register.contains("; by the document ") && register.contains("; signed by "), "{register}");
 }
 
 #[test]

@@ -271,6 +271,30 @@ fn a_signed_checkpoint_shows_an_end_that_was_cut_off() {
     assert!(code != Some(0) && said.contains("--unsigned"), "{said}");
     keygen(&["-Y", "sign", "-n", "borderguard-exemption", "-f", &key, &checkpoint]);
     assert_eq!(verify(&lines).0, Some(2));
+    // Nor is one whose key is revoked, though it was signed before that: of this trail, and of one without its end.
+    fs::remove_file(format!("{checkpoint}.sig")).unwrap();
+    keygen(&["-Y", "sign", "-n", "borderguard-audit", "-f", &key, &checkpoint]);
+    assert_eq!(verify(&lines).0, Some(0));
+    let shown = Command::new("ssh-keygen").args(["-lf", &format!("{key}.pub")]).output().unwrap();
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    let fingerprint = shown.split_whitespace().nth(1).unwrap();
+    let daemon = bed.start(&[]).unwrap();
+    bed.tell(&["approval", "revoke", fingerprint, "--why", "the laptop was stolen"]).unwrap();
+    let export = bed.tell(&["audit", "export"]).unwrap();
+    let is_refused = |(code, said): (Option<i32>, String), whose: &str| {
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(code == Some(2) && words.contains(fingerprint) && words.contains(whose), "{code:?}: {said}");
+    };
+    let stored = || {
+        let answer = bed.ask(&["audit", "verify", "--checkpoint", &checkpoint]).unwrap();
+        (answer.status.code(), answer.out + &answer.complaint)
+    };
+    is_refused(stored(), "of the trail, since");
+    is_refused(verify(&lines), "of this host's own trail, since");
+    end(&daemon);
+    is_refused(stored(), "of the trail, since");
+    is_refused(verify(&lines), "of this host's own trail, since");
+    is_refused(verify(&export.lines().collect::<Vec<_>>()), "of the trail, since");
 }
 
 /// The host that a checkpoint names.

@@ -14,9 +14,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{run, workspace};
 
-/// The most that the program may have: 31 MB. A third of it is the embedded geo database; 1.5 are the kernel's programs.
+/// The most that the program may have: 32 MB. A third of it is the embedded geo database; 1.5 are the kernel's programs.
 /// Built for speed it had a tenth more, and took half as long again to build.
-const MOST: u64 = 31_000_000;
+const MOST: u64 = 32_000_000;
 
 /// A program and its debug info, with their sizes in bytes.
 pub(crate) struct Shipped {

@@ -35,9 +35,15 @@ pub struct HighWater {
     pub observed: u64,
     /// Likewise of those that went live of which neither trail nor notes have anything.
     pub untold_observed: u64,
+    /// How many records the trail lacks without saying so; 0: none.
+    pub lost: u64,
+    /// When the first of them was given up, seconds since 1970.
+    pub lost_from: u64,
+    /// When the last of them was.
+    pub lost_to: u64,
 }
 
-const _: () = assert!(size_of::<HighWater>() == 8 + 3 * 32 + 8 + 2 * 32 + 6 * 8);
+const _: () = assert!(size_of::<HighWater>() == 8 + 3 * 32 + 8 + 2 * 32 + 9 * 8);
 
 impl HighWater {
     /// Says that a config goes live: by this it judges, this is its SHA-256, and this is the time, seconds since 1970. Where it

@@ -42,7 +42,7 @@ kinds! {
     Load = "load";
     /// A document, a change of an exemption, or a config at a reload was refused; the detail has the request, and the errors' codes or the message.
     Refusal = "refusal";
-    /// A signature was verified and counts; the detail has the key's fingerprint and the role. Of a config that opens, its path is the subject, and the detail has its `sha256` and what it `opens`.
+    /// A signature was verified; the detail has the key's fingerprint and the role in which it counts, null where in none. Of a config that opens, its path is the subject, and the detail has its `sha256` and what it `opens`.
     Approval = "approval";
     /// A config that newly lets something pass, and of which the live one asks for no signatures, was about to be live: its path is the subject, and the detail has its `sha256` and what it `opens`. A `reload` or an `apply` follows where it came to that.
     Opening = "opening";
@@ -90,7 +90,7 @@ kinds! {
     DutyDone = "duty-done";
     /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was. With `at_start` a start found the clock behind `from`, which was known before it: what had ended by then stays ended.
     ClockSet = "clock-set";
-    /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`. Until the disk takes this record, `audit-lost.json` in `state.directory` and in `state.mark_directory` has the number, so that a daemon that is started meanwhile writes it.
+    /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`. Until the disk takes this record, `audit-lost.json` in `state.directory` and in `state.mark_directory` has the number, and so has the kernel's mark until a reboot, so that a daemon that is started meanwhile writes it.
     Gap = "gap";
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::check::counted;
 use super::exemption::file;
@@ -14,7 +14,7 @@ use super::table::{plain, write_wrapped};
 use super::target::Target;
 use super::trail::{self, unreadable};
 use super::{BY_CONFIG, CliError, default_must_be_there};
-use crate::approval::load;
+use crate::approval::{Approval, load};
 use crate::audit::{Checkpoint, CheckpointError, Head, Kind, Stored, THE_DAEMON, verify};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
@@ -142,9 +142,16 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
                 Some(file) => trail::exported(file)?,
                 None => trail::lines(target, 0)?.into_iter().map(String::into_bytes).collect(),
             };
-            let known: Result<Vec<Checkpoint>> =
+            let read: Result<Vec<Signed>> =
                 checkpoint.iter().map(|file| read_checkpoint(file, *unsigned, target)).collect();
-            let known = known?;
+            let read = read?;
+            let own = match file {
+                Some(_) if read.iter().any(|it| it.by.is_some()) => own_lines(target),
+                _ => Vec::new(),
+            };
+            let trails = [("the trail", lines.as_slice()), ("this host's own trail", own.as_slice())];
+            read.iter().try_for_each(|it| refuse_revoked(it, &trails))?;
+            let known: Vec<Checkpoint> = read.into_iter().map(|it| it.checkpoint).collect();
             let hosts = file.is_some().then(|| hosts_of(&lines));
             of_one_host(&known, (hosts, host.as_deref()))?;
             report_on(&lines, &known, *json, out)
@@ -306,7 +313,7 @@ impl Gaps {
     fn of(lines: &[Vec<u8>]) -> Self {
         let gaps = lines.iter().filter_map(|line| Stored::read(line).ok());
         gaps.filter(|record| record.kind == Kind::Gap.name()).fold(Self::default(), |gaps, record| {
-            let lost = record.detail.get("lost").and_then(serde_json::Value::as_u64).unwrap_or_default();
+            let lost = record.detail.get("lost").and_then(Value::as_u64).unwrap_or_default();
             let lost = usize::try_from(lost).unwrap_or(usize::MAX);
             Self { count: gaps.count + 1, lost: gaps.lost.saturating_add(lost) }
         })
@@ -353,13 +360,61 @@ fn of_one_host(known: &[Checkpoint], (of_export, named): (Option<Vec<String>>, O
     Err(CliError::bad_input(message).into())
 }
 
+/// A checkpoint as it was read.
+#[derive(Debug)]
+struct Signed {
+    /// Its file.
+    file: PathBuf,
+    /// What it says.
+    checkpoint: Checkpoint,
+    /// Whose signature it has; `None` where none was looked for.
+    by: Option<Approval>,
+}
+
+/// This host's own trail, beside an export; nothing where it can't be read here, as on an auditor's machine.
+fn own_lines(target: &Target) -> Vec<Vec<u8>> {
+    let lines = trail::lines(target, 0).unwrap_or_default();
+    lines.into_iter().map(String::into_bytes).collect()
+}
+
+/// The first record by which a trail says that a key is revoked.
+fn revocation_of(lines: &[Vec<u8>], key: &str) -> Option<Stored> {
+    // One that had approved nothing which was open is the subject.
+    let names = |record: &Stored| {
+        record.subject == key || record.detail.get("key").and_then(Value::as_str) == Some(key)
+    };
+    let records = lines.iter().filter_map(|line| Stored::read(line).ok());
+    records.filter(|record| record.kind == Kind::RevokeKey.name()).find(names)
+}
+
+/// Refuses a checkpoint of a key that a trail names as revoked: whoever has that key writes what time they like into one.
+fn refuse_revoked(signed: &Signed, trails: &[(&str, &[Vec<u8>])]) -> Result<()> {
+    let Some(Approval { identity, fingerprint, .. }) = &signed.by else { return Ok(()) };
+    let find = |(whose, lines): &(&str, &[Vec<u8>])| {
+        revocation_of(lines, fingerprint).map(|record| ((*whose).to_owned(), record))
+    };
+    let Some((whose, record)) = trails.iter().find_map(find) else { return Ok(()) };
+    let message = format!(
+        "{}: the key {fingerprint} of {}, which signed this checkpoint, is revoked by record {} of {whose}, since {:.0}. The \
+         checkpoint shows nothing, also where it was signed before that: its time is what its signer wrote. Take one that \
+         another key signed",
+        signed.file.display(),
+        identity.escape_debug(),
+        record.sequence,
+        record.time
+    );
+    Err(CliError::bad_input(message).with_codes(["revoked-key"]).into())
+}
+
 /// Reads a checkpoint, and its signature beside it.
-fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Checkpoint> {
+fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Signed> {
+    let signed = |(checkpoint, by)| Signed { file: file.to_owned(), checkpoint, by };
     let text = std::fs::read(file).map_err(|error| unreadable("checkpoint", file, error))?;
     let bad = |why: String| CliError::bad_input(format!("{}: {why}", file.display()));
     if unsigned {
         let text = String::from_utf8(text).map_err(|error| bad(error.to_string()))?;
-        return text.parse().map_err(|error| bad(format!("{error}")).into());
+        let parsed: Result<Checkpoint, CheckpointError> = text.parse();
+        return parsed.map(|it| signed((it, None))).map_err(|error| bad(format!("{error}")).into());
     }
     let mut name = file.as_os_str().to_owned();
     name.push(".sig");
@@ -383,40 +438,9 @@ fn read_checkpoint(file: &Path, unsigned: bool, target: &Target) -> Result<Check
         .map_err(|error| CliError::bad_input(error.to_string()))?;
     let identities: Vec<&str> = approval.signers.iter().map(|signer| signer.identity.as_str()).collect();
     let read = Checkpoint::read_signed(&text, &signature, &identities, &allowed, Timestamp::now());
-    read.map(|(checkpoint, _)| checkpoint).map_err(|error| bad(error.to_string()).into())
+    let read = read.map(|(checkpoint, by)| signed((checkpoint, Some(by))));
+    read.map_err(|error| bad(error.to_string()).into())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::exit_of;
-
-    fn start(host: &str) -> Vec<u8> {
-        let head = "{\"sequence\":1,\"time\":\"2026-12-01T00:00:00Z\",\"previous\":\"0000000000000000000000000000000000000000000000000000000000000000\"";
-        let who = "\"who\":{\"uid\":0,\"user\":null,\"pid\":1},\"subject\":\"\",\"why\":\"\"";
-        format!("{head},\"kind\":\"start\",{who},\"detail\":{{\"host\":{host:?}}}}}").into_bytes()
-    }
-
-    #[test]
-    fn a_checkpoint_of_another_host_accuses_and_clears_no_export() {
-        let of = |host: &str| Checkpoint::new(host, Timestamp::UNIX_EPOCH, Head::START);
-        let lines = [start("mail1"), start("mail 2")];
-        assert_eq!(hosts_of(&lines), ["mail 2", "mail1"]);
-        let held = |hosts: &[&str], named, known: &[Checkpoint]| {
-            of_one_host(known, (Some(hosts.iter().map(|&host| host.to_owned()).collect()), named))
-        };
-        let own = ["mail 2", "mail1"];
-        // A character that no host's name can have is a hyphen in each checkpoint.
-        held(&own, None, &[of("mail1"), of("mail 2")]).unwrap();
-        let refused = held(&own, None, &[of("mail1"), of("mail3")]).unwrap_err();
-        assert_eq!(exit_of(&refused), Exit::BadInput);
-        assert!(
-            refused.to_string().contains("the host \"mail3\", and the trail of \"mail 2\" and \"mail1\""),
-            "{refused}"
-        );
-        held(&own, Some("mail3"), &[of("mail1")]).unwrap_err();
-        held(&own, Some("mail3"), &[of("mail3")]).unwrap();
-        held(&[], None, &[of("mail3"), of("mail3")]).unwrap();
-        held(&[], None, &[of("mail3"), of("mail1")]).unwrap_err();
-    }
-}
+mod tests;

@@ -82,6 +82,10 @@ pub fn write_text(status: &Status, out: &mut impl Write) -> io::Result<()> {
         lost.push("nothing".to_owned());
     }
     writeln!(out)?;
+    if !status.holds.is_empty() {
+        let names: Vec<String> = status.holds.iter().map(|name| plain(name)).collect();
+        write_wrapped("", INDENT, &format!("legal holds: {}", names.join(", ")), out)?;
+    }
     let lost = format!("lost: {}; events reported: {}", lost.join(", "), grouped(status.events));
     write_wrapped("", INDENT, &lost, out)?;
     match status.people.as_str() {

@@ -199,7 +199,13 @@ fn untagged_bytes(text: &mut String, status: &Status, home: Jurisdiction) {
     let places: Vec<String> =
         places.take(SHOWN).map(|it| format!("{} ({} bytes)", it.jurisdiction, it.bytes)).collect();
     if !places.is_empty() {
-        comment(text, &format!("Bytes that left without a pin, by jurisdiction: {}.", places.join(", ")));
+        comment(
+            text,
+            &format!(
+                "Bytes that left without a pin since the counters began, by jurisdiction: {}.",
+                places.join(", ")
+            ),
+        );
     }
 }
 

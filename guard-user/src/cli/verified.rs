@@ -10,6 +10,7 @@ use super::table::plain;
 use crate::approval::{
     self, AllowedSigners, Approval, NotApproved, NotEnough, Quorum, Refusal, Signature, Signer,
 };
+use crate::exemption::approvers;
 
 /// A signature's file, and whose it is or why it does not count.
 pub(super) type Verified<'s> = (&'s str, Result<Approval, Refusal>);
@@ -49,8 +50,11 @@ pub(super) fn report(
     let file = plain(&file.to_string_lossy());
     match judged {
         Ok(quorum) => {
-            let seats = quorum.seats.iter().map(|seat| format!("{} as {}", seat.identity, seat.role));
-            writeln!(out, "{file}: {word}, by {}", plain(&seats.collect::<Vec<_>>().join(", ")))
+            let seats = quorum.seats.iter().map(|seat| (seat.identity.as_str(), Some(seat.role.as_str())));
+            let has_seat = |identity: &str| quorum.seats.iter().any(|seat| seat.identity == identity);
+            let signers = each.iter().filter_map(|(_, verified)| verified.as_ref().ok());
+            let others = signers.filter(|it| !has_seat(&it.identity)).map(|it| (it.identity.as_str(), None));
+            writeln!(out, "{file}: {word}, by {}", plain(&approvers::words(seats.chain(others), ", ")))
         }
         Err(NotApproved::Refused { .. }) => writeln!(out, "{file}: not {word}: a signature is bad"),
         Err(NotApproved::NotEnough(why)) => writeln!(out, "{file}: not {word}: {}", plain(&why.to_string())),
@@ -94,4 +98,28 @@ pub(super) fn judged_json(word: &str, judged: &Result<Quorum, NotApproved>) -> V
         "code": error.map(NotApproved::code),
         "message": error.map(ToString::to_string),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::approval::Seat;
+
+    #[test]
+    fn a_good_signature_in_no_role_that_counts_is_told_apart() {
+        let good = |identity: &str| Approval {
+            identity: identity.to_owned(),
+            fingerprint: format!("SHA256:{identity}"),
+            algorithm: "ssh-ed25519".to_owned(),
+            line: 1,
+        };
+        let each: Vec<Verified<'_>> =
+            vec![("m.aoife.sig", Ok(good("aoife"))), ("m.brian.sig", Ok(good("brian")))];
+        let seats = vec![Seat { role: "dpo".to_owned(), identity: "brian".to_owned() }];
+        let mut out = Vec::new();
+        report((Path::new("m.toml"), "approved"), &each, &Ok(Quorum { seats }), &mut out).unwrap();
+        let shown = String::from_utf8(out).unwrap();
+        let verdict = "m.toml: approved, by brian as dpo; aoife signed too, in no role that counts";
+        assert_eq!(shown.lines().last(), Some(verdict), "{shown}");
+    }
 }

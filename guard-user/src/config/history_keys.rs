@@ -108,6 +108,13 @@ pub(super) struct RawHistory {
     hold_size: Option<Text>,
 }
 
+impl RawHistory {
+    /// The legal holds as they stand in the file.
+    pub(super) fn holds(&self) -> impl Iterator<Item = &Text> {
+        self.hold.iter().flat_map(|list| &list.items)
+    }
+}
+
 pub(super) fn read(root: &Section<'_, '_>, sink: &mut dyn Report) -> RawHistory {
     let section = root.table("history", sink);
     RawHistory {

@@ -66,6 +66,7 @@ pub(super) fn find(
         }
     }
     look_at_bypass(raw, policy, sink);
+    look_at_holds(raw, policy, sink);
     if let (Some(at), Some(approvals)) =
         (raw.approval.as_ref().and_then(RawApproval::policy_at), &policy.approval)
         && approvals.policy.iter().map(|needed| needed.count).sum::<u32>() == 1
@@ -161,6 +162,21 @@ fn look_at_bypass(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
     for (item, cgroup) in allowed.filter(|(_, cgroup)| is_of_one_unit(cgroup)) {
         let kind = WarningKind::ShortLivedBypass { cgroup: cgroup.clone() };
         sink.warn(item.span().start, "bypass.allow", kind);
+    }
+}
+
+/// A hold by an exemption's id is as good as one by a pin, and no config knows ids: what is a slip away from a pin is told alone.
+fn look_at_holds(raw: &Raw, policy: &Policy, sink: &mut Sink<'_>) {
+    for item in raw.history.holds() {
+        let name = item.get_ref().as_str();
+        let distance = |pin: &Pin| strsim::damerau_levenshtein(name, &pin.name);
+        if name.len() <= 2 || policy.pins.iter().any(|pin| pin.name == name) {
+            continue;
+        }
+        if let Some(pin) = policy.pins.iter().find(|pin| distance(pin) == 1) {
+            let kind = WarningKind::HoldNearPin { hold: name.to_owned(), pin: pin.name.clone() };
+            sink.warn(item.span().start, "history.hold", kind);
+        }
     }
 }
 

@@ -328,6 +328,18 @@ pub enum WarningKind {
         /// What it lacks.
         gap: GeoWarning,
     },
+    /// A legal hold that is a slip away from a pin.
+    #[error(
+        "{} is no pin, and nearly the pin {}: it holds what the exemption of that id is about, once one was loaded",
+        quoted(hold),
+        quoted(pin)
+    )]
+    HoldNearPin {
+        /// The legal hold.
+        hold: String,
+        /// The pin.
+        pin: String,
+    },
     /// A group that no pin permits.
     #[error("no pin permits the group {}, directly or by way of another group", quoted(group))]
     UnusedGroup {
@@ -379,6 +391,7 @@ impl WarningKind {
             Self::RefusesByName => "refuses-by-name",
             Self::ShortLivedBypass { .. } => "short-lived-bypass",
             Self::ObservesButDropsIngress { .. } => "observes-but-drops-ingress",
+            Self::HoldNearPin { .. } => "hold-near-pin",
             Self::UnusedGroup { .. } => "unused-group",
             Self::InterfaceMissing { .. } => "interface-missing",
             Self::InterfaceUnread { .. } => "interface-unread",

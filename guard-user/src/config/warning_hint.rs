@@ -128,6 +128,7 @@ impl WarningKind {
             Self::SignersUnusable { .. } | Self::LawPackUnusable { .. } => "until that is mended no exemption can be loaded".into(),
             Self::DatabaseStale { .. } => "bring a newer one (geo.files), or raise geo.max_age".into(),
             Self::DatabaseGap { .. } => "name another database beside it in geo.files".into(),
+            Self::HoldNearPin { .. } => "correct it, unless it is the id of an exemption".into(),
             Self::UnusedGroup { .. } => "name it in a pin's permit, or take it out".into(),
         }
     }

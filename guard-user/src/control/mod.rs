@@ -30,6 +30,7 @@
 
 pub mod access;
 pub mod apply;
+mod bypass;
 pub mod client;
 mod connection;
 mod error_kind;

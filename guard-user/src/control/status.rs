@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use super::bypass::{BypassAllowStatus, BypassCount, BypassStatus};
 pub use super::protect::ProtectStatus;
 use crate::events::event::People;
 use crate::exemption::Summary;
@@ -66,6 +67,9 @@ pub struct Status {
     pub database: DatabaseStatus,
     /// The exemptions, in the order of ids and versions.
     pub exemptions: Vec<Summary>,
+    /// The legal holds in force: ids of exemptions and names of pins, in the order of the config.
+    #[serde(default)]
+    pub holds: Vec<String>,
     /// When the audit trail was verified last, and what came of it.
     #[serde(default)]
     pub audit: AuditStatus,
@@ -142,41 +146,6 @@ pub struct HookStatus {
     pub hook: String,
     /// How the program is attached: `tcx`, `clsact`, `xdp-native` or `xdp-generic`.
     pub mode: String,
-}
-
-/// Ways past the guard that a process asks the kernel for, and that are refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BypassStatus {
-    /// Whether they are to be refused: as `bypass.refuse` says, and never while `observe` is.
-    pub refused: bool,
-    /// The cgroup to whose processes they are: `/` for every process of the host.
-    pub cgroup: String,
-    /// Whether the hook that refuses them is attached to it.
-    pub attached: bool,
-    /// To the processes of which cgroups not.
-    pub allow: Vec<BypassAllowStatus>,
-    /// How often each way was asked for.
-    pub asked: Vec<BypassCount>,
-}
-
-/// A cgroup whose processes are not refused.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BypassAllowStatus {
-    /// Its path below the root.
-    pub cgroup: String,
-    /// Whether there is one.
-    pub is_there: bool,
-}
-
-/// How often a way past the guard was asked for.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BypassCount {
-    /// `packet-qdisc-bypass`, `xdp-umem-reg`, `packet-tx-ring` or `packet-vnet-hdr`.
-    pub way: String,
-    /// How often it was refused.
-    pub refused: u64,
-    /// How often a process that may was let.
-    pub allowed: u64,
 }
 
 /// Who makes and uses sockets, which the kernel keeps with them.

@@ -65,6 +65,7 @@ const OF_THE_GUARD: &[ProblemCode] = &[
     CountersUnreadable,
     HoldFull,
     HoldUnwritable,
+    HoldUnknown,
     HistoryUnwritable,
     HistoryLost,
     EventsLost,

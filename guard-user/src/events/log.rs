@@ -411,7 +411,7 @@ pub(crate) mod tests {
         let to = LogTo::File(folder.path().join("log"));
         let mut before = None;
         for run in 1..=3 {
-            let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
+            let log = EventLog::start(&to, LogPast::read(folder.path(), "a test", None)).unwrap();
             assert_eq!(log.predecessor(), before);
             before = Some(LastLine { session: log.session(), sequence: run });
             (0..run).for_each(|_| log.write(event(), LogFormat::Ecs));
@@ -428,21 +428,24 @@ pub(crate) mod tests {
         assert_eq!(numbers, [1, 1, 2, 1, 2, 3]);
         assert!(folder.path().join(GIVEN).exists());
         fs::write(folder.path().join(LAST), "{\"session").unwrap();
-        assert_eq!(EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap().predecessor(), None);
+        assert_eq!(
+            EventLog::start(&to, LogPast::read(folder.path(), "a test", None)).unwrap().predecessor(),
+            None
+        );
     }
 
     #[test]
     fn what_a_run_could_not_write_the_next_one_says_after_its_first_line() {
         let folder = tempfile::tempdir().unwrap();
         let to = LogTo::File(folder.path().join("none/log"));
-        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test", None)).unwrap();
         (0..5).for_each(|_| log.write(event(), LogFormat::Json));
         std::thread::sleep(2 * IDLE);
         let faults = log.condition().faults(Instant::now());
         assert!(faults[0].contains("No such file or directory"), "{faults:?}");
         drop(log);
         fs::create_dir(folder.path().join("none")).unwrap();
-        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test", None)).unwrap();
         assert_eq!(log.lost(), 5);
         std::thread::sleep(2 * IDLE);
         let start = Start { time: Timestamp::now(), generation: None, policy: None, predecessor: None };
@@ -459,7 +462,7 @@ pub(crate) mod tests {
         let line = |kind: &str, count| (kind.to_owned(), count);
         assert_eq!(kinds(), [line("start", 0), line("lost", 5), line("event", 0)]);
         // It is said once.
-        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test")).unwrap();
+        let log = EventLog::start(&to, LogPast::read(folder.path(), "a test", None)).unwrap();
         assert_eq!((log.lost(), log.predecessor().unwrap().sequence), (0, 3));
     }
 

@@ -5,20 +5,22 @@
 //! have by then it will never have by events, and a line says so ([`Difference`]). What was told is in a file of the state
 //! directory, written as the lines are, for the next run. It is of these counters alone: where the kernel's maps are others,
 //! as after a reboot, nothing of them was told yet. `borderguard detach` leaves what the counters came to ([`leave`]), so
-//! that the next run tells what was counted and not told by then.
+//! that the next run tells what was counted and not told by then. What the kernel program could not keep or send is told so
+//! too: what was lost while no daemon ran, the next run tells.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use guard_common::abi::{Count, TOTALS, total_at, total_index};
+use guard_common::abi::{Count, Loss, TOTALS, total_at, total_index};
 use guard_common::verdict::{Reason, Verdict};
 use jiff::Timestamp;
 use tracing::warn;
 
 use super::difference::Difference;
 use super::kept::open;
+use super::lost::{Lost, What};
 use super::record::Record;
 
 /// The file of the state directory.
@@ -29,16 +31,23 @@ const LEFT: &str = "event-log.left";
 const HEAD: usize = 128;
 /// Bytes of a row: packets and bytes, in this machine's order, for no other machine has its counters.
 const ROW: usize = 16;
+/// Bytes of the file of an earlier version, which had no losses behind the totals.
+const WITHOUT_LOSSES: usize = HEAD + TOTALS * ROW;
 /// For how many looks a total has to have stood still.
 const STILL: u8 = 2;
 
 /// What the kernel has counted, by [`total_index`]; what is not in it is zero.
 pub type Totals = Vec<(u32, Count)>;
 
+/// How much the kernel program could not keep or send, by [`Loss`].
+pub type Losses = [u64; Loss::COUNT];
+
 /// What was told, and what was seen of the totals.
 #[derive(Debug)]
 pub(super) struct Told {
     rows: Vec<Row>,
+    /// By [`Loss`]; `None` where it is not known.
+    losses: Option<Losses>,
     file: Option<File>,
     has_failed: bool,
 }
@@ -51,10 +60,11 @@ struct Row {
 }
 
 impl Told {
-    /// What earlier runs have told, from the state directory, of the counters of this name.
-    pub(super) fn open(state: &Path, counters: &str) -> Self {
+    /// What earlier runs have told, from the state directory, of the counters of this name. Where they did not keep which losses
+    /// they told, those until now, `lost`, are none that are to be told.
+    pub(super) fn open(state: &Path, counters: &str, lost: Option<Losses>) -> Self {
         let mut told = Self::nothing();
-        match told.read(state, counters) {
+        match told.read(state, (counters, lost)) {
             Ok(file) => told.file = Some(file),
             Err(error) => warn!(
                 "what the event log has told can't be kept in {}: {error}; the next run's log may tell it again",
@@ -66,16 +76,27 @@ impl Told {
 
     /// Nothing was told, and nothing is kept.
     pub(super) fn nothing() -> Self {
-        Self { rows: vec![Row::default(); TOTALS], file: None, has_failed: false }
+        Self { rows: vec![Row::default(); TOTALS], losses: None, file: None, has_failed: false }
     }
 
-    fn read(&mut self, state: &Path, counters: &str) -> io::Result<File> {
+    /// The losses that earlier runs have told of.
+    pub(super) const fn losses(&self) -> Option<Losses> {
+        self.losses
+    }
+
+    fn read(&mut self, state: &Path, (counters, lost): (&str, Option<Losses>)) -> io::Result<File> {
         let file = open(&state.join(FILE))?;
-        let mut found = vec![0; HEAD + TOTALS * ROW];
-        if file.read_at(&mut found, 0)? == found.len() {
+        let mut found = vec![0; WITHOUT_LOSSES + Loss::COUNT * ROW];
+        let there = file.read_at(&mut found, 0)?;
+        let (is_whole, is_earlier) = (there == found.len(), there == WITHOUT_LOSSES);
+        let told_losses = counts_of(&found.split_off(WITHOUT_LOSSES));
+        self.losses = Some([0; Loss::COUNT]);
+        if is_whole || is_earlier {
             let told = rows_of(&found);
             if found.get(..HEAD) == Some(&head_of(counters)[..]) {
                 self.rows.iter_mut().zip(told).for_each(|(row, told)| row.told = told);
+                self.losses = if is_whole { Some(losses_of(&told_losses)) } else { lost };
+                self.keep_losses(&file)?;
                 return Ok(file);
             }
             // What was counted and not told is told as if these counters had begun with it.
@@ -87,11 +108,25 @@ impl Told {
         }
         let rows = self.rows.iter().map(|row| row.told);
         file.write_all_at(&bytes_of(counters, rows), 0)?;
+        self.keep_losses(&file)?;
         Ok(file)
+    }
+
+    fn keep_losses(&self, file: &File) -> io::Result<()> {
+        let rows = self.losses.unwrap_or_default().into_iter().flat_map(|count| row_of(lost(count)));
+        file.write_all_at(&rows.collect::<Vec<u8>>(), WITHOUT_LOSSES as u64)
     }
 
     /// Takes up what a line has told that was written.
     pub(super) fn add(&mut self, record: &Record) {
+        if let Record::Lost(Lost { what: What::Kernel(loss), count, .. }) = record
+            && let Some(losses) = &mut self.losses
+            && let Some(told) = losses.get_mut(*loss as usize)
+        {
+            *told = told.wrapping_add(*count);
+            let told = lost(*told);
+            return self.keep(TOTALS + *loss as usize, told);
+        }
         let Some((index, packets, bytes)) = told_by(record) else { return };
         let Some(row) = self.rows.get_mut(index as usize) else { return };
         row.told.packets = row.told.packets.wrapping_add(packets);
@@ -163,6 +198,17 @@ fn left(state: &Path, told: &[u8]) -> Option<Vec<Count>> {
     is_of_them.then(|| rows_of(&found))
 }
 
+/// A row for so many of a [`Loss`].
+const fn lost(count: u64) -> Count {
+    Count { packets: count, bytes: 0 }
+}
+
+fn losses_of(rows: &[Count]) -> Losses {
+    let mut losses = [0; Loss::COUNT];
+    losses.iter_mut().zip(rows).for_each(|(to, row)| *to = row.packets);
+    losses
+}
+
 /// What is above another count, below zero by two's complement.
 const fn minus(count: Count, other: Count) -> Count {
     Count { packets: count.packets.wrapping_sub(other.packets), bytes: count.bytes.wrapping_sub(other.bytes) }
@@ -186,13 +232,18 @@ fn bytes_of(counters: &str, rows: impl IntoIterator<Item = Count>) -> Vec<u8> {
     head_of(counters).into_iter().chain(rows.into_iter().flat_map(row_of)).collect()
 }
 
+/// The rows behind the head of a file.
 fn rows_of(file: &[u8]) -> Vec<Count> {
+    counts_of(file.get(HEAD..).unwrap_or_default())
+}
+
+fn counts_of(rows: &[u8]) -> Vec<Count> {
     let number = |it: &[u8]| it.try_into().map(u64::from_ne_bytes).unwrap_or_default();
     let row = |bytes: &[u8]| {
         let (packets, bytes) = bytes.split_at(ROW / 2);
         Count { packets: number(packets), bytes: number(bytes) }
     };
-    file.get(HEAD..).unwrap_or_default().chunks_exact(ROW).map(row).collect()
+    rows.chunks_exact(ROW).map(row).collect()
 }
 
 /// Whether what is judged so has events: a pin forbids it, or it could not be judged.

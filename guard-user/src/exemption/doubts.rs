@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::cited;
 use super::document::Document;
 use super::particulars::DutyKind;
 use crate::text::visible;
@@ -28,7 +29,10 @@ impl Document {
             "it does not say how long the data is kept (retention, delete_by): Art. 30(1)(f) asks for it where possible"
                 .to_owned()
         });
-        purpose.into_iter().chain(large).chain(keeps).chain(of_days_and_numbers(self)).collect()
+        let act = &self.instrument;
+        let article = cited::doubt(&act.article, act.kind, act.ground, self.particulars.law);
+        let doubts = purpose.into_iter().chain(article).chain(large).chain(keeps);
+        doubts.chain(of_days_and_numbers(self)).collect()
     }
 }
 

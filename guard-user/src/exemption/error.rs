@@ -197,7 +197,7 @@ pub enum ErrorKind {
         version: u32,
     },
     /// The version was loaded before, or a later one.
-    #[error("version {version} of {} can't be loaded: version {earlier} was, and is closed", quoted(id))]
+    #[error("{}", old_version(id, (*version, *earlier), *is_open))]
     OldVersion {
         /// The id.
         id: String,
@@ -205,6 +205,10 @@ pub enum ErrorKind {
         version: u32,
         /// The highest version so far.
         earlier: u32,
+        /// Whether that, or one below it, is open.
+        is_open: bool,
+        /// Whether the document names a version that it replaces.
+        replaces: bool,
     },
     /// A version can't take the place of itself or a later one.
     #[error("version {version} can't replace version {replaced}")]
@@ -334,8 +338,15 @@ impl ErrorKind {
             Self::ReplacesClosed { .. } => {
                 "leave out replaces; what was closed is approved anew, with a higher version".into()
             }
-            Self::OldVersion { earlier, .. } => {
-                format!("have the document approved again as version {} or later", u64::from(*earlier) + 1)
+            Self::OldVersion { earlier, is_open, replaces, .. } => {
+                let next = u64::from(*earlier) + 1;
+                match (*is_open, *replaces) {
+                    (true, _) => format!("where it is to be renewed, write version = {next} or higher and replaces = {earlier}"),
+                    (false, true) => {
+                        format!("have the document approved again as version {next} or later, without replaces")
+                    }
+                    (false, false) => format!("have the document approved again as version {next} or later"),
+                }
             }
             Self::PlacedElsewhere { .. } => "name the country that it is in, or narrower networks; where the database is \
                                              wrong, a [[site]] of the config says so, or anywhere = true in the \
@@ -402,6 +413,17 @@ impl Explain for ErrorKind {
 
     fn code(&self) -> &'static str {
         self.code()
+    }
+}
+
+/// That a version was loaded before, or a later one.
+fn old_version(id: &str, (version, earlier): (u32, u32), is_open: bool) -> String {
+    let closed = if is_open { "" } else { ", and is closed" };
+    match version == earlier {
+        true => format!("version {version} of {} was loaded already{closed}", quoted(id)),
+        false => {
+            format!("version {version} of {} can't be loaded: version {earlier} was{closed}", quoted(id))
+        }
     }
 }
 

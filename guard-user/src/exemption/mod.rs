@@ -5,7 +5,9 @@
 //! says what became of one that was loaded, and the [store](crate::store) keeps both. [`Clocks`] turns their
 //! windows into the kernel's own time, so that they open and close with no daemon running.
 
+pub mod approvers;
 mod check;
+mod cited;
 pub mod clock;
 pub mod division;
 pub mod document;

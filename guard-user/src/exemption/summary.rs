@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::approvers;
 use super::document::{Document, Recipient};
 use super::lifecycle::State;
 use super::record::{Record, Status, Use};
@@ -93,6 +94,10 @@ pub struct Summary {
     pub sha256: String,
     /// The identities of those who approved it; empty where approvals were not verified.
     pub approved_by: Vec<String>,
+    /// The roles in which they did, one for each of these in their order: empty for who signed in no role that counts. None where
+    /// the daemon is older than this.
+    #[serde(default)]
+    pub approved_as: Vec<String>,
 }
 
 /// The legal act that an exemption rests on.
@@ -296,6 +301,7 @@ impl Summary {
             done: Vec::new(),
             sha256: document.sha256.clone(),
             approved_by: Vec::new(),
+            approved_as: Vec::new(),
         }
     }
 
@@ -336,8 +342,20 @@ impl Summary {
             revoked,
             stayed,
             approved_by: record.approvals.iter().map(|approval| approval.identity.clone()).collect(),
+            approved_as: record.approvals.iter().map(|it| it.role.clone().unwrap_or_default()).collect(),
             ..Self::of_document(document, now)
         }
+    }
+
+    /// Who approved it, in words; without roles where the daemon does not tell them.
+    #[must_use]
+    pub fn approvers(&self) -> String {
+        let Self { approved_by, approved_as, .. } = self;
+        if approved_as.len() != approved_by.len() {
+            return approved_by.join(" and ");
+        }
+        let roles = approved_as.iter().map(|role| (!role.is_empty()).then_some(role.as_str()));
+        approvers::words(approved_by.iter().map(String::as_str).zip(roles), " and ")
     }
 
     /// Whether its text was left out of it by [`redacted`](Self::redacted): what is due of it is not known then.

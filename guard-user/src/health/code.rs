@@ -260,6 +260,9 @@ codes! {
     HoldUnwritable = "hold-unwritable",
         "Events under a legal hold (`history.hold`), or of which it is not known whether they are, can't be copied, or were not within the last minute.",
         "See the message: make room, or mend the folder of `history.hold_directory`. It is tried again every few seconds; the event log has these events too. After an older or a lost store look there for those without a name.";
+    HoldUnknown = "hold-unknown",
+        "A legal hold (`history.hold`) is neither a pin of the config nor the id of an exemption that was ever loaded: nothing is copied by it.",
+        "Correct the name in `history.hold` and reload. For the id of an exemption that is still to be loaded do nothing: the problem ends when it is.";
     HistoryUnwritable = "history-unwritable",
         "The flow history can't be written. What guards, the event log and exemptions go on.",
         "See the message: make room, or mend the folder of `history.directory`. It is tried again every few seconds.";

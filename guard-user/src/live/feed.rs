@@ -8,6 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::event::Event;
+use serde_json::Value;
+
 use crate::control::client::{ClientError, Exchange, status};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
@@ -30,6 +32,8 @@ pub enum News {
     Event(Box<Event>),
     /// So many events were not sent, because they were taken too slowly.
     Missed(u64),
+    /// So many events are in sums alone, as those of a storm are.
+    Summed(u64),
     /// No events are to be had, and why: they are asked for again.
     NoEvents(String),
 }
@@ -104,8 +108,7 @@ fn follow(wanted: &Wanted, news: &SyncSender<News>) -> Result<Ended, ClientError
         let told = match exchange.response()? {
             Some(Response::Event { line }) => match serde_json::from_str(&line) {
                 Ok(event) => News::Event(event),
-                // A kind of event that another version has.
-                Err(_) => News::Missed(1),
+                Err(_) => of_another_kind(&line),
             },
             Some(Response::Missed { events }) => News::Missed(events),
             None | Some(Response::End {}) => return Ok(Ended::ByDaemon),
@@ -114,5 +117,14 @@ fn follow(wanted: &Wanted, news: &SyncSender<News>) -> Result<Ended, ClientError
         if news.send(told).is_err() {
             return Ok(Ended::NobodyListens);
         }
+    }
+}
+
+/// A line that is no single event: a sum of them, or of a kind that another version has.
+fn of_another_kind(line: &str) -> News {
+    let line: Value = serde_json::from_str(line).unwrap_or_default();
+    match line["kind"].as_str() {
+        Some("summary") => News::Summed(line["events"].as_u64().unwrap_or(1)),
+        _ => News::Missed(1),
     }
 }

@@ -50,6 +50,7 @@ impl Known {
                 self.sums.add(*event);
             }
             News::Missed(events) => self.sums.missed = self.sums.missed.saturating_add(events),
+            News::Summed(events) => self.sums.summed = self.sums.summed.saturating_add(events),
             News::NoEvents(why) => self.no_events = Some(why),
         }
     }

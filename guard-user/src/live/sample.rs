@@ -71,6 +71,7 @@ pub(crate) fn exemption() -> Summary {
         done: Vec::new(),
         sha256: "07".repeat(32),
         approved_by: vec!["aoife@example.org".into()],
+        approved_as: vec!["legal".into()],
     }
 }
 

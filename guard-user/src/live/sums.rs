@@ -111,6 +111,8 @@ pub struct Sums {
     pub latest: VecDeque<Event>,
     /// Events that were not sent, because this reader was too slow.
     pub missed: u64,
+    /// Events that the daemon has told in sums alone.
+    pub summed: u64,
     last: Option<(String, u64)>,
 }
 

@@ -78,6 +78,7 @@ pub(super) const fn severity(code: ProblemCode) -> &'static str {
         | P::MetricsMissing
         | P::GroupsUnresolved
         | P::CountersUnreadable
+        | P::HoldUnknown
         | P::HistoryUnwritable
         | P::HistoryLost
         | P::EventsLost

@@ -128,6 +128,9 @@ fn violations(known: &Known) -> Markup {
         @if known.sums.missed > 0 {
             p.bad { (grouped(known.sums.missed)) " events were not taken in time, and are missing here; the counters have every packet." }
         }
+        @if known.sums.summed > 0 {
+            p { (grouped(known.sums.summed)) " events of a storm are in sums alone, and are not listed here: see " code { "borderguard events" } "; the counters have every packet." }
+        }
         @if known.sums.latest.is_empty() {
             p { "No violation among the events." }
         } @else {

@@ -175,7 +175,7 @@ fn write_exemption(exemption: &ExemptionEntry, table: &mut Writer<impl Write>) -
             .write(table)?;
     }
     for approval in &exemption.approvals {
-        let value = format!("{}; {}", approval.roles.join(", "), approval.key);
+        let value = format!("{}; {}", approval.in_roles(), approval.key);
         let name = approval.identity.as_str();
         Row { section: "approval", exemption: exempt, name, value, ..Row::default() }.write(table)?;
     }

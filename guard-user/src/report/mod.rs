@@ -8,6 +8,7 @@
 mod csv;
 mod facts;
 mod html;
+mod life;
 mod model;
 pub(crate) mod number;
 pub mod receipt;

@@ -4,6 +4,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
+use crate::exemption::approvers::NO_ROLE;
+
 /// The record of transfers of one host over one period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Report {
@@ -179,7 +181,7 @@ pub struct ExemptionEntry {
     pub document_sha256: String,
     /// Who approved it.
     pub approvals: Vec<ApprovalEntry>,
-    /// What became of it: loaded, stayed, resumed, closed.
+    /// What became of it: loaded, stayed, resumed, closed; and each fall of its instrument and each restoration, also from before.
     pub changes: Vec<Change>,
     /// When it let its first packet through; null before that.
     pub first_use: Option<Timestamp>,
@@ -267,10 +269,21 @@ pub struct RecipientEntry {
 pub struct ApprovalEntry {
     /// Who signed.
     pub identity: String,
-    /// In which roles.
+    /// In which roles; none where the signature is in no role that counts.
     pub roles: Vec<String>,
     /// The key's fingerprint.
     pub key: String,
+}
+
+impl ApprovalEntry {
+    /// The roles in words.
+    #[must_use]
+    pub fn in_roles(&self) -> String {
+        match self.roles.as_slice() {
+            [] => NO_ROLE.to_owned(),
+            roles => roles.join(", "),
+        }
+    }
 }
 
 /// One change of an exemption's state.
@@ -306,6 +319,11 @@ pub struct Change {
 }
 
 impl Change {
+    /// Whether an order on its instrument was given or lifted by it, as where that fell.
+    pub(super) fn is_of_instrument(&self) -> bool {
+        self.covers.as_deref() == Some("instrument")
+    }
+
     /// Why, which order was given or lifted by it, on what, and who signed that.
     #[must_use]
     pub fn words(&self) -> String {
@@ -320,7 +338,7 @@ impl Change {
         let document = self.document_sha256.iter().map(|sha256| format!("; by the document {sha256}"));
         let signer = |(at, by): (usize, &ApprovalEntry)| {
             let and = if at == 0 { "; signed by" } else { " and" };
-            format!("{and} {} ({}) with {}", by.identity, by.roles.join(", "), by.key)
+            format!("{and} {} ({}) with {}", by.identity, by.in_roles(), by.key)
         };
         let signed: String = document.chain(self.signed_by.iter().enumerate().map(signer)).collect();
         match &self.order {

@@ -1,5 +1,6 @@
 //! Leaves the text of confidential exemptions out.
 
+use super::life;
 use super::model::{ExemptionEntry, Report};
 
 /// What stands in the place of text that is left out.
@@ -80,6 +81,10 @@ fn withhold(exemption: &mut ExemptionEntry) {
         hide(&mut approval.identity);
         hide(&mut approval.key);
     }
+    // Others have the times at which its instrument fell and was restored, and that instrument's name.
+    let own = life::of(changes);
+    let mut places = 0_usize..;
+    changes.retain(|it| places.next().is_some_and(|at| own.contains(&at)) || !it.is_of_instrument());
     for change in changes {
         hide(&mut change.who);
         hide(&mut change.why);

@@ -7,7 +7,8 @@
 use jiff::Timestamp;
 use jiff::civil::Date;
 
-use super::model::{ExemptionEntry, Report};
+use super::life;
+use super::model::{Change, ExemptionEntry, Report};
 use super::redact::WITHHELD;
 use super::sums::Sum;
 use super::words;
@@ -210,7 +211,7 @@ impl Row<'_> {
             used.packets.to_string(),
             used.bytes.to_string(),
             not_needed(exemption),
-            told(exemption, &[Kind::Stay, Kind::Resume]).join("; "),
+            told(exemption, &HELD_AND_CLOSED).join("; "),
             duties(exemption),
             gaps(report),
             report.host.clone(),
@@ -278,10 +279,18 @@ fn not_needed(exemption: &ExemptionEntry) -> String {
     said.join("; ")
 }
 
-/// What was done of these kinds: when, what and why.
+/// Orders, their lifts, and what closes an exemption before its end.
+const HELD_AND_CLOSED: [Kind; 6] =
+    [Kind::Stay, Kind::Resume, Kind::Invalidate, Kind::Revoke, Kind::RevokeKey, Kind::Supersede];
+
+/// What was done of these kinds: when, what, by whom and why.
 fn told(exemption: &ExemptionEntry, kinds: &[Kind]) -> Vec<String> {
     let changes = exemption.changes.iter().filter(|it| kinds.iter().any(|kind| kind.name() == it.what));
-    changes.map(|it| format!("{} {}: {}", words::moment(it.at), it.what, it.words())).collect()
+    changes.map(|it| format!("{} {}{}: {}", words::moment(it.at), it.what, by(it), it.words())).collect()
+}
+
+fn by(change: &Change) -> String {
+    if change.who.is_empty() { String::new() } else { format!(" by {}", change.who) }
 }
 
 /// The duties with a day, and which were done when.
@@ -293,24 +302,18 @@ fn duties(exemption: &ExemptionEntry) -> String {
 impl ExemptionEntry {
     /// When transfers could begin: with the window, and not before the exemption was loaded.
     pub(crate) fn begin(&self) -> Timestamp {
-        let loaded = of_kinds(self, &[Kind::Load]).min();
+        let loads = self.changes.iter().filter(|it| it.what == Kind::Load.name());
+        let loaded = loads.map(|it| it.at).min();
         loaded.map_or(self.valid_from, |loaded| loaded.max(self.valid_from))
     }
 
     /// When transfers ended, or will: with the window, with the review of the assessment, or when it was closed, whichever
     /// is the earliest.
     pub(crate) fn end(&self) -> Timestamp {
-        const CLOSED: [Kind; 6] =
-            [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
         let review = self.assessment.as_ref().and_then(|it| it.review_by.parse().ok());
-        let closed = of_kinds(self, &CLOSED).min();
+        let closed = life::end(&self.changes).map(|it| it.at);
         [review, closed].into_iter().flatten().fold(self.valid_until, Timestamp::min)
     }
-}
-
-/// When it was changed in one of these ways.
-fn of_kinds(exemption: &ExemptionEntry, kinds: &[Kind]) -> impl Iterator<Item = Timestamp> {
-    exemption.changes.iter().filter(|it| kinds.iter().any(|kind| kind.name() == it.what)).map(|it| it.at)
 }
 
 /// The entries of a section of the document that repeats, each with the values of its keys in the document's order.

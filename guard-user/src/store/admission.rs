@@ -14,13 +14,14 @@ use super::{Kept, Key, LoadError, Store, StoreError, kernel_entries, quota};
 use crate::approval::{Signature, Widest};
 use crate::audit::{Kind, Who};
 use crate::compile::KernelExemption;
+use crate::config::Errors;
 use crate::digest::sha256;
 use crate::exemption::Clocks;
 use crate::exemption::State;
 use crate::exemption::division::slots_wanted;
 use crate::exemption::lifecycle::Event;
 use crate::exemption::record::{ApprovedBy, Record, Status};
-use crate::exemption::{self, Document, LawPack, StandingOrder, Surroundings};
+use crate::exemption::{self, Document, ErrorKind, LawPack, StandingOrder, Surroundings};
 
 /// A document as a user submits it.
 pub struct Submission<'a> {
@@ -121,7 +122,8 @@ impl Kept {
             law: Some(submission.law),
             earlier: Some(&earlier),
         };
-        let document = exemption::parse(submission.name, submission.bytes, &surroundings)?;
+        let document = exemption::parse(submission.name, submission.bytes, &surroundings)
+            .map_err(|errors| self.with_order(errors, submission, &surroundings))?;
         let open = self.versions(&document.id).filter(|(_, entry)| !entry.record.is_closed());
         for (_, entry) in open {
             if let Err(refused) = entry.record.status.state().after(Event::Supersede) {
@@ -154,6 +156,27 @@ impl Kept {
             signatures: submission.signatures.iter().map(|it| it.bytes.clone()).collect(),
             asked: Asked::default(),
         })
+    }
+
+    /// Why a document is refused, with the order that would refuse it once what is wrong with its version is mended.
+    fn with_order(
+        &self,
+        errors: Errors<ErrorKind>,
+        submission: &Submission<'_>,
+        surroundings: &Surroundings<'_>,
+    ) -> LoadError {
+        let first = Surroundings { earlier: None, ..*surroundings };
+        let Ok(document) = exemption::parse(submission.name, submission.bytes, &first) else {
+            return errors.into();
+        };
+        // A key that is revoked would sign the next one too.
+        let of_key = || self.order_over(&document, &(submission.approve)(&document).ok()?);
+        match self.order_over(&document, &[]).or_else(of_key) {
+            Some(order) => {
+                LoadError::DocumentAndOrder { errors, held: Box::new(held_by(&document.id, order)) }
+            }
+            None => errors.into(),
+        }
     }
 
     /// What the kernel would have once this is loaded, to see whether its tables have room for it.

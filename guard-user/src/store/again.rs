@@ -8,8 +8,8 @@ use super::lifted_order::LiftedOrder;
 use super::standing::covers;
 use super::{Kept, Key, StandingOrder, Target};
 use crate::audit::{self, Who};
-use crate::exemption::Document;
 use crate::exemption::record::{GivenReason, Record, Status};
+use crate::exemption::{Document, OrderKind};
 
 /// Why an order holds that had been lifted: in the words by which it was given, and by which key's revocation it holds again.
 #[must_use]
@@ -45,6 +45,14 @@ impl Kept {
     #[must_use]
     pub fn lifts_of_key(&self, fingerprint: &str) -> Vec<String> {
         self.lifted_by(fingerprint).map(|it| it.again((Timestamp::UNIX_EPOCH, 0)).to_string()).collect()
+    }
+
+    /// The falls of instruments that stand, and those that were lifted, which are without their time.
+    #[must_use]
+    pub fn all_falls(&self) -> Vec<StandingOrder> {
+        let lifted = self.lifted_orders().values().map(|it| it.again((Timestamp::UNIX_EPOCH, 0)));
+        let all = self.orders().cloned().chain(lifted);
+        all.filter(|it| it.kind == OrderKind::Fallen).collect()
     }
 
     /// Those of these that the key of this fingerprint approved.

@@ -371,6 +371,14 @@ pub enum LoadError {
     /// The document can't be used.
     #[error(transparent)]
     Document(#[from] Errors<ErrorKind>),
+    /// The document can't be used, and an order holds it besides.
+    #[error("{errors}\nonce that is mended, this is left: {held}")]
+    DocumentAndOrder {
+        /// Every error in it.
+        errors: Errors<ErrorKind>,
+        /// The order.
+        held: Box<StoreError>,
+    },
     /// Its signatures do not approve it.
     #[error(transparent)]
     Approval(#[from] ApprovalError),

@@ -339,6 +339,18 @@ impl Kept {
         Some(Earlier { version, standing: if is_open { Standing::Open } else { last } })
     }
 
+    /// Whether a version of an id was ever loaded, also one that is not here any more or can't be read.
+    #[must_use]
+    pub fn was_loaded(&self, id: &str) -> bool {
+        self.earlier(id).is_some()
+    }
+
+    /// The ids of which a version was ever loaded, some of them more than once.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        let keys = self.0.entries.keys().chain(&self.0.unreadable).map(|(id, _)| id.as_str());
+        keys.chain(self.0.lost.keys().map(String::as_str))
+    }
+
     /// The exemptions that the kernel is to have, by its own clock. A pin that the config does not have
     /// any more is left out, and an exemption without pins too.
     #[must_use]

@@ -65,6 +65,11 @@ impl Store {
     /// # Errors
     /// Where it still refuses one.
     pub(super) fn append_late_configs(&mut self) -> Result<(), StoreError> {
+        if self.late_configs.is_empty() {
+            return Ok(());
+        }
+        // The last one may be on the disk, though it was told as refused.
+        self.leave_doubt()?;
         while let Some((record, text)) = self.late_configs.first().cloned() {
             self.append_config(record, &text)?;
             self.late_configs.remove(0);
@@ -76,7 +81,7 @@ impl Store {
     pub(super) fn late_notes(&self) -> Vec<Unrecorded> {
         let note = |(record, text): &(audit::Record, Vec<u8>)| {
             let mut note = Unrecorded::of(record, text);
-            if !note.is_start {
+            if !note.is_start && !is_of_databases(record) {
                 // What opens is refused where the trail can't have it.
                 note.detail.insert(JUDGED.to_owned(), true.into());
             }
@@ -160,7 +165,12 @@ pub(super) fn told_by(record: &audit::Record) -> Option<[u8; 32]> {
 
 /// Whether by this record nobody is to be told of another config any more: somebody else than a daemon asked for a reload.
 pub(super) fn ends_other(record: &audit::Record) -> bool {
-    record.kind == Kind::Reload && record.who.pid != Some(std::process::id())
+    record.kind == Kind::Reload && record.who.pid != Some(std::process::id()) && !is_of_databases(record)
+}
+
+/// Whether geo databases alone were taken, by themselves or with a yes, and the config is the one that was live.
+fn is_of_databases(record: &audit::Record) -> bool {
+    record.detail.contains_key("databases_alone")
 }
 
 /// Has the database say so, in the record's transaction.

@@ -2,7 +2,8 @@
 //! before the disk takes a record again.
 //!
 //! The number stands in a file of the state directory and in one of the mark's. Both are made before anything is lost and are
-//! written over in their place, which most file systems take on a full disk.
+//! written over in their place, which most file systems take on a full disk. The kernel's mark has it too: who puts the two files
+//! back, or removes them, takes nothing away.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -11,6 +12,8 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use super::marks::{Lacks, MarkKeeper};
 
 /// The file's name in each of the two folders.
 const FILE: &str = "audit-lost.json";
@@ -33,9 +36,10 @@ pub struct Lost {
 }
 
 /// Keeps how many there are.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct LostRecords {
     files: Vec<File>,
+    kernel: Option<Box<dyn MarkKeeper + Send>>,
     /// Why a file can't be had.
     fault: Option<String>,
     lost: Option<Lost>,
@@ -45,8 +49,8 @@ impl LostRecords {
     /// Opens the files, and makes them where they are not there. The folder of the mark is made too, as its first mark does; that
     /// of the store is the store's to make: one that was moved away must not seem to be there.
     #[must_use]
-    pub fn open(state: &Path, mark: &Path) -> Self {
-        let mut kept = Self::default();
+    pub fn open(state: &Path, mark: &Path, kernel: Option<Box<dyn MarkKeeper + Send>>) -> Self {
+        let mut kept = Self { kernel, ..Self::default() };
         // Where it can't be made, its file can't be opened, which says why.
         let _made = DirBuilder::new().recursive(true).mode(0o700).create(mark);
         for folder in [state, mark] {
@@ -58,6 +62,12 @@ impl LostRecords {
                 }
                 Err(error) => kept.fault = Some(format!("{}: {error}", folder.join(FILE).display())),
             }
+        }
+        let of_kernel = kept.kernel.as_ref().and_then(|it| it.read().ok()?.lacks);
+        let of_files = kept.lost.as_ref().map_or(0, |lost| lost.count);
+        if let Some(Lacks { count, from, to }) = of_kernel.filter(|it| it.count > of_files) {
+            let why = format!("{FILE} said why, and both were removed or put back since");
+            kept.lost = Some(Lost { count, from, to, why });
         }
         kept
     }
@@ -97,6 +107,9 @@ impl LostRecords {
 
     fn keep(&mut self) -> Result<(), String> {
         let Some(lost) = &self.lost else { return Ok(()) };
+        let lacks = Lacks { count: lost.count, from: lost.from, to: lost.to };
+        // It is there for a restart, and not for a reboot: the files are what counts.
+        let _of_this_boot = self.kernel.as_ref().map(|it| it.lacks(Some(lacks).filter(|it| it.count > 0)));
         let (mut is_kept, mut fault) = (false, self.fault.clone());
         for file in &self.files {
             match write(file, lost) {
@@ -144,6 +157,7 @@ fn write(file: &File, lost: &Lost) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::high_water::Memory;
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -154,7 +168,7 @@ mod tests {
     fn what_was_lost_is_known_until_the_trail_says_it() {
         let folder = tempfile::tempdir().unwrap();
         let [state, mark] = ["state", "mark"].map(|name| folder.path().join(name));
-        let open = || LostRecords::open(&state, &mark);
+        let open = || LostRecords::open(&state, &mark, None);
         let mut without_store = open();
         without_store.add(at(1), "first").unwrap();
         without_store.recorded(1).unwrap();
@@ -186,7 +200,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("file"), "").unwrap();
         let none = folder.path().join("file/folder");
-        let why = LostRecords::open(&none, &none).add(at(1), "full").unwrap_err();
+        let why = LostRecords::open(&none, &none, None).add(at(1), "full").unwrap_err();
         assert!(why.contains(FILE), "{why}");
         // A full file system: what is there already is written over in its place.
         let mut full = LostRecords {
@@ -194,5 +208,33 @@ mod tests {
             ..LostRecords::default()
         };
         assert!(full.add(at(1), "full").is_err());
+    }
+
+    #[test]
+    fn who_puts_both_files_back_or_removes_them_takes_nothing_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let [state, mark] = ["state", "mark"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&state).unwrap();
+        let kernel = Memory::default();
+        let open = || LostRecords::open(&state, &mark, Some(Box::new(kernel.clone())));
+        let before = open().lost().cloned();
+        assert_eq!(before, None);
+        let files = [&state, &mark].map(|folder| folder.join(FILE));
+        let put_back = files.clone().map(|file| std::fs::read(file).unwrap());
+        let mut kept = open();
+        for second in [1, 2] {
+            kept.add(at(second), "full").unwrap();
+        }
+        assert_eq!(open().lost().unwrap().why, "full", "the files say why");
+        for (file, bytes) in files.iter().zip(put_back) {
+            std::fs::write(file, bytes).unwrap();
+        }
+        let known = |kept: &LostRecords| kept.lost().map(|it| (it.count, it.from, it.to));
+        assert_eq!(known(&open()), Some((2, at(1), at(2))));
+        files.iter().for_each(|file| std::fs::remove_file(file).unwrap());
+        let mut kept = open();
+        assert_eq!(known(&kept), Some((2, at(1), at(2))));
+        kept.recorded(2).unwrap();
+        assert_eq!((known(&kept), known(&open())), (None, None));
     }
 }

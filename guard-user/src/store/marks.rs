@@ -41,6 +41,19 @@ pub struct KernelMark {
     pub untold: Option<Untold>,
     /// The latest time that a daemon judged by, and what has passed since; who does writes it, and this does not.
     pub time: Option<Timestamp>,
+    /// Records that the trail lacks without saying so; [`MarkKeeper::lacks`] writes it.
+    pub lacks: Option<Lacks>,
+}
+
+/// Records that the trail lacks without saying so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lacks {
+    /// How many; not 0.
+    pub count: u64,
+    /// When the first of them was given up.
+    pub from: Timestamp,
+    /// When the last of them was.
+    pub to: Timestamp,
 }
 
 /// Where the mark is kept that is no file.
@@ -62,6 +75,12 @@ pub trait MarkKeeper {
     /// # Errors
     /// Why it can't be written.
     fn is_told(&self, judges: [u8; 32]) -> Result<(), String>;
+
+    /// Keeps that the trail lacks these records, or none, without saying so.
+    ///
+    /// # Errors
+    /// Why it can't be written.
+    fn lacks(&self, records: Option<Lacks>) -> Result<(), String>;
 }
 
 /// Why the mark can't be kept, or could not be read.

@@ -91,7 +91,7 @@ pub use kept::Kept;
 pub use key::Key;
 pub use lifted::{Lifted, Signed};
 pub use lost_records::{Lost, LostRecords};
-pub use marks::{KernelMark, MarkFault, MarkKeeper, Marks, keep_time};
+pub use marks::{KernelMark, Lacks, MarkFault, MarkKeeper, Marks, keep_time};
 pub use pin_counts::{CountsByNumber, Judgement, PinCounts, Rows};
 pub use pin_info::PinInfo;
 pub use place::Misplaced;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use redb::{ReadableTable, WriteTransaction};
+use redb::{ReadableTable as _, Table, WriteTransaction};
 
 use super::tables::{
     COUNTS_BY_DAY, COUNTS_BY_RUN, META, PIN_COUNTS, PRESUMED_BY_DAY, SAVED_COUNTS, USE_BY_DAY,
@@ -70,23 +70,28 @@ impl Reader {
     }
 }
 
+/// Adds to the two sums of a row, which are zero where it has none.
+fn add<'k, K: redb::Key + 'static>(
+    table: &mut Table<'_, K, (u64, u64)>,
+    row: K::SelfType<'k>,
+    (first, second): (u64, u64),
+) -> Result<(), redb::Error> {
+    let sum = table.get(&row)?.map_or((0, 0), |found| found.value());
+    table.insert(&row, (sum.0.saturating_add(first), sum.1.saturating_add(second)))?;
+    Ok(())
+}
+
 /// Adds what the kernel's counts grew by to a day.
 pub(super) fn add_counts(batch: &WriteTransaction, day: &str, grown: &[Grown]) -> Result<(), redb::Error> {
     let run = run(batch)?;
     let mut saved = batch.open_table(SAVED_COUNTS)?;
     let mut days = batch.open_table(COUNTS_BY_DAY)?;
     let mut by_run = batch.open_table(COUNTS_BY_RUN)?;
-    let plus =
-        |sum: (u64, u64), more: &(u64, u64)| (sum.0.saturating_add(more.0), sum.1.saturating_add(more.1));
     for Grown { key, total, more, is_exempted } in grown {
         saved.insert(key.as_str(), *total)?;
-        let row = (day, key.as_str());
-        let sum = days.get(row)?.map_or((0, 0), |found| found.value());
-        days.insert(row, plus(sum, more))?;
+        add(&mut days, (day, key.as_str()), *more)?;
         if let Some(run) = run.filter(|_| *is_exempted) {
-            let row = (run, day, key.as_str());
-            let sum = by_run.get(row)?.map_or((0, 0), |found| found.value());
-            by_run.insert(row, plus(sum, more))?;
+            add(&mut by_run, (run, day, key.as_str()), *more)?;
         }
     }
     Ok(())
@@ -98,21 +103,14 @@ pub(super) fn add_use(batch: &WriteTransaction, day: &str, spent: &[Spent]) -> R
     let mut table = batch.open_table(USE_BY_DAY)?;
     let mut by_recipient = batch.open_table(USE_BY_RECIPIENT)?;
     let mut by_run = batch.open_table(USE_BY_RUN)?;
-    let plus =
-        |sum: (u64, u64), used: &Use| (sum.0.saturating_add(used.bytes), sum.1.saturating_add(used.packets));
+    let both = |used: &Use| (used.bytes, used.packets);
     for Spent { key: (id, version), all, by_recipient: parts } in spent {
-        let row = (day, id.as_str(), *version);
-        let sum = table.get(row)?.map_or((0, 0), |found| found.value());
-        table.insert(row, plus(sum, all))?;
+        add(&mut table, (day, id.as_str(), *version), both(all))?;
         if let Some(run) = run {
-            let row = (run, day, id.as_str(), *version);
-            let sum = by_run.get(row)?.map_or((0, 0), |found| found.value());
-            by_run.insert(row, plus(sum, all))?;
+            add(&mut by_run, (run, day, id.as_str(), *version), both(all))?;
         }
         for (recipient, used) in parts {
-            let row = (day, id.as_str(), *version, *recipient);
-            let sum = by_recipient.get(row)?.map_or((0, 0), |found| found.value());
-            by_recipient.insert(row, plus(sum, used))?;
+            add(&mut by_recipient, (day, id.as_str(), *version, *recipient), both(used))?;
         }
     }
     Ok(())

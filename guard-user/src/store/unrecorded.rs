@@ -247,14 +247,18 @@ pub fn what_was_live(detail: &Map<String, Value>) -> String {
     match (text("since"), text("config_sha256"), flag("known")) {
         (Some(since), Some(config), true) => {
             let only = if observed { ", and the daemon only observed (`--observe`)" } else { "" };
-            format!("from {since} on another config or geo database was live (SHA-256 {config}){only}")
+            let database = text("database").filter(|it| !it.is_empty());
+            let database = database.map_or_else(String::new, |it| format!(", with the geo database {it}"));
+            format!(
+                "from {since} on another config or geo database was live (SHA-256 {config}{database}){only}"
+            )
         }
         (Some(since), Some(config), false) => {
             let only =
                 if observed { ", and by one of them the daemon only observed (`--observe`)" } else { "" };
             format!(
-                "from {since} on configs were live of which there are no notes: no disk took them, or they are gone (the first has \
-                 the SHA-256 {config}, whether there were others is not known){only}"
+                "from {since} on configs or geo databases were live of which there are no notes: no disk took them, or they are gone \
+                 (the first config has the SHA-256 {config}, whether there were others is not known){only}"
             )
         }
         _ => "another config was live, and which one is not known,".to_owned(),

@@ -420,7 +420,7 @@ impl Reporter {
         let new = self.losses.log.take(lines, now);
         if new > 0 {
             error!(
-                "{new} lines of the event log were lost, because it was not taken in time, {lines} in all"
+                "{new} lines of the event log were lost, because its destination did not take them, {lines} in all"
             );
         }
         // Standard error itself has a line about these when it takes lines again.

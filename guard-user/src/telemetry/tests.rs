@@ -1,5 +1,7 @@
 //! The worker on a ring buffer and on records in memory.
 
+mod losses;
+
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -208,6 +210,7 @@ impl Bed {
             keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
             flow: Box::new(|_, _| ()),
             canaries: Default::default(),
+            told_losses: None,
             diagnostics_lost: Box::new(|| 0),
         });
         Self { kernel, history, names, worker: worker.unwrap() }
@@ -306,23 +309,6 @@ fn packets_whose_events_were_lost_are_reported_at_the_end_at_the_latest() {
 }
 
 #[test]
-fn losses_are_a_problem_with_their_count() {
-    let bed = Bed::new(100);
-    bed.kernel.packet(1, true);
-    let deadline = Instant::now() + PATIENCE;
-    let found = loop {
-        let problems = bed.worker.problems(Instant::now());
-        if let [one] = &problems[..] {
-            break one.clone();
-        }
-        assert!(Instant::now() < deadline, "{problems:?}");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert_eq!((found.code, found.subject.as_deref()), (ProblemCode::EventsLost, Some("events")));
-    assert_eq!(bed.worker.losses().kernel(), [1, 0, 0, 0, 0]);
-}
-
-#[test]
 fn a_flow_that_is_evicted_with_what_no_event_had_is_a_loss() {
     let bed = Bed::new(100);
     bed.kernel.packet(1, false);
@@ -361,7 +347,8 @@ fn what_no_event_tells_is_in_a_difference_once_its_flows_are_quiet() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("log");
     let read = || std::fs::read_to_string(&file).unwrap_or_default();
-    let log = EventLog::start(&LogTo::File(file.clone()), LogPast::read(folder.path(), "a test")).unwrap();
+    let log =
+        EventLog::start(&LogTo::File(file.clone()), LogPast::read(folder.path(), "a test", None)).unwrap();
     let bed = Bed::with_log(50, log);
     // More flows than there are records, and each second event is lost.
     (0..400).for_each(|flow| bed.kernel.packet(flow, flow % 2 == 1));
@@ -442,6 +429,7 @@ fn a_worker_that_has_ended_is_a_problem() {
         keep: Box::new(|_| {}),
         flow: Box::new(|_, _| ()),
         canaries: Default::default(),
+        told_losses: None,
         diagnostics_lost: Box::new(|| panic!("a test ends this thread")),
     });
     bed.worker = failing.unwrap();

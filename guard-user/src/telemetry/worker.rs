@@ -65,6 +65,8 @@ pub struct Parts {
     pub flow: TakeFlow,
     /// The canaries that are sent.
     pub canaries: Sent,
+    /// The losses of the kernel that the log has told of; `None` where that is not known.
+    pub told_losses: Option<[u64; Loss::COUNT]>,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
@@ -100,8 +102,8 @@ impl Worker {
             flows: AtomicUsize::new(0),
             losses: Mutex::default(),
         });
-        // What was lost before is not news; what is lost from now on is.
-        let lost = parts.records.lost();
+        // What the log has told of is not news; where that is not known, what was lost before is none.
+        let lost = parts.told_losses.map_or_else(|| parts.records.lost(), Ok);
         let (commands, received) = mpsc::channel();
         let (its_wake, its_shared) = (Arc::clone(&wake), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {

@@ -158,6 +158,11 @@ fn notices(state: &State, columns: usize, theme: Theme) -> Vec<Line<'static>> {
             theme.style(Tone::Warning),
         ));
     }
+    let summed = known.sums.summed;
+    if summed > 0 {
+        let told = "of a storm are in sums alone (`borderguard events`), and not below";
+        notices.push(Line::raw(cut(&format!("{} events {told}", super::cell::count(summed)), columns)));
+    }
     notices
 }
 

@@ -17,6 +17,7 @@ use crate::cli::target::Target;
 use crate::config::Errors;
 use crate::control::client::{ClientError, ask, unexpected};
 use crate::control::protocol::{self, REFUSED_BY_CLIENT, Request, Response};
+use crate::exemption::approvers::NO_ROLE;
 use crate::exemption::limits::DOCUMENT_BYTES;
 use crate::exemption::summary::{HIDDEN, OrderSummary};
 use crate::exemption::{self, ErrorKind, OrderKind, State, Summary, Surroundings};
@@ -309,8 +310,9 @@ pub(super) fn show(
     }
     show::one(&exemption, now, out)?;
     for approval in &approvals {
-        let role = approval.role.as_deref().map(|role| format!(" as {role}")).unwrap_or_default();
-        let by = format!("by {}{role}, with {}", approval.identity, approval.fingerprint);
+        let role = approval.role.as_deref().map(|role| format!("as {role}"));
+        let role = role.unwrap_or_else(|| format!("in {NO_ROLE}"));
+        let by = format!("by {} {role}, with {}", approval.identity, approval.fingerprint);
         show::fact("signed", &by, out)?;
     }
     if approvals.is_empty() && !exemption.confidential {

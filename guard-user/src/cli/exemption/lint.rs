@@ -265,6 +265,18 @@ mod tests {
     }
 
     #[test]
+    fn an_article_of_another_ground_is_told() {
+        let notes = |article: &str| {
+            let (code, shown) = lint(&DOCUMENT.replace("Art. 48", article), None, true);
+            let object: Value = serde_json::from_str(&shown).unwrap();
+            (code, object["notes"].to_string().contains("is neither its ground's (art-46-2-a"))
+        };
+        for (article, is_told) in [("Art. 48", false), ("Art. 49(1)(a)", true), ("Art. 99", true)] {
+            assert_eq!(notes(article), (Exit::Ok, is_told), "{article}");
+        }
+    }
+
+    #[test]
     fn errors_are_written_as_check_writes_them() {
         let text = DOCUMENT.replace("treaty-request", "foreign-order");
         let (code, shown) = lint(&text, Some("files"), false);

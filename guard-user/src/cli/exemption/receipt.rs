@@ -1,6 +1,7 @@
 //! `borderguard exemption receipt`: what an exemption that is closed has let through, in a file that can be verified by
 //! others' programs; and the verification of such a file.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
@@ -12,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use crate::approval::{self, AllowedSigners, Approval, RECEIPT, Refusal, load};
+use crate::cli::check::counted;
 use crate::cli::exemption::file;
 use crate::cli::table::{plain, write_wrapped};
 use crate::cli::target::Target;
@@ -19,9 +21,9 @@ use crate::cli::{CliError, time_stamp};
 use crate::control::client::{ask, unexpected};
 use crate::control::protocol::{Request, Response};
 use crate::exit::Exit;
-use crate::report::PRESUMED;
 use crate::report::number::grouped;
 use crate::report::receipt::Receipt;
+use crate::report::{DayUse, PRESUMED};
 
 /// The most receipts of one version in one folder.
 const MOST_RECEIPTS: u32 = 1000;
@@ -364,8 +366,22 @@ fn signer(
     }
 }
 
+/// How many of those who might receive got something, by the rows of its use: `1 of 2 recipients`. What is attributed to none of
+/// them, one of them got at least.
 fn counted_recipients(receipt: &Receipt) -> String {
-    crate::cli::check::counted(receipt.recipients.len(), "recipient")
+    let all = receipt.recipients.len();
+    let of_all = counted(all, "recipient");
+    let is_of_one = |row: &&DayUse| row.number.is_some() || row.recipient.is_some();
+    // Receipts of earlier versions name the only one without its number.
+    let named = receipt.use_by_day.iter().filter(is_of_one).map(|row| row.number.unwrap_or(1));
+    let named = named.collect::<BTreeSet<u32>>().len();
+    let is_apart = receipt.use_by_day.iter().any(|row| !is_of_one(&row));
+    let got = if is_apart { named.max(1) } else { named };
+    match is_apart {
+        _ if got >= all => of_all,
+        true => format!("at least {got} of {of_all}"),
+        false => format!("{got} of {of_all}"),
+    }
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub fn one(summary: &Summary, now: Timestamp, out: &mut impl Write) -> io::Resul
         line("loaded", &format!("{} by {}", moment(at, now), who(user)))?;
     }
     if !summary.approved_by.is_empty() {
-        line("approved", &format!("by {}", summary.approved_by.join(" and ")))?;
+        line("approved", &format!("by {}", summary.approvers()))?;
     } else if summary.loaded_at.is_some() {
         line("approved", "by nobody: no approval was required when it was loaded")?;
     }
@@ -347,6 +347,7 @@ pub(super) mod tests {
             done: Vec::new(),
             sha256: "07".repeat(32),
             approved_by: Vec::new(),
+            approved_as: Vec::new(),
         }
     }
 

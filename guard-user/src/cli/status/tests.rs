@@ -67,6 +67,7 @@ fn exemption() -> Summary {
             by: 0,
         }],
         approved_by: vec!["aoife@example.org".into()],
+        approved_as: vec!["legal".into()],
     }
 }
 
@@ -150,13 +151,7 @@ fn status() -> Status {
             ],
         },
         protect: Default::default(),
-        sockets: crate::control::status::SocketsStatus {
-            noted: true,
-            cgroup: "/".into(),
-            attached: true,
-            refused: false,
-            not_refused: None,
-        },
+        sockets: SocketsStatus { noted: true, cgroup: "/".into(), attached: true, ..Default::default() },
         carriers: carriers(),
         unplaced: crate::control::status::UnplacedStatus {
             times: 1,
@@ -212,6 +207,7 @@ fn status() -> Status {
             ranges_v6: 305_001,
         },
         exemptions: vec![exemption()],
+        holds: vec!["mail".into(), "mlat-1".into()],
         losses: vec![
             LossStatus { kind: "events".into(), count: 0 },
             LossStatus { kind: "log".into(), count: 2 },
@@ -299,6 +295,7 @@ exemptions
   mlat-1  active  mail  2026-11-23T00:00:00Z  2026-11-24T00:00:00Z
       used: 2.0 KiB of 5.0 GiB
 
+legal holds: mail, mlat-1
 lost: 2 log; events reported: 1,234
 ";
     assert_eq!(String::from_utf8(out).unwrap(), expected);

@@ -270,6 +270,18 @@ const EXAMPLES: &[Example] = &[
             "10:1 sockets.refuse: calls are refused by the destination that they name: what a rule of this host would send elsewhere (DNAT in an output chain, a proxy of a service mesh, an IPsec tunnel) fails where that elsewhere is permitted | look for such rules",
         )],
     ),
+    // Ids of exemptions may be named before they are loaded.
+    (
+        &[("[groups]", "[history]\nhold = [\"mlat-2026-0142\", \"mail\", \"mailing\", \"box\"]\n[groups]")],
+        &[],
+    ),
+    (
+        &[("[groups]", "[history]\nhold = [\"mlat-2026-0142\", \"mial\"]\n[groups]")],
+        &[(
+            "hold-near-pin",
+            "11:27 history.hold: \"mial\" is no pin, and nearly the pin \"mail\": it holds what the exemption of that id is about, once one was loaded | correct it, unless it is the id of an exemption",
+        )],
+    ),
     (
         &[("action = \"drop\"", "action = \"observe\"\ningress = \"drop\"")],
         &[(

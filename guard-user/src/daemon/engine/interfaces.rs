@@ -177,8 +177,13 @@ impl Interfaces {
         self.wanted = true;
     }
 
-    pub(super) fn config_changed(&mut self, is_reload: bool) {
-        self.release = if is_reload { Release::Unnamed } else { Release::Strangers };
+    /// Another config is live, by a reload or not; `lets_go`: what it does not name is not guarded any more.
+    pub(super) fn config_changed(&mut self, is_reload: bool, lets_go: bool) {
+        self.release = match (lets_go, is_reload) {
+            (true, _) => Release::Unnamed,
+            (false, true) => Release::Nothing,
+            (false, false) => Release::Strangers,
+        };
         self.tried.clear();
         self.unreleased.clear();
         // What a start found is no news of the first config.
@@ -447,7 +452,7 @@ mod tests {
         }
         let let_go = BTreeMap::from([(7, LetGo { at: wall, sent: Some(3) })]);
         let mut all = Interfaces { let_go, ..Interfaces::default() };
-        all.config_changed(true);
+        all.config_changed(true, true);
         assert!(all.let_go.is_empty());
     }
 }

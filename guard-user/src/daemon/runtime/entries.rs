@@ -1,5 +1,6 @@
 //! An exemption as reports and receipts have it: what its document says, what became of it and what it let through.
 
+use super::fallen::{self, Act};
 use super::history;
 use super::recipients::{days_of, presumed_of};
 use crate::audit::Stored;
@@ -12,11 +13,11 @@ use crate::report::{
 };
 use crate::store::{self, Kept, Record};
 
-/// An exemption with what it let through of these rows and what the trail has of it.
+/// An exemption with what it let through of these rows and what the trail has of it and of its instrument.
 pub(super) fn entry_of(
     summary: Summary,
     (kept, policy): (&Kept, &Policy),
-    records: &[(String, Stored)],
+    (records, acts): (&[(String, Stored)], &[Act<'_>]),
     (used, presumed): (&[store::DayUse], &[store::DayPresumed]),
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
@@ -24,8 +25,10 @@ pub(super) fn entry_of(
     let presumed = presumed_of(presumed.iter().filter(|row| row.key == key));
     let record = kept.record(&key);
     let trail = records.iter().map(|(_, record)| record);
-    let changes = history::all(trail, &key, (record, kept.document_of(&key)), &kept.done_beside(&key));
-    let not_needed = kept.document_of(&key).map(|document| not_needed(document, policy));
+    let document = kept.document_of(&key);
+    let beside = document.map(|document| fallen::beside(acts, &key, document)).unwrap_or_default();
+    let changes = history::all(trail, &key, (record, document), &kept.done_beside(&key), beside);
+    let not_needed = document.map(|document| not_needed(document, policy));
     let not_needed = not_needed.unwrap_or_default();
     ExemptionEntry { not_needed, presumed, ..exemption(summary, record, days, changes) }
 }

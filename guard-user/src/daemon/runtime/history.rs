@@ -15,15 +15,18 @@ use crate::store::{Key, Record, in_force_again};
 /// What an order covers, by the keys of a record's detail.
 const COVERS: [&str; 6] = ["exemption", "pin", "recipient", "instrument", "key", "all"];
 
-/// What became of an exemption, with what was noted as done for other versions and is done for this one too, in the order of the
-/// trail: the wall clock may have been set back in between, and an order before a lift is that whatever the clock said.
+/// What became of an exemption, with what was noted as done for other versions and is done for this one too, and with what is told
+/// `beside` that, in the order of the trail: the wall clock may have been set back in between, and an order before a lift is that
+/// whatever the clock said.
 pub(super) fn all<'r>(
     trail: impl Iterator<Item = &'r Stored> + Clone,
     key: &Key,
     of: (Option<&Record>, Option<&Document>),
     done: &[(u32, GivenReason)],
+    beside: Vec<(u64, Change)>,
 ) -> Vec<Change> {
     let mut all = changes(trail.clone(), key, of);
+    all.extend(beside);
     all.extend(done_beside(trail, &key.0, done));
     all.sort_by_key(|(sequence, _)| *sequence);
     all.into_iter().map(|(_, change)| change).collect()
@@ -112,7 +115,7 @@ fn who(record: &Stored) -> String {
 }
 
 /// A record of the trail, with what the store has of it.
-fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
+pub(super) fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     let text = |key: &str| record.detail.get(key).and_then(Value::as_str).map(str::to_owned);
     let still_held = record.detail.contains_key("still_held");
     let (covers, name) = covered(record, said, still_held).unzip();
@@ -130,11 +133,15 @@ fn change(record: &Stored, said: Option<&GivenReason>) -> Change {
     }
 }
 
-/// Why, in the words that were given; where an order holds again that had been lifted, by what.
+/// Why, in the words that were given; where an order holds again that had been lifted, by what; where a newer version closed it,
+/// which.
 fn why(record: &Stored, given: &str) -> String {
-    match record.detail.get("revoked_key").and_then(Value::as_str) {
-        Some(key) => in_force_again(given, key),
-        None => given.to_owned(),
+    if let Some(key) = record.detail.get("revoked_key").and_then(Value::as_str) {
+        return in_force_again(given, key);
+    }
+    match record.detail.get("by_version").and_then(Value::as_u64) {
+        Some(version) if given.is_empty() => format!("version {version} takes its place"),
+        _ => given.to_owned(),
     }
 }
 
@@ -192,7 +199,7 @@ mod tests {
     }
 
     fn told(record: &Stored) -> Change {
-        all([record].into_iter(), &("a".to_owned(), 1), (None, None), &[]).remove(0)
+        all([record].into_iter(), &("a".to_owned(), 1), (None, None), &[], Vec::new()).remove(0)
     }
 
     /// The clock was an hour ahead until the first order was given.
@@ -212,9 +219,10 @@ mod tests {
             at(8, "2026-12-01T09:20:00Z", Kind::Revoke, &own),
         ];
         let done = (2, GivenReason::of_duty(records[2].time, "answer", records[2].time, "sent"));
-        let told = all(records.iter(), &("a".to_owned(), 1), (None, None), &[done]);
+        let beside = vec![(5, change(&record(Kind::Invalidate, "denounced", &json!({})), None))];
+        let told = all(records.iter(), &("a".to_owned(), 1), (None, None), &[done], beside);
         let told: Vec<&str> = told.iter().map(|change| change.what.as_str()).collect();
-        assert_eq!(told, ["load", "stay", "duty-done", "resume", "revoke"]);
+        assert_eq!(told, ["load", "stay", "invalidate", "duty-done", "resume", "revoke"]);
     }
 
     #[test]
@@ -230,6 +238,12 @@ mod tests {
             "denounced (in force again: the key SHA256:k, which had approved that it was lifted, is revoked), on the \
              instrument \"An MLAT\""
         );
+    }
+
+    #[test]
+    fn what_a_newer_version_closed_is_told_with_which() {
+        let superseded = told(&record(Kind::Supersede, "", &json!({"version": 1, "by_version": 2})));
+        assert_eq!(superseded.words(), "version 2 takes its place");
     }
 
     #[test]

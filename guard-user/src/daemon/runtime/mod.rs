@@ -14,6 +14,7 @@ mod dropped;
 mod duties;
 mod entries;
 pub(in crate::daemon) mod facts;
+mod fallen;
 mod first_tables;
 #[cfg(test)]
 mod floor;

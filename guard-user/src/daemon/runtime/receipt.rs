@@ -16,7 +16,7 @@ use crate::exemption::{State, Summary};
 use crate::hostname::hostname;
 use crate::kernel::hashes;
 use crate::report::receipt::{Exemption, Order, Program, Receipt, SCHEMA, TableHashes, VERSION};
-use crate::report::{AuditHead, DayUse, ExemptionEntry};
+use crate::report::{AuditHead, Change, DayUse, ExemptionEntry};
 use crate::store::{Key, Store, StoreError, sha256};
 use crate::text::visible;
 
@@ -127,7 +127,7 @@ fn filled(facts: Facts<'_>) -> Receipt {
         tables: tables.clone(),
         signers: entry.approvals,
         orders: orders.iter().map(order).collect(),
-        history: entry.changes,
+        history: history(entry.changes),
         recipients: entry.recipients,
         packets: sum(|row| row.packets),
         bytes,
@@ -157,6 +157,15 @@ fn filled(facts: Facts<'_>) -> Receipt {
     let to_be_told = receipt.to_be_told();
     receipt.gaps.extend(to_be_told);
     receipt
+}
+
+/// What a receipt has of what became of it: a fall of its instrument from before it was loaded closed others, and the restoration
+/// after that has its reason.
+fn history(mut changes: Vec<Change>) -> Vec<Change> {
+    let loaded = changes.iter().position(|it| it.what == Kind::Load.name()).unwrap_or_default();
+    let mut places = 0_usize..;
+    changes.retain(|it| places.next().is_some_and(|at| at >= loaded) || it.what != Kind::Invalidate.name());
+    changes
 }
 
 fn order(order: &OrderSummary) -> Order {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use guard_common::abi::Loss;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
@@ -213,14 +214,13 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
     let volume_slots = Kernel::volume_slots(&mut kernel).map_err(StartError::Kernel)?;
     let users = Names::start(Host).context("cannot start the thread that looks up names")?;
     let uid = rustix::process::geteuid().as_raw();
+    let view = View::open(&pin_path).map_err(StartError::Kernel)?;
     let begin = Begin {
         config_file: options.config.clone(),
         kept: store.kept(),
         counts,
         generation: Kernel::generation(&kernel),
-        refused_bypass: View::open(&pin_path)
-            .and_then(|view| view.refuses_bypass())
-            .map_err(StartError::Kernel)?,
+        refused_bypass: view.refuses_bypass().map_err(StartError::Kernel)?,
         held,
         ended: Kernel::ended(&mut kernel, Clocks::read().boot_ns).map_err(StartError::Kernel)?,
         volume_slots,
@@ -233,14 +233,15 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
     };
     let control = begin.prepared.policy.control.clone();
     let looks = begin.prepared.policy.log.clone();
-    let counters = counters_of(&View::open(&pin_path).map_err(StartError::Kernel)?);
+    let (counters, lost) = (counters_of(&view), view.lost().ok());
     // Nothing is attached yet: a disk that does not answer holds no guard up.
     let place = state.clone();
-    let past = within(disk(), "read-event-log", move || LogPast::read(&place, &counters));
+    let past = within(disk(), "read-event-log", move || LogPast::read(&place, &counters, lost));
     let past = past.unwrap_or_else(|error| {
         warn!("what the event log has told so far is not known, so that a `difference` may tell it again: {error}");
         LogPast::unknown()
     });
+    let told_losses = past.losses();
     let log = EventLog::start(&looks.to, past).context("cannot start the event log")?;
     let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
     let is_of_this_boot =
@@ -272,7 +273,7 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
         cursor,
-        (log, looks, canaries.clone()),
+        (log, looks, (canaries.clone(), told_losses)),
         watch,
     )?;
     let private = crate::kernel::is_private(&pin_path);
@@ -362,7 +363,7 @@ fn report_events(
     pin_path: &Path,
     (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
     cursor: Option<Cursor>,
-    (log, looks, canaries): (EventLog, Log, Sent),
+    (log, looks, (canaries, told_losses)): (EventLog, Log, (Sent, Option<[u64; Loss::COUNT]>)),
     untagged: Arc<Watch>,
 ) -> Result<Sources> {
     let (boot, condition) = (boot_id().ok(), log.condition());
@@ -394,6 +395,7 @@ fn report_events(
             Box::new(move |key, record| dropped.seen(key, record))
         },
         canaries,
+        told_losses,
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;

@@ -139,7 +139,7 @@ fn work(
     let _host = hostname();
     let state = at.state.as_path();
     let (mut mark_fault, mut verified) = (None, None::<Instant>);
-    let mut losses = Losses::begin((state, &at.mark), inputs);
+    let mut losses = Losses::begin([state, &at.mark, &at.pin_path], inputs);
     while let Some((id, job)) = jobs.take() {
         let mut of_trail = None;
         let begin = Instant::now();
@@ -469,6 +469,10 @@ impl From<LoadError> for RefusedLoad {
         let (kind, codes) = match &error {
             LoadError::Document(errors) => {
                 (ErrorKind::BadInput, errors.errors.iter().map(|error| error.kind.code()).collect())
+            }
+            LoadError::DocumentAndOrder { errors, held } => {
+                let codes = errors.errors.iter().map(|error| error.kind.code());
+                (ErrorKind::BadInput, codes.chain(held.code()).collect())
             }
             LoadError::Approval(error) => (ErrorKind::BadInput, vec![error.code()]),
             LoadError::Store(error) => (engine::kind_of(error), vec![error.code().unwrap_or("store")]),

@@ -63,11 +63,11 @@ fn what_has_no_events_has_no_difference() {
 #[test]
 fn another_run_goes_on_where_the_counters_are_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let mut told = Told::open(folder.path(), "boot/1");
+    let mut told = Told::open(folder.path(), "boot/1", None);
     told.add(&event(5));
     drop(told);
     let settled = |folder: &Path, counters| {
-        let mut told = Told::open(folder, counters);
+        let mut told = Told::open(folder, counters, None);
         (0..4).flat_map(|_| look(&mut told, &totals(8))).collect::<Vec<_>>()
     };
     assert_eq!(settled(folder.path(), "boot/1"), [3]);
@@ -76,24 +76,24 @@ fn another_run_goes_on_where_the_counters_are_the_same() {
     let file = folder.path().join(FILE);
     fs::write(&file, "short").unwrap();
     assert_eq!(settled(folder.path(), "boot/2"), [8]);
-    assert_eq!(fs::metadata(&file).unwrap().len(), (HEAD + TOTALS * ROW) as u64);
+    assert_eq!(fs::metadata(&file).unwrap().len(), (WITHOUT_LOSSES + Loss::COUNT * ROW) as u64);
 }
 
 #[test]
 fn what_was_counted_before_the_counters_were_gone_is_told_of_the_next_ones() {
     let folder = tempfile::tempdir().unwrap();
-    let mut told = Told::open(folder.path(), "boot/1");
+    let mut told = Told::open(folder.path(), "boot/1", None);
     told.add(&event(5));
     drop(told);
     leave(folder.path(), "boot/1", &totals(9)).unwrap();
-    let mut told = Told::open(folder.path(), "boot/7");
+    let mut told = Told::open(folder.path(), "boot/7", None);
     drop(told);
-    told = Told::open(folder.path(), "boot/7");
+    told = Told::open(folder.path(), "boot/7", None);
     assert_eq!((0..4).flat_map(|_| look(&mut told, &[])).collect::<Vec<_>>(), [4]);
     told.add(&event(2));
     assert_eq!((0..4).flat_map(|_| look(&mut told, &totals(2))).collect::<Vec<_>>(), [0_i64; 0]);
     // It is of counters that are two before: nothing more to be told of them.
-    let mut told = Told::open(folder.path(), "boot/8");
+    let mut told = Told::open(folder.path(), "boot/8", None);
     assert_eq!((0..4).flat_map(|_| look(&mut told, &[])).collect::<Vec<_>>(), [0_i64; 0]);
 }
 
@@ -122,7 +122,7 @@ proptest! {
     #[test]
     fn lines_add_up_to_the_totals(steps in prop::collection::vec(step(), 0..60)) {
         let folder = tempfile::tempdir().unwrap();
-        let mut told = Told::open(folder.path(), "a");
+        let mut told = Told::open(folder.path(), "a", None);
         let (mut counted, mut lines) = (0_u64, 0_i64);
         for step in steps {
             match step {
@@ -133,7 +133,7 @@ proptest! {
                 }
                 Step::Look => lines += look(&mut told, &totals(counted)).iter().sum::<i64>(),
                 Step::Unsettle => told.unsettle(),
-                Step::Restart => told = Told::open(folder.path(), "a"),
+                Step::Restart => told = Told::open(folder.path(), "a", None),
             }
         }
         for _ in 0..=STILL {
@@ -141,4 +141,29 @@ proptest! {
         }
         prop_assert_eq!(lines, counted.cast_signed());
     }
+}
+
+/// What was lost while no daemon ran is told by the next run; what a run of an earlier version told is not known.
+#[test]
+fn losses_are_told_once_over_restarts_and_not_those_of_before_they_were_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = |loss: Loss, count: u64| {
+        Record::Lost(Lost { time: Timestamp::UNIX_EPOCH, what: What::Kernel(loss), count })
+    };
+    let mut told = Told::open(folder.path(), "a", Some([9; Loss::COUNT]));
+    assert_eq!(told.losses(), Some([0; Loss::COUNT]), "these counters began without a file");
+    told.add(&lost(Loss::Events, 5));
+    told.add(&lost(Loss::Events, 2));
+    told.add(&lost(Loss::Limited, 3));
+    let mut wanted = [0; Loss::COUNT];
+    (wanted[Loss::Events as usize], wanted[Loss::Limited as usize]) = (7, 3);
+    assert_eq!(Told::open(folder.path(), "a", Some([9; Loss::COUNT])).losses(), Some(wanted));
+    // Of other counters nothing was told.
+    assert_eq!(Told::open(folder.path(), "b", Some([9; Loss::COUNT])).losses(), Some([0; Loss::COUNT]));
+    // A file of an earlier version.
+    let file = File::options().write(true).open(folder.path().join(FILE)).unwrap();
+    file.set_len(WITHOUT_LOSSES as u64).unwrap();
+    assert_eq!(Told::open(folder.path(), "b", Some([9; Loss::COUNT])).losses(), Some([9; Loss::COUNT]));
+    assert_eq!(Told::open(folder.path(), "b", Some([11; Loss::COUNT])).losses(), Some([9; Loss::COUNT]));
+    assert_eq!(Told::nothing().losses(), None);
 }

@@ -274,17 +274,20 @@ fn check_earlier(
     let earlier = look(id);
     let of = |standing| earlier.filter(|earlier| earlier.standing == standing).map(|it| it.version);
     let (open, over) = (of(Standing::Open), of(Standing::Over));
-    if let (Some(replaced), Some(place)) = (replaces, &raw.replaces)
+    // What it replaces is no matter of a document that was loaded already.
+    if let (Some(version), Some(number), Some(earlier)) = (version, &raw.version, earlier)
+        && version <= earlier.version
+        && (replaces.is_some() || open.is_none())
+    {
+        let (id, is_open, replaces) = (id.to_owned(), open.is_some(), replaces.is_some());
+        let kind = ErrorKind::OldVersion { id, version, earlier: earlier.version, is_open, replaces };
+        sink.error(number.span().start, "version", kind);
+    } else if let (Some(replaced), Some(place)) = (replaces, &raw.replaces)
         && open.or(over) != Some(replaced)
     {
         let kind = ErrorKind::ReplacesClosed { id: id.to_owned(), replaced, open };
         sink.error(place.span().start, "replaces", kind);
     } else if let (None, Some(version), Some(text)) = (replaces, open, &raw.id) {
         sink.error(text.span().start, "id", ErrorKind::StillOpen { id: id.to_owned(), version });
-    } else if let (Some(version), Some(number), Some(earlier)) = (version, &raw.version, earlier)
-        && version <= earlier.version
-    {
-        let kind = ErrorKind::OldVersion { id: id.to_owned(), version, earlier: earlier.version };
-        sink.error(number.span().start, "version", kind);
     }
 }

@@ -67,6 +67,9 @@ fn what_nobody_can_mean_is_refused_of_new_documents_alone() {
     assert_eq!(errors(&good_with("e-mail content", "TBD"))[0].0, "says-nothing");
     let one_word = super::check(&good_with("Evidence in case 2026/0142", "Evidence")).unwrap();
     assert!(one_word.doubts()[0].starts_with("its purpose is one word"));
+    let other = super::check(&good_with("\"Art. 48\"", "\"Art. 49(1)(a)\"")).unwrap().doubts();
+    let told = "its article \"Art. 49(1)(a)\" is neither its ground's (art-46-2-a: Art. 46(2)(a)) nor its type's (treaty-request: ";
+    assert!(other[0].starts_with(told), "{other:?}");
     let nobody = errors(&good_with("the treaty's own\"", "the treaty's own\"\nsubjects = 0"));
     let told = "46:12 condition.subjects: 0 is not a number of data subjects | write how many there are at most, from 1";
     assert_eq!(nobody, [("bad-subjects", told.to_owned())]);

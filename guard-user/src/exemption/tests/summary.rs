@@ -107,3 +107,21 @@ fn a_confidential_one_is_shown_without_its_text_and_no_more_open_than_it_is() {
     assert!(!text.contains("2027-06-02"), "when its review is due: {text}");
     assert_eq!(redacted.clone().redacted(), redacted);
 }
+
+#[test]
+fn who_signed_in_no_role_that_counts_is_told_apart_from_who_approved() {
+    let texts = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+    let by = |roles: &[&str]| {
+        let approved_by = texts(&["aoife@example.org", "brian@example.org"]);
+        Summary { approved_by, approved_as: texts(roles), ..summary(GOOD) }
+    };
+    let both = by(&["", "dpo"]);
+    assert_eq!(
+        both.approvers(),
+        "brian@example.org as dpo; aoife@example.org signed too, in no role that counts"
+    );
+    assert_eq!(by(&["legal", "dpo"]).approvers(), "aoife@example.org as legal and brian@example.org as dpo");
+    // A daemon of before does not tell the roles.
+    assert_eq!(by(&[]).approvers(), "aoife@example.org and brian@example.org");
+    assert_eq!(serde_json::from_str::<Summary>(&shown(&both)).unwrap(), both);
+}

@@ -172,7 +172,7 @@ pub(super) fn article(at: usize, exemption: &ExemptionEntry) -> Markup {
             } @else { (part("Approvals", table(None, "Who approved", &["identity", "roles", "key"],
                 exemption.approvals.iter().map(|approval| html! {
                     td { (visible(&approval.identity)) }
-                    td { (visible(&approval.roles.join(", "))) }
+                    td { (visible(&approval.in_roles())) }
                     td { (visible(&approval.key)) }
                 })), false)) }
             (part("History", table(None, "What became of it", &["when", "what", "who", "why"],

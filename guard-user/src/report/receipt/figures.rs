@@ -10,12 +10,16 @@ use crate::audit::Kind;
 use crate::exemption::State;
 use crate::exemption::summary::FULL_PACKET;
 
+/// Bytes on the wire of a packet, at least: an IPv4 header without a link layer's (RFC 791, section 3.1).
+const LEAST: u64 = 20;
+
 impl Receipt {
     /// The first of its figures that do not agree, in words; `None` where all do. Times of the host's clock are held against each
     /// other only where the daemon writes them in order, for that clock may have been set back.
     #[must_use]
     pub fn disagreement(&self) -> Option<String> {
-        self.nobodys()
+        self.of_names()
+            .or_else(|| self.nobodys())
             .or_else(|| self.of_sums())
             .or_else(|| self.of_signers())
             .or_else(|| self.of_state())
@@ -33,11 +37,10 @@ impl Receipt {
 
     /// Its rows of days on which by its history it was not open; `None` where there are none.
     fn outside(&self) -> Option<Outside> {
-        let of = |is_it: &dyn Fn(&str) -> bool| {
-            self.history.iter().rfind(|it| is_it(&it.what)).map(|it| day(it.at))
-        };
-        let loaded = of(&|what| what == Kind::Load.name())?;
-        let ended = of(&|what| closed_by(what).is_some()).unwrap_or_else(|| day(self.made_at));
+        let loaded = self.history.iter().find(|it| it.what == Kind::Load.name()).map(|it| day(it.at))?;
+        // What closes it first ends it, whatever is kept with it later.
+        let closing = self.history.iter().find(|it| closed_by(&it.what).is_some());
+        let ended = day(closing.map_or(self.made_at, |it| it.at));
         let (first, last) = (loaded.min(ended), loaded.max(ended));
         let mut days: Vec<Date> = self.use_by_day.iter().map(|row| row.day).collect();
         days.retain(|day| !(first..=last).contains(day));
@@ -53,6 +56,27 @@ impl Receipt {
         let outside = self.outside()?;
         let is_told = self.gaps.iter().any(|gap| outside.days.iter().all(|day| gap.contains(day)));
         (!is_told).then(|| format!("{}; and its gaps do not say so", outside.words()))
+    }
+
+    /// Numbers, hashes and kinds of changes that no daemon writes.
+    fn of_names(&self) -> Option<String> {
+        let Self { exemption, audit, .. } = self;
+        for (what, number) in
+            [("version of the exemption", exemption.version.into()), ("audit.sequence", audit.sequence)]
+        {
+            if number == 0 {
+                return Some(format!("the {what} is 0"));
+            }
+        }
+        let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
+        for (what, text) in [("document_sha256", &exemption.document_sha256), ("audit.sha256", &audit.sha256)]
+        {
+            if !is_hash(text) {
+                return Some(format!("{what} is \"{}\", and no SHA-256", text.escape_debug()));
+            }
+        }
+        let unknown = self.history.iter().find(|it| Kind::ALL.iter().all(|kind| kind.name() != it.what))?;
+        Some(format!("its history has \"{}\", which is no kind of record", unknown.what.escape_debug()))
     }
 
     /// What no daemon gives a receipt of, and rows of nobody who might receive.
@@ -81,12 +105,13 @@ impl Receipt {
             };
             return Some(format!("it has {bytes} bytes in all{presumed}, and the quota is {quota}"));
         }
-        if packets > bytes {
+        let is_less = |packets: u64, bytes: u64| packets.saturating_mul(LEAST) > bytes;
+        if is_less(*packets, *bytes) {
             return Some(format!("it has {packets} packets, and {bytes} bytes"));
         }
-        // Rows are of what passed, and no packet is without bytes.
-        let DayUse { day, packets, bytes, .. } =
-            use_by_day.iter().find(|row| row.packets == 0 || row.bytes == 0)?;
+        // Rows are of what passed.
+        let is_none = |row: &&DayUse| row.packets == 0 || is_less(row.packets, row.bytes);
+        let DayUse { day, packets, bytes, .. } = use_by_day.iter().find(is_none)?;
         Some(format!("a row of {day} has {packets} packets and {bytes} bytes"))
     }
 
@@ -97,17 +122,14 @@ impl Receipt {
         if of_quota.is_some() {
             return of_quota;
         }
-        let mut closed: Vec<State> = Vec::new();
-        for change in &self.history {
-            // What is over is revoked all the same, and nothing else makes another state of it.
-            if change.what == Kind::Revoke.name() {
-                closed.clear();
-            }
-            closed.extend(closed_by(&change.what));
-        }
-        if let Some(last) = closed.last() {
-            let is_told = closed.iter().any(|it| it.name() == state);
-            return (!is_told).then(|| format!("it is \"{state}\", and by its history \"{}\"", last.name()));
+        // What is over may be revoked all the same, and nothing else makes another state of it.
+        let closed = self.history.iter().fold(None, |closed, change| match closed_by(&change.what) {
+            Some(by) if closed.is_none() || change.what == Kind::Revoke.name() => Some(by),
+            _ => closed,
+        });
+        if let Some(closed) = closed {
+            return (closed.name() != state)
+                .then(|| format!("it is \"{state}\", and by its history \"{}\"", closed.name()));
         }
         // The end of a window or of a quota is there before its record is.
         let end = review_by.map_or(*valid_until, |by| by.min(*valid_until));
@@ -137,7 +159,8 @@ impl Receipt {
         is_wrong.then(|| format!("{told}, and {left} bytes of its quota of {quota} are left"))
     }
 
-    /// A version is loaded once, and nothing becomes of it before but for a duty that is noted for other versions too.
+    /// A version is loaded once, and nothing becomes of it before but for a duty that is noted for other versions too, and that
+    /// its instrument was restored.
     fn of_load(&self) -> Option<String> {
         let is = |change: &Change, kind: Kind| change.what == kind.name();
         match self.history.iter().filter(|change| is(change, Kind::Load)).count() {
@@ -145,7 +168,9 @@ impl Receipt {
             1 => {}
             more => return Some(format!("by its history it was loaded {more} times")),
         }
-        let first = self.history.iter().find(|change| !is(change, Kind::DutyDone))?;
+        let is_restoration =
+            |change: &Change| is(change, Kind::Resume) && change.covers.as_deref() == Some("instrument");
+        let first = self.history.iter().find(|it| !is(it, Kind::DutyDone) && !is_restoration(it))?;
         let what = first.what.escape_debug();
         (!is(first, Kind::Load)).then(|| format!("its history has \"{what}\" before it was loaded"))
     }

@@ -444,3 +444,37 @@ fn orders_of_one_reference_are_told_apart_by_what_they_are_on_and_a_lift_by_its_
         assert!(told.contains(words) && page.contains(words), "{words} in {told}");
     }
 }
+
+#[test]
+fn falls_restorations_and_revocations_are_told_by_whom_and_why_and_only_its_own_end_it() {
+    let of_instrument = |at: &str, what: &str, why: &str, order: Option<&str>| super::super::Change {
+        who: "root (0)".into(),
+        why: why.into(),
+        order: order.map(str::to_owned),
+        covers: Some("instrument".into()),
+        name: Some("An MLAT".into()),
+        ..change(at, what)
+    };
+    let mut it = super::sample::exemption("a", "");
+    it.changes = vec![
+        of_instrument("2026-11-02T08:00:00Z", "invalidate", "denounced", None),
+        of_instrument("2026-11-02T09:00:00Z", "resume", "in force again", Some("denounced")),
+        change("2026-11-02T10:00:00Z", "load"),
+        super::super::Change {
+            who: "root (0)".into(),
+            why: "withdrawn".into(),
+            ..change("2026-11-03T10:00:00Z", "revoke")
+        },
+        of_instrument("2026-11-02T11:00:00Z", "invalidate", "denounced again", None),
+    ];
+    let row = register_of(it).remove(0);
+    assert_eq!(
+        row["stays and lifts"],
+        "2026-11-02 08:00:00 UTC invalidate by root (0): denounced, on the instrument \"An MLAT\"; \
+         2026-11-02 09:00:00 UTC resume by root (0): lifts the order denounced on the instrument \"An MLAT\": in force again; \
+         2026-11-03 10:00:00 UTC revoke by root (0): withdrawn; \
+         2026-11-02 11:00:00 UTC invalidate by root (0): denounced again, on the instrument \"An MLAT\""
+    );
+    let window = (row["transfers from"].as_str(), row["transfers until"].as_str());
+    assert_eq!(window, ("2026-11-02 10:00:00 UTC", "2026-11-03 10:00:00 UTC"));
+}

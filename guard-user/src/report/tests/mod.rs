@@ -7,7 +7,7 @@ mod page;
 mod redacted;
 pub(crate) mod sample;
 
-use super::{Format, Report, render};
+use super::{ApprovalEntry, Format, Report, render};
 
 /// The report in this form.
 fn rendered(report: &Report, format: Format) -> String {
@@ -21,6 +21,21 @@ fn rows(report: &Report) -> Vec<std::collections::HashMap<String, String>> {
     let text = rendered(report, Format::Csv);
     let mut reader = ::csv::Reader::from_reader(text.as_bytes());
     reader.deserialize().map(Result::unwrap).collect()
+}
+
+/// Who wrote a document and signs it as well is not needed for that.
+#[test]
+fn who_signed_in_no_role_that_counts_is_told_as_such_in_each_form() {
+    let mut report = sample::sample();
+    let (identity, key) = ("aoife@example.org".to_owned(), "SHA256:aoife".to_owned());
+    report.exemptions[0].approvals.push(ApprovalEntry { identity, roles: Vec::new(), key });
+    let is_hers = |row: &&std::collections::HashMap<String, String>| {
+        row["section"] == "approval" && row["name"] == "aoife@example.org"
+    };
+    let rows = rows(&report);
+    let row = rows.iter().find(is_hers).unwrap();
+    assert_eq!(row["value"], "no role that counts; SHA256:aoife");
+    assert!(rendered(&report, Format::Html).contains("no role that counts"));
 }
 
 /// `borderguard report | head` ends without a complaint: a closed pipe is seen as one.

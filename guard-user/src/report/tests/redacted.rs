@@ -1,6 +1,6 @@
 //! The text of confidential exemptions.
 
-use super::super::{ExemptionEntry, Format, ParticularEntry, Report, WITHHELD};
+use super::super::{Change, ExemptionEntry, Format, ParticularEntry, Report, WITHHELD};
 use super::rendered;
 use super::sample::{exemption, sample};
 
@@ -87,4 +87,34 @@ fn every_text_is_there_where_the_report_is_not_redacted() {
         }
         assert!(!text.contains(WITHHELD));
     }
+}
+
+/// The times of what is known of the instrument alone would say which it is; its own fall is told without the text.
+#[test]
+fn what_befell_the_instrument_of_a_confidential_exemption_beside_it_is_not_told() {
+    let mut it = report(true);
+    let of = |what: &str, at: &str| Change {
+        what: what.to_owned(),
+        at: at.parse().unwrap(),
+        ..it.exemptions[0].changes[0].clone()
+    };
+    let changes = vec![
+        of("invalidate", "2026-11-02T01:00:07Z"),
+        of("resume", "2026-11-02T02:00:07Z"),
+        of("load", "2026-11-02T03:00:07Z"),
+        of("invalidate", "2026-11-02T04:00:07Z"),
+        of("resume", "2026-11-02T05:00:07Z"),
+    ];
+    it.exemptions[0].changes = changes;
+    let json: Report = serde_json::from_str(&rendered(&it, Format::Json)).unwrap();
+    let told: Vec<&str> = json.exemptions[0].changes.iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(told, ["load", "invalidate"]);
+    assert_eq!(super::super::redact::redacted(&json), json, "once more changes nothing");
+    for format in [Format::Csv, Format::Html, Format::Register] {
+        let text = rendered(&it, format);
+        assert!(!text.contains("secret-"), "{format:?}");
+        assert!(["01:00:07", "02:00:07", "05:00:07"].iter().all(|time| !text.contains(time)), "{format:?}");
+    }
+    let open = rendered(&Report { redacted: false, ..it.clone() }, Format::Register);
+    assert!(open.contains("2026-11-02 05:00:07 UTC resume by secret-who"), "{open}");
 }

@@ -34,9 +34,9 @@ fn stay(store: &mut Store, id: &str) {
     store.slots_were_reset(&store.kept.slots_to_reset()).unwrap();
 }
 
-fn code(error: &LoadError) -> String {
+fn code(error: &LoadError) -> &'static str {
     match error {
-        LoadError::Document(errors) => errors.errors[0].kind.code().to_owned(),
+        LoadError::Document(it) | LoadError::DocumentAndOrder { errors: it, .. } => it.errors[0].kind.code(),
         other => panic!("{other}"),
     }
 }

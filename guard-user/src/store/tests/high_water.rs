@@ -2,47 +2,15 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
 
-use guard_common::abi::HighWater;
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+pub(crate) use super::memory::Memory;
 use super::{key_of, load, named, now, open_ids, submit, trail, who};
 use crate::audit;
 use crate::exemption::record::Use;
-use crate::store::{
-    Change, FILE, GoesLive, KernelMark, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target,
-    Untold,
-};
-
-/// What outlives the store and its files, as the kernel's map does.
-#[derive(Clone, Default)]
-pub(crate) struct Memory(Arc<Mutex<(KernelMark, HighWater)>>);
-
-impl Memory {
-    /// A daemon makes this config live.
-    pub(crate) fn goes_live(&self, it: &GoesLive) {
-        it.mark(&mut self.0.lock().unwrap().1);
-    }
-}
-
-impl MarkKeeper for Memory {
-    fn read(&self) -> Result<KernelMark, String> {
-        let (mark, kept) = *self.0.lock().unwrap();
-        Ok(KernelMark { untold: Untold::of(&kept), ..mark })
-    }
-
-    fn write(&self, mark: &KernelMark) -> Result<(), String> {
-        self.0.lock().unwrap().0 = *mark;
-        Ok(())
-    }
-
-    fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
-        self.0.lock().unwrap().1.is_told(judges);
-        Ok(())
-    }
-}
+use crate::store::{Change, FILE, LoadError, MarkKeeper, Marks, Older, Store, StoreError, Target};
 
 pub(super) struct Host {
     folder: TempDir,
@@ -146,6 +114,7 @@ fn nothing_came_back(store: &mut Store) {
         assert!(!loaded(store, &named(id, 1)), "{id}: its version was loaded once");
     }
     assert!(is_held(store, &named("b", 2)) && is_held(store, &named("c", 2)));
+    assert!(store.kept().was_loaded("e") && !store.kept().was_loaded("x"), "one that this store never saw");
     let lost = named("e", 3).replace("US-Ireland MLAT 2001", "Something else");
     assert!(!loaded(store, &lost), "a version that this store never saw");
     assert!(loaded(store, &lost.replace("version = 3", "version = 4")));

@@ -159,6 +159,38 @@ fn what_a_reload_closed_on_a_full_disk_is_no_other_config() {
     assert_eq!((&configs(&store)[..], store.kept().other_config()), (&all[..], None));
 }
 
+/// A yes to geo databases opens without being held against anything: another one is another one.
+#[test]
+fn databases_that_the_disk_had_no_record_of_are_known_by_themselves() {
+    let of_databases = |name: &str| {
+        let mut record = record(Kind::Reload, "honest");
+        record.detail.insert("databases_alone".to_owned(), true.into());
+        record.detail.insert(crate::store::JUDGED.to_owned(), false.into());
+        record.detail.insert("geo_sha256".to_owned(), name.into());
+        record.detail.insert("database".to_owned(), name.into());
+        record
+    };
+    for is_killed in [false, true] {
+        let host = Host::new();
+        let mut store = host.starts();
+        host.disk.fail_during(0, FULL);
+        store.audit_config(of_databases("wide"), b"honest").unwrap_err();
+        store.keep_marks();
+        if is_killed {
+            host.ends(store);
+            store = host.starts();
+            let words = store.kept().other_config().unwrap_or_default().to_owned();
+            assert!(words.contains("with the geo database wide"), "{words}");
+        } else {
+            host.disk.heal();
+            store.audit_config(of_databases("geo"), b"honest").unwrap();
+        }
+        let found: Vec<_> =
+            trail(&store).into_iter().filter_map(|it| it.detail.get("geo_sha256").cloned()).collect();
+        assert!(found.contains(&"wide".into()), "killed: {is_killed}: {found:?}");
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// The disk takes so many steps more.

@@ -25,6 +25,7 @@ mod kept;
 mod killed;
 mod late_configs;
 mod marked_uses;
+mod memory;
 pub(crate) mod model;
 mod orders;
 mod place;

@@ -354,6 +354,48 @@ fn what_holds_a_document_is_named_by_a_code_and_a_revoked_key_is_not_to_be_lifte
     assert!(said.contains("which nothing lifts") && !said.contains("has to be lifted"), "{said}");
 }
 
+/// What is mended for one refusal alone would be signed anew only to meet the next one.
+#[test]
+fn a_renewal_of_what_has_ended_is_told_what_holds_it_besides() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let next = named("a", 2).replace("version = 2", "version = 2\nreplaces = 1");
+    let mlat = Target::Instrument("US-Ireland MLAT 2001".into());
+    let fell = Change::Invalidate { why: "it was denounced".into() };
+    store.change(&mlat, &fell, &who(), now()).unwrap();
+    let refused = load(&mut store, &next).unwrap_err();
+    let said = refused.to_string();
+    let LoadError::DocumentAndOrder { errors, held } = refused else { panic!("{said}") };
+    let codes = (errors.errors[0].kind.code(), held.code());
+    assert_eq!(codes, ("replaces-closed", Some("fallen-instrument")));
+    assert!(said.contains("leave out replaces") && said.contains("has fallen"), "{said}");
+    lift(&mut store, &mlat, None).unwrap();
+    assert!(matches!(load(&mut store, &next), Err(LoadError::Document(_))), "nothing else holds it");
+    let change = Change::RevokeKey { why: "it was lost".into() };
+    store.change(&Target::Key(key_of("a")), &change, &who(), now()).unwrap();
+    let said = load(&mut store, &next).unwrap_err().to_string();
+    assert!(
+        said.contains("leave out replaces") && said.contains("have it signed with another key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_version_that_was_loaded_already_is_told_as_such_whatever_it_replaces() {
+    let mut store = ModelDisk::new().open_store();
+    load(&mut store, &named("a", 1)).unwrap();
+    let next = named("a", 2).replace("version = 2", "version = 2\nreplaces = 1");
+    load(&mut store, &next).unwrap();
+    let again = load(&mut store, &next).unwrap_err().to_string();
+    assert!(again.contains("version: version 2 of \"a\" was loaded already\n"), "{again}");
+    assert!(again.contains("write version = 3 or higher and replaces = 2"), "{again}");
+    store.change(&id("a"), &Change::Revoke { why: "it is over".into() }, &who(), now()).unwrap();
+    let again = load(&mut store, &next).unwrap_err().to_string();
+    assert!(again.contains("version: version 2 of \"a\" was loaded already, and is closed\n"), "{again}");
+    assert!(again.contains("as version 3 or later, without replaces"), "{again}");
+    assert_eq!(again.matches("error: ").count(), 1, "{again}");
+}
+
 /// Whoever makes a slip in a name is told the one that may be meant, and reads it as it is written.
 #[test]
 fn a_name_with_a_slip_in_it_is_answered_with_the_one_that_is_nearly_it() {

@@ -11,7 +11,7 @@ use super::{now, trail, who};
 use crate::audit::{Kind, Record, Stored, Who};
 use crate::digest::{from_hexadecimal, sha256};
 use crate::store::unrecorded::live_by;
-use crate::store::{FILE, GoesLive, JUDGED, KernelMark, MarkKeeper, Marks, Store, StoreError};
+use crate::store::{FILE, GoesLive, JUDGED, KernelMark, Lacks, MarkKeeper, Marks, Store, StoreError};
 
 const MARK: &str = "mark/high-water.json";
 
@@ -334,6 +334,10 @@ impl MarkKeeper for Before {
 
     fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
         self.0.is_told(judges)
+    }
+
+    fn lacks(&self, records: Option<Lacks>) -> Result<(), String> {
+        self.0.lacks(records)
     }
 }
 

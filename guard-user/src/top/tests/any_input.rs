@@ -106,6 +106,7 @@ fn news() -> impl Strategy<Value = News> {
         1 => name().prop_map(News::NoStatus),
         1 => name().prop_map(News::NoEvents),
         1 => any::<u64>().prop_map(News::Missed),
+        1 => any::<u64>().prop_map(News::Summed),
     ]
 }
 

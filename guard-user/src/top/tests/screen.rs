@@ -148,6 +148,10 @@ fn a_daemon_that_is_gone_is_told_until_it_answers() {
     state.update(Input::News(News::Missed(1_234)));
     let missed = lines(&drawn(&mut state, Theme::Plain, SMALL.0, SMALL.1)).join("\n");
     assert!(missed.contains("1,234 events were not taken in time"), "{missed}");
+    assert!(!missed.contains("in sums alone"), "{missed}");
+    state.update(Input::News(News::Summed(59_878)));
+    let summed = lines(&drawn(&mut state, Theme::Plain, SMALL.0, SMALL.1)).join("\n");
+    assert!(summed.contains("59,878 events of a storm are in sums alone"), "{summed}");
 }
 
 #[test]

@@ -144,6 +144,23 @@ fn a_receipt_is_taken_by_ssh_keygen_and_openssl_and_by_this_program() {
     assert_eq!(json["receipt"], serde_json::to_value(receipt()).unwrap());
 }
 
+#[test]
+fn who_got_nothing_is_not_counted_among_those_who_did() {
+    let of = |recipients: usize, rows: &[Option<u32>]| {
+        let mut it = receipt();
+        it.recipients = vec![it.recipients[0].clone(); recipients];
+        let row = DayUse { recipient: None, ..it.use_by_day[0].clone() };
+        it.use_by_day = rows.iter().map(|number| DayUse { number: *number, ..row.clone() }).collect();
+        counted_recipients(&it)
+    };
+    assert_eq!(of(2, &[Some(2), Some(2)]), "1 of 2 recipients");
+    assert_eq!(of(2, &[Some(1), Some(2)]), "2 recipients");
+    assert_eq!(of(2, &[]), "0 of 2 recipients");
+    assert_eq!((of(1, &[Some(1)]), of(1, &[None])), ("1 recipient".to_owned(), "1 recipient".to_owned()));
+    assert_eq!(of(3, &[Some(3), None]), "at least 1 of 3 recipients");
+    assert_eq!(of(3, &[None]), "at least 1 of 3 recipients");
+}
+
 /// One byte that is another one, anywhere: this program says no each time, and so do the others where it is theirs to see.
 #[test]
 fn no_flipped_byte_is_taken() {

@@ -232,7 +232,8 @@ impl Engine {
                 self.surroundings.remove("last-database");
             }
         }
-        self.interfaces.config_changed(is_reload);
+        let lets_go = is_reload && self.trail_refuses().is_none();
+        self.interfaces.config_changed(is_reload, lets_go);
         self.bypass.config_changed();
         self.noting.config_changed();
         self.protection.config_changed();
@@ -291,7 +292,8 @@ impl Engine {
     /// What the answer to a reload says beside that it is done.
     pub(super) fn words_of_reload(&self) -> String {
         let (released, stays) = (self.words_of_release(&self.config.policy), self.words_of_what_stays());
-        released + &stays + &self.words_of_waiting_databases() + &self.words_of_no_record()
+        let holds = self.words_of_holds(&self.config.policy);
+        released + &stays + &holds + &self.words_of_waiting_databases() + &self.words_of_no_record()
     }
 
     /// What the answer to a reload says of keys that count from the start alone.
@@ -306,6 +308,13 @@ impl Engine {
             return "; NOTHING is guarded now: the config has no pin".to_owned();
         }
         let (named, released) = self.interfaces.by_name_in(policy);
+        if !released.is_empty() && self.trail_refuses().is_some() {
+            return format!(
+                "; still guarded, though the config does not name it: {}, for the audit trail can't have it that it is let go. \
+                 Make room and reload again",
+                released.join(", ")
+            );
+        }
         match (named, released.is_empty()) {
             (false, _) => {
                 "; NOTHING is guarded now: no interface of this host matches `host.interfaces`".to_owned()

@@ -19,6 +19,13 @@ impl Engine {
             return self
                 .answer(*ticket, Response::error(ErrorKind::Busy, format!("nothing was done: {why}")));
         }
+        if let (Some((ticket, _)), Some(why)) = (&yes, self.trail_refuses()) {
+            let message = format!(
+                "nothing was done: what the geo databases open is to be on record, and the audit trail takes no record now: {why}. \
+                 Do it again when it does; what they close is taken by itself"
+            );
+            return self.answer(*ticket, Response::error(ErrorKind::Failed, message));
+        }
         // What a candidate goes back to has the databases of its time.
         if self.config.is_busy() || self.config.unconfirmed.is_some() {
             self.config.databases.again = true;
@@ -94,15 +101,21 @@ impl Engine {
             }
         }
         let record = records::record_of(self.now.wall, (Kind::Reload, &by), "", "", facts);
-        if !self.kept.is_usable() {
-            let text = Arc::clone(&self.config.policy.text);
-            self.ask_store(Purpose::NoteConfig, StoreJob::NoteConfig { record: record.clone(), text });
+        let text = Arc::clone(&self.config.policy.text);
+        match self.config.is_unsure {
+            // Until it is known what was in force, the trail's last config is that.
+            true => {
+                let job = StoreJob::NoteConfig { record: record.clone(), text };
+                self.ask_store(Purpose::NoteConfig, job);
+                self.record(record);
+            }
+            false => self.ask_store(Purpose::Record, StoreJob::RecordConfig { record, text }),
         }
-        self.record(record);
         for (ticket, _) in accepting {
             let response = match (&settled, &waits) {
                 (Ok(()), None) => {
-                    let message = format!("the geo databases are taken: {source}");
+                    let message =
+                        format!("the geo databases are taken: {source}{}", self.words_of_no_record());
                     Response::Done { message, generation, exemptions: Vec::new() }
                 }
                 (Ok(()), Some(waits)) => {

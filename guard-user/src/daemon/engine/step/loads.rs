@@ -10,8 +10,9 @@ use crate::daemon::engine::loads::{Asked, Handed, Loaded, Wanted};
 use crate::daemon::engine::publishing::Tables;
 use crate::daemon::engine::state::{Engine, Purpose};
 use crate::daemon::engine::{Level, LoadJob, StoreJob, Ticket, records};
-use crate::exemption::{CHECK, Clocks, Document, REVIEW, Summary};
-use crate::store::{Admission, Kept};
+use crate::exemption::record::ApprovedBy;
+use crate::exemption::{CHECK, Clocks, Document, REVIEW, Summary, approvers};
+use crate::store::Kept;
 
 impl Engine {
     pub(super) fn load_exemption(&mut self, ticket: Ticket, handed: Handed, who: Who, now: Clocks) {
@@ -64,7 +65,7 @@ impl Engine {
             [] => String::new(),
             ids => format!("; orders HOLD data of these pins to the same recipients: {}", ids.join(", ")),
         };
-        let approved = approved_words(&admission)
+        let approved = approved_words(admission.approvals())
             + &held
             + &overdue(&self.kept, admission.document(), now)
             + &self.not_needed(admission.document());
@@ -145,12 +146,12 @@ fn overdue(kept: &Kept, document: &Document, now: Clocks) -> String {
     if late.is_empty() { late.concat() } else { format!("; OVERDUE still: {}", late.join(", ")) }
 }
 
-fn approved_words(admission: &Admission) -> String {
-    let names: Vec<&str> = admission.approvals().iter().map(|approval| approval.identity.as_str()).collect();
-    if names.is_empty() {
+fn approved_words(approvals: &[ApprovedBy]) -> String {
+    if approvals.is_empty() {
         "; nobody's approval was verified, for the config requires none".to_owned()
     } else {
-        format!(", approved by {}", names.join(" and "))
+        let signers = approvals.iter().map(|it| (it.identity.as_str(), it.role.as_deref()));
+        format!(", approved by {}", approvers::words(signers, " and "))
     }
 }
 
@@ -158,4 +159,23 @@ fn approved_words(admission: &Admission) -> String {
 pub(super) fn signatures(texts: Vec<SignatureText>) -> Vec<Signature> {
     let signature = |it: SignatureText| Signature { name: it.name, bytes: it.text.into_bytes() };
     texts.into_iter().map(signature).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_signed_in_no_role_that_counts_is_not_said_to_have_approved_it() {
+        let by = |identity: &str, role: Option<&str>| ApprovedBy {
+            identity: identity.to_owned(),
+            role: role.map(str::to_owned),
+            fingerprint: "SHA256:x".to_owned(),
+        };
+        let both = [by("aoife@example.org", None), by("brian@example.org", Some("dpo"))];
+        let expected =
+            ", approved by brian@example.org as dpo; aoife@example.org signed too, in no role that counts";
+        assert_eq!(approved_words(&both), expected);
+        assert!(approved_words(&[]).starts_with("; nobody's approval was verified"));
+    }
 }

@@ -368,6 +368,7 @@ impl Engine {
         }
         self.problems_of_hosts(problems);
         self.problems_of_approvals(problems);
+        problems.extend(self.problems_of_holds());
     }
 
     fn problems_of_workers(&self, problems: &mut Vec<Problem>, now: Clocks) {

@@ -68,6 +68,12 @@ impl Engine {
         self.problem_of_gap().into_iter().chain(signed).chain(other)
     }
 
+    /// Why the trail of a store that is open takes no record, as far as it is known.
+    pub(super) fn trail_refuses(&self) -> Option<&str> {
+        let gap = self.gap.as_ref().filter(|gap| gap.is_open() && self.kept.is_usable())?;
+        Some(&gap.why)
+    }
+
     /// What the answer to a reload says where the trail can't have it.
     pub(super) fn words_of_no_record(&self) -> String {
         let gap = self.gap.as_ref().filter(|gap| gap.is_open());

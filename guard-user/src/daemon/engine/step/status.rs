@@ -87,6 +87,7 @@ impl Engine {
             counters: counter_rows(&rows, counters),
             database: self.database(now),
             exemptions,
+            holds: policy.history.hold.names.clone(),
             audit: self.verified.clone(),
             losses,
             events: sample.events,

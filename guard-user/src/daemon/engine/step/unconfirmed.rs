@@ -416,6 +416,7 @@ impl Engine {
                 for (key, why) in self.config.waiting_for_restart(&prepared.policy) {
                     message += &format!("; `{key}` would be changed: {why}");
                 }
+                message += &self.words_of_holds(&prepared.policy);
                 if let Some(waits) = &prepared.database_waits {
                     message += &format!("; the geo databases would wait: {}", waits.why());
                 }

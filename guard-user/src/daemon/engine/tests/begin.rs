@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{Action, Begin, Engine, SignedFile, daemon};
 use super::inputs::prepared;
+use super::world::World;
 use crate::daemon::runtime;
 use crate::exemption::Clocks;
 use crate::kernel::Kernel;
@@ -53,4 +54,14 @@ pub(super) fn begin(
         },
     };
     Engine::new(begin, now)
+}
+
+impl World {
+    /// Opens the store again, as the worker does that has a closed one; whether it could.
+    pub(super) fn opens_again(&mut self) -> bool {
+        let Ok(store) = opened(&self.disk, self.is_anew) else { return false };
+        let before = std::mem::replace(&mut self.store, store);
+        self.store.take_orders_of(&before.kept());
+        true
+    }
 }

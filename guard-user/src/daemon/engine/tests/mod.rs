@@ -6,6 +6,8 @@ mod calls;
 mod closings;
 mod cuts;
 mod databases;
+mod fallen;
+mod holds;
 mod inputs;
 mod interfaces;
 mod latest;

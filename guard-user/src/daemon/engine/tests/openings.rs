@@ -89,17 +89,20 @@ fn it_waits_for_its_record_and_what_closes_does_not() {
     let reload = world.ask(Request::Reload {});
     world.settle();
     assert!(world.is_done(reload), "{:?}", world.answers);
-    assert_eq!(world.kernel.guarded(), ["eth0"]);
+    // It is taken, and what it does not name is let go once that can be on record.
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
     world.disk.heal();
     world.rest();
-    assert_eq!(recorded(&world), []);
+    // What closed on the full disk is on record as soon as the disk takes it.
+    let reloaded = ("reload".to_owned(), None);
+    assert_eq!(recorded(&world), std::slice::from_ref(&reloaded));
     opens(&mut world, CONFIG);
     let reload = world.ask(Request::Reload {});
     world.settle();
     assert!(world.is_done(reload), "{:?}", world.answers);
     assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
     let opened = ("opening".to_owned(), Some("the pin mail".to_owned()));
-    assert_eq!(recorded(&world), [opened, ("reload".to_owned(), None)]);
+    assert_eq!(recorded(&world), [reloaded.clone(), opened, reloaded]);
 }
 
 /// What was refused is nothing that the next config is held against: what is live is, where it asks for signatures.
@@ -220,4 +223,47 @@ fn a_store_that_can_not_be_opened_is_not_waited_for() {
     assert_eq!(world.kernel.guarded(), ["eth0"]);
     // What is to be kept does not wait for a record either.
     assert_eq!(kept_so_far(&world), ["kept: nothing"]);
+}
+
+/// An interface that is let go is not judged any more: like a config that opens, that is on record first.
+#[test]
+fn nothing_is_let_go_while_the_trail_takes_no_record() {
+    let mut world = World::new(CONFIG, &["eth0", "eth1"]);
+    world.settle();
+    world.disk.fail_during(0, 1 << 20);
+    world.ask(Request::Reload {});
+    world.rest();
+    world.config = ONE;
+    let reload = world.ask(Request::Reload {});
+    world.rest();
+    let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("still guarded, though the config does not name it: eth1"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"]);
+    world.disk.heal();
+    world.pass(6_000_000_000);
+    world.rest();
+    assert_eq!(world.kernel.guarded(), ["eth0", "eth1"], "until somebody reloads");
+    let reload = world.ask(Request::Reload {});
+    world.rest();
+    let Response::Done { message, .. } = world.answer(reload) else { panic!("{:?}", world.answers) };
+    assert!(message.contains("not guarded any more: eth1"), "{message}");
+    assert_eq!(world.kernel.guarded(), ["eth0"]);
+}
+
+#[test]
+fn databases_are_not_accepted_while_the_trail_takes_no_record() {
+    let mut world = World::new(CONFIG, &["eth0"]);
+    world.settle();
+    world.disk.fail_during(0, 1 << 20);
+    world.ask(Request::Reload {});
+    world.rest();
+    let accept = world.ask(Request::GeoAccept {});
+    world.rest();
+    assert!(failed(&world, accept).contains("the audit trail takes no record now"), "{:?}", world.answers);
+    world.disk.heal();
+    world.pass(6_000_000_000);
+    world.rest();
+    let accept = world.ask(Request::GeoAccept {});
+    world.rest();
+    assert!(matches!(world.answer(accept), Response::Done { .. }), "{:?}", world.answers);
 }

@@ -47,7 +47,7 @@ pub(super) struct World {
     /// What is added to the ids of cgroups.
     pub(super) cgroups_remade: u64,
     /// Whether the kernel's counters began with this daemon.
-    is_anew: bool,
+    pub(super) is_anew: bool,
     pub(super) config: &'static str,
     /// Who signed what a config that is read opens.
     pub(super) signed: Vec<SignedFile>,
@@ -365,14 +365,9 @@ impl World {
                     _ => None,
                 };
                 let is_tried = matches!(job, StoreJob::CheckPlace) && !self.store.kept().is_usable();
-                if is_tried
-                    && !self.store_is_away
-                    && let Ok(store) = opened(&self.disk, self.is_anew)
-                {
-                    let before = std::mem::replace(&mut self.store, store);
-                    self.store.take_orders_of(&before.kept());
-                }
+                let is_open_again = is_tried && !self.store_is_away && self.opens_again();
                 let outcome = runtime::store::done(&mut self.store, job, self.now.wall);
+                self.store.keep_marks();
                 if let (Some(crate::store::Target::Id(id)), super::super::StoreOutcome::Changed(Ok(_))) =
                     (&resumed, &outcome)
                 {
@@ -380,6 +375,9 @@ impl World {
                 }
                 let kept = self.store.kept();
                 self.step(Input::Stored { id, outcome, kept });
+                if is_open_again {
+                    self.step(Input::ConfigOfTrail(Ok(None)));
+                }
             }
             Part::Sockets => {
                 let Some(id) = self.cuts.pop_front() else { return };

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use guard_common::abi::HighWater;
+use jiff::Timestamp;
 
 use crate::audit::Head;
 use crate::kernel::{KeptHead, latest_of};
-use crate::store::{KernelMark, MarkKeeper, Noted, Untold};
+use crate::store::{KernelMark, Lacks, MarkKeeper, Noted, Untold};
 
 /// What keeps it in the maps that are pinned here.
 pub(super) fn keeper(pin_path: &Path) -> Box<dyn MarkKeeper + Send> {
@@ -34,6 +35,7 @@ impl MarkKeeper for InKernel {
             unrecorded: (noted.digest != [0; 32]).then_some(noted),
             untold: Untold::of(&kept),
             time: latest_of(&kept),
+            lacks: lacking(&kept),
         })
     }
 
@@ -51,6 +53,21 @@ impl MarkKeeper for InKernel {
     fn is_told(&self, judges: [u8; 32]) -> Result<(), String> {
         self.0.change(|kept| kept.is_told(judges)).map_err(|error| error.to_string())
     }
+
+    fn lacks(&self, records: Option<Lacks>) -> Result<(), String> {
+        let second = |at: Timestamp| at.as_second().cast_unsigned();
+        let (lost, lost_from, lost_to) =
+            records.map_or((0, 0, 0), |it| (it.count, second(it.from), second(it.to)));
+        let part = |kept: &mut HighWater| *kept = HighWater { lost, lost_from, lost_to, ..*kept };
+        self.0.change(part).map_err(|error| error.to_string())
+    }
+}
+
+/// The records that the trail lacks without saying so, by this mark.
+fn lacking(kept: &HighWater) -> Option<Lacks> {
+    let at = |second: u64| Timestamp::from_second(second.cast_signed()).unwrap_or_default();
+    let (from, to) = (at(kept.lost_from), at(kept.lost_to));
+    (kept.lost > 0).then_some(Lacks { count: kept.lost, from, to })
 }
 
 /// A mark in the kernel that can't be had.
@@ -66,6 +83,10 @@ impl MarkKeeper for Unreachable {
     }
 
     fn is_told(&self, _: [u8; 32]) -> Result<(), String> {
+        Err(self.0.clone())
+    }
+
+    fn lacks(&self, _: Option<Lacks>) -> Result<(), String> {
         Err(self.0.clone())
     }
 }

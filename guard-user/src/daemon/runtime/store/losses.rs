@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::in_kernel;
 use crate::audit::Kind;
 use crate::daemon::engine::{Input, StoreJob, StoreOutcome};
 use crate::store::LostRecords;
@@ -41,8 +42,8 @@ pub(super) struct Losses {
 
 impl Losses {
     /// Has the engine know what an earlier daemon has left.
-    pub(super) fn begin((state, mark): (&Path, &Path), inputs: &UnboundedSender<Input>) -> Self {
-        let kept = LostRecords::open(state, mark);
+    pub(super) fn begin([state, mark, pin_path]: [&Path; 3], inputs: &UnboundedSender<Input>) -> Self {
+        let kept = LostRecords::open(state, mark, Some(in_kernel::keeper(pin_path)));
         if let Some(lost) = kept.lost() {
             let _nobody_is_left = inputs.send(Input::RecordsLost(lost.clone()));
         }

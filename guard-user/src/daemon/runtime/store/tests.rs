@@ -55,7 +55,7 @@ fn a_database_that_panics_is_damaged_and_the_worker_goes_on() {
     }
     assert_eq!((answered, is_told), (vec![StoreId(1), StoreId(2)], true));
     assert_eq!(changed, [StoreId(3)]);
-    let lost = LostRecords::open(&folder.path().join("state"), &folder.path().join("mark"));
+    let lost = LostRecords::open(&folder.path().join("state"), &folder.path().join("mark"), None);
     assert_eq!(lost.lost().map(|it| it.count), Some(2), "records; a change that was refused was not made");
     // What a job is answered by has the form that is waited for.
     let refused = |job: StoreJob| refusal_of(&job)(broken(Path::new("state")));

@@ -115,7 +115,7 @@ fn a_receipt_whose_figures_do_not_agree_is_none_and_both_are_named() {
 #[test]
 fn the_state_is_what_the_history_has_made_of_it() {
     let good = spent();
-    let forged: [(Forge, &str); 9] = [
+    let forged: [(Forge, &str); 12] = [
         (
             |it| it.history[1].what = "supersede".to_owned(),
             "it is \"exhausted\", and by its history \"revoked\"",
@@ -142,6 +142,25 @@ fn the_state_is_what_the_history_has_made_of_it() {
                 it.exemption.quota_bytes = None;
             },
             "by its history it was \"exhausted\", and has no quota",
+        ),
+        (
+            |it| {
+                it.history[1].what = "revoke".to_owned();
+                it.history.push(Change { what: "expire".to_owned(), ..it.history[1].clone() });
+                it.exemption.state = "expired".to_owned();
+            },
+            "it is \"expired\", and by its history \"revoked\"",
+        ),
+        (
+            |it| {
+                it.history.push(Change { what: "invalidate".to_owned(), ..it.history[1].clone() });
+                it.exemption.state = "revoked".to_owned();
+            },
+            "it is \"revoked\", and by its history \"exhausted\"",
+        ),
+        (
+            |it| it.history[1].what = "pardon".to_owned(),
+            "its history has \"pardon\", which is no kind of record",
         ),
         (
             |it| it.signers.push(ApprovalEntry { key: "SHA256:other".to_owned(), ..it.signers[0].clone() }),
@@ -203,6 +222,48 @@ fn use_of_days_on_which_it_was_not_open_is_to_be_told_among_the_gaps() {
     early.use_by_day[5].day = date(2026, 12, 1);
     let words = told("1970-01-01, 2026-12-01");
     refused(&early, |_| {}, &format!("{words}; and its gaps do not say so"));
+}
+
+/// What closes it first ends it: an order that is kept with it later does not.
+#[test]
+fn use_behind_the_first_end_is_to_be_told_also_where_it_was_revoked_later() {
+    let mut it = spent();
+    let first: Timestamp = "2026-11-03T12:00:00Z".parse().unwrap();
+    it.history[1].at = first;
+    let revoked = Change {
+        what: "revoke".to_owned(),
+        at: "2026-11-30T00:00:00Z".parse().unwrap(),
+        ..it.history[1].clone()
+    };
+    it.history.push(revoked);
+    it.exemption.state = "revoked".to_owned();
+    // Its rows go on until the 4th.
+    assert!(read(&it).unwrap_err().contains("was open from 2026-11-02 until 2026-11-03"));
+    it.gaps.extend(it.to_be_told());
+    assert_eq!(read(&it).as_ref(), Ok(&it));
+}
+
+#[test]
+fn what_no_daemon_writes_is_named() {
+    let forged: [(Forge, &str); 5] = [
+        (|it| it.exemption.version = 0, "the version of the exemption is 0"),
+        (|it| it.audit.sequence = 0, "the audit.sequence is 0"),
+        (|it| it.audit.sha256 = "abc".to_owned(), "audit.sha256 is \"abc\", and no SHA-256"),
+        (
+            |it| it.exemption.document_sha256 = "zz".repeat(32),
+            "document_sha256 is \"zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz\", and no SHA-256",
+        ),
+        (
+            |it| {
+                it.use_by_day.iter_mut().for_each(|row| row.bytes = 399);
+                it.bytes = 2394;
+            },
+            "it has 120 packets, and 2394 bytes",
+        ),
+    ];
+    for (forge, which) in forged {
+        refused(&spent(), forge, which);
+    }
 }
 
 /// They had neither what counts as used and was not counted, nor days after the end among their gaps.
