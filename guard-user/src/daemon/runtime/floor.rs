@@ -383,6 +383,11 @@ impl World {
                     // The mark in the kernel shows that it is older, and has no orders: then one on everything stands, until
                     // somebody lifts it who could approve all that may come.
                     self.forget_what_no_mark_has();
+                } else {
+                    // What stood when the older store was copied stands again, also where it was lifted since.
+                    let kept = self.store().kept();
+                    let standing = kept.orders().filter(|it| !matches!(it.covers, Target::Key(_)));
+                    self.orders.extend(standing.map(|it| (it.covers.clone(), it.order.clone())));
                 }
             }
         }
