@@ -53,6 +53,8 @@ fn judge_in<S: Source>(
     source.describe(&mut scratch.provenance);
     let Some(generation) = Generation::live() else {
         total(hook, &Outcome::from(Decision::no_tables()), scratch.provenance.wire_len);
+        // Here, where no packet comes by once something is live.
+        subprograms::borderguard_use_kept();
         return false;
     };
     let Some(policy) = generation.policy() else { return false };

@@ -59,12 +59,12 @@ pub static EXEMPTION_USE: Array<ExemptionUse> = Array::pinned(MAX_EXEMPTIONS as 
 #[map(name = "FAILSAFE_USE")]
 pub static FAILSAFE_USE: Array<FailsafeUse> = Array::pinned(MAX_FAILSAFES as u32, 0);
 
-/// 1 for each slot whose exemption is closed by an order that the disk has not taken. No program reads it: it is
-/// kept here for a daemon that starts again.
+/// 1 for each slot whose exemption is closed by an order that the disk has not taken. No program goes by it: it is
+/// kept here for a daemon that starts again, and [used](crate::subprograms::borderguard_use_kept) all the same.
 #[map(name = "HELD")]
 pub static HELD: Array<u64> = Array::pinned(MAX_EXEMPTIONS as u32, 0);
 
-/// The end of the audit trail as the disk had it last. No program reads it.
+/// The end of the audit trail as the disk had it last. Likewise.
 #[map(name = "HIGH_WATER")]
 pub static HIGH_WATER: Array<HighWater> = Array::pinned(1, 0);
 
@@ -142,8 +142,7 @@ pub static VOLUMES: HashMap<u32, u64> = HashMap::pinned(MAX_VOLUME_DEVICES as u3
 #[map(name = "DEVICE_BITS")]
 pub static DEVICE_BITS: Array<u64> = Array::pinned(DEVICE_WORDS as u32, 0);
 
-/// Which volume is in which slot: the hash of its name, or 0. No program reads it: it is kept here for a daemon that
-/// starts again, for what carriers and sockets have are slots.
+/// Which volume is in which slot: the hash of its name, or 0. Likewise: what carriers and sockets have are slots.
 #[map(name = "VOLUME_SLOTS")]
 pub static VOLUME_SLOTS: Array<u64> = Array::pinned(MAX_VOLUMES as u32, 0);
 

@@ -1,8 +1,17 @@
-//! What threads that work for the daemon have in common: a sign of life, and an end that is not waited for for ever.
+//! What threads that work for the daemon have in common: a sign of life, an end that is not waited for for ever, and, of those
+//! that only tell what happened, that they give way to others.
+
+pub mod alarm;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+/// By how much a thread gives way to others that only tells what happened (nice(2)). It is the most there is: under a flood what
+/// is permitted goes on beside it, and what it has no time for is counted as lost.
+const GIVES_WAY: i32 = 19;
 
 /// How often it is looked whether a thread has ended.
 const LOOK: Duration = Duration::from_millis(5);
@@ -34,6 +43,15 @@ impl Heartbeat {
     pub fn silent_for(&self, now: Instant) -> Duration {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
         now.saturating_duration_since(self.began).saturating_sub(last)
+    }
+}
+
+/// Has the calling thread, and those that it makes from now on, give way to others. For what tells of packets, and never for what
+/// decides about them.
+pub fn give_way() {
+    if let Err(error) = rustix::process::nice(GIVES_WAY) {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        warn!(%error, "the thread {name} can't give way to others");
     }
 }
 

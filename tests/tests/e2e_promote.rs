@@ -183,7 +183,8 @@ fn readiness_goes_by_exemptions_gaps_and_what_counts() {
         "{told}"
     );
     assert_eq!(told["gaps"], Value::Array(vec![]), "{told}");
-    // Nothing guards for a while.
+    // It was judged for a second at least, and then nothing guards for a while.
+    std::thread::sleep(Duration::from_secs(2));
     daemon.kill(PATIENCE).unwrap();
     bed.tell(&["detach"]).unwrap();
     std::thread::sleep(Duration::from_secs(4));

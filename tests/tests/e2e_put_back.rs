@@ -303,7 +303,7 @@ fn what_was_live_while_the_store_was_locked_is_known_when_all_is_put_back() {
         let found: Vec<_> = trail.iter().filter(|it| it.kind == "unrecorded").collect();
         assert!(matches!(&found[..], [it] if it.detail["config_sha256"] == other.as_str()), "{found:?}");
         let report = bed.tell(&["report", "--format", "json"]).unwrap();
-        assert!(report.contains(&format!("the first config has the SHA-256 {other}")), "{report}");
+        assert!(report.contains(&format!("the first of them was that of the SHA-256 {other}")), "{report}");
         bed.tell(&["reload"]).unwrap();
         assert!(!has(&bed, ProblemCode::ConfigUnrecorded));
         daemon.kill(PATIENCE).unwrap();

@@ -2,6 +2,7 @@
 //! up, and nothing once the daemon has looked, which is told and recorded. Judged by what arrives at the far side.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop at the line that says so")]
 
+use std::fs;
 use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use guard_tests::raw_map::{RawMap, live};
 use guard_tests::resources::stay_on;
 use guard_user::exemption::Clocks;
 use guard_user::health::{Problem, ProblemCode};
+use guard_user::kernel::LinuxKernel;
 use rustix::process::Signal;
 
 /// How soon the far side gets nothing again: the daemon looks each second, and at the policy's table every two.
@@ -444,5 +446,41 @@ fn what_decides_beside_the_tables_is_set_back_and_told() {
     is_told_until_a_reload(&bed, "HIGH_WATER");
     assert_ne!(mark.get(&[0; 4]).unwrap()[..8], [0; 8]);
     assert_eq!(arrived(&bed), 0);
+    restarts_cleanly(&bed, daemon);
+}
+
+/// Exchanges maps of the guard's and of another instance in the same BPF file system.
+fn exchange(bed: &Bed, names: &[&str]) {
+    let (own, beside) = (bed.pin_path(), bed.pin_path().with_file_name("beside"));
+    let other = own.with_file_name("other");
+    for name in names.iter().map(|name| format!("maps/{name}")) {
+        let steps = [(own.join(&name), beside.clone()), (other.join(&name), own.join(&name))];
+        for (from, to) in steps.into_iter().chain([(beside.clone(), other.join(&name))]) {
+            fs::rename(from, to).unwrap();
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root and BPF"]
+fn maps_of_another_instance_that_root_moves_here_for_a_time_are_told() {
+    let bed = Bed::new("tamper-maps").unwrap();
+    bed.configure(PIN).unwrap();
+    drop(LinuxKernel::open(&bed.pin_path().with_file_name("other")).unwrap());
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(told(&bed), []);
+    daemon.kill(PATIENCE).unwrap();
+    let names = ["HIGH_WATER", "TOTALS"];
+    // While they are here, and when they are back: what is attached then is the daemon's in between.
+    for _ in 0..2 {
+        exchange(&bed, &names);
+        let daemon = bed.start(&[]).unwrap();
+        assert!(told(&bed).iter().any(|it| it.message.contains("the map itself")), "{:?}", told(&bed));
+        is_told_until_a_reload(&bed, "HIGH_WATER");
+        assert_eq!(arrived(&bed), 0);
+        daemon.kill(PATIENCE).unwrap();
+    }
+    let daemon = bed.start(&[]).unwrap();
+    assert_eq!(told(&bed), []);
     restarts_cleanly(&bed, daemon);
 }

@@ -178,7 +178,9 @@ fn is_on_record(bed: &Bed, attempt: &str) {
 fn is_well(bed: &Bed) {
     assert!(!bed.passes(US).unwrap());
     let problems = bed.status().unwrap().problems;
-    let others: Vec<_> = problems.iter().filter(|it| it.code != ProblemCode::ChangeDenied).collect();
+    // A guest on a busy machine is slow at times.
+    let expected = [ProblemCode::ChangeDenied, ProblemCode::LoopSlow, ProblemCode::StoreSlow];
+    let others: Vec<_> = problems.iter().filter(|it| !expected.contains(&it.code)).collect();
     assert!(others.is_empty(), "{others:?}");
     bed.tell(&["reload"]).unwrap();
     assert_eq!(told(bed), []);

@@ -230,7 +230,7 @@ fn what_hooks_of_sockets_and_carriers_go_by_is_set_back_by_the_look() {
 fn a_map_that_somebody_freezes_is_found_and_what_it_refuses_says_what_helps() {
     let mut it = Guarded::new("tamper-frozen");
     it.map("HELD").freeze().unwrap();
-    let found = retry_until(Duration::from_secs(4), "the freezing to be found", || {
+    let found = retry_until(Duration::from_secs(7), "the freezing to be found", || {
         Some(it.look()).filter(|it| !it.is_empty())
     });
     let found = found.unwrap();

@@ -3,7 +3,7 @@
 
 use core::mem::size_of;
 
-/// The end of the audit trail as the disk had it last, and what the trail is to have next. No program reads it: it is kept for
+/// The end of the audit trail as the disk had it last, and what the trail is to have next. No program goes by it: it is kept for
 /// a daemon that starts again, so that an older store which was put back is seen, a config of which nothing was written before
 /// the daemon was killed, and a wall clock that was set back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::CliError;
 use super::exemption::signatures;
 use super::policy::{Compared, Side};
+use super::progress::Progress;
 use super::seconds::whole_seconds;
 use super::signing::terminal;
 use super::simulate::Simulated;
@@ -87,7 +88,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
     }
     let socket = args.target.socket()?;
     let status = client::status(&socket)?;
-    let simulated = Simulated::of_config(&socket, file)?;
+    let progress = Progress::on_stderr(*as_json);
+    let simulated = Simulated::of_config(&socket, file, &progress)?;
+    drop(progress);
     let (now, then) = simulated.policies();
     // The text that was looked at is the one that is sent.
     let text = String::from_utf8(then.text.to_vec())

@@ -147,14 +147,15 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
             let read = read?;
             let own = match file {
                 Some(_) if read.iter().any(|it| it.by.is_some()) => own_lines(target),
-                _ => Vec::new(),
+                _ => Ok(Vec::new()),
             };
+            let (own, unread) = own.map_or_else(|why| (Vec::new(), Some(why)), |lines| (lines, None));
             let trails = [("the trail", lines.as_slice()), ("this host's own trail", own.as_slice())];
             read.iter().try_for_each(|it| refuse_revoked(it, &trails))?;
             let known: Vec<Checkpoint> = read.into_iter().map(|it| it.checkpoint).collect();
             let hosts = file.is_some().then(|| hosts_of(&lines));
             of_one_host(&known, (hosts, host.as_deref()))?;
-            report_on(&lines, &known, *json, out)
+            report_on(&lines, (known.as_slice(), unread.as_deref()), *json, out)
         }
         Command::Export { out: file, target } => {
             let mut text = trail::lines(target, 0)?.join("\n");
@@ -260,18 +261,26 @@ fn words(record: &Stored) -> String {
     plain(&text)
 }
 
-fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl Write) -> Result<Exit> {
+/// Says what came of it. `unread` is why this host's own trail, which may name a key as revoked, could not be read beside an
+/// export.
+fn report_on(
+    lines: &[Vec<u8>],
+    (known, unread): (&[Checkpoint], Option<&str>),
+    json: bool,
+    out: &mut impl Write,
+) -> Result<Exit> {
     let heads: Vec<Head> = known.iter().map(|checkpoint| checkpoint.head).collect();
     let verified = verify(lines, &heads);
     let gaps = Gaps::of(lines);
     if json {
-        let object = match &verified {
+        let mut object = match &verified {
             Ok(head) => json!({
                 "whole": true, "records": head.sequence, "hash": head.hash_text(), "checkpoints": heads.len(),
                 "gaps": gaps.count, "lost": gaps.lost,
             }),
             Err(broken) => json!({"whole": false, "record": broken.at, "fault": broken.fault.code()}),
         };
+        object["own_trail_unread"] = unread.into();
         writeln!(out, "{object}")?;
     } else {
         let told = match &verified {
@@ -293,6 +302,14 @@ fn report_on(lines: &[Vec<u8>], known: &[Checkpoint], json: bool, out: &mut impl
                 "{} in it, of {} that could not be written: `borderguard audit show` has when (gap)",
                 counted(gaps.count, "gap"),
                 counted(gaps.lost, "record")
+            );
+            write_wrapped("", REST, &told, out)?;
+        }
+        if let Some(why) = unread {
+            let told = format!(
+                "NOT ASKED: whether a checkpoint's key is revoked was looked for in the export alone, for this host's own trail can't \
+                 be read: {}. Verify it once more where that can be",
+                plain(why)
             );
             write_wrapped("", REST, &told, out)?;
         }
@@ -371,10 +388,10 @@ struct Signed {
     by: Option<Approval>,
 }
 
-/// This host's own trail, beside an export; nothing where it can't be read here, as on an auditor's machine.
-fn own_lines(target: &Target) -> Vec<Vec<u8>> {
-    let lines = trail::lines(target, 0).unwrap_or_default();
-    lines.into_iter().map(String::into_bytes).collect()
+/// This host's own trail, beside an export; else why it can't be read here, as on an auditor's machine.
+fn own_lines(target: &Target) -> Result<Vec<Vec<u8>>, String> {
+    let lines = trail::lines(target, 0).map_err(|error| format!("{error:#}"))?;
+    Ok(lines.into_iter().map(String::into_bytes).collect())
 }
 
 /// The first record by which a trail says that a key is revoked.
@@ -394,14 +411,16 @@ fn refuse_revoked(signed: &Signed, trails: &[(&str, &[Vec<u8>])]) -> Result<()> 
         revocation_of(lines, fingerprint).map(|record| ((*whose).to_owned(), record))
     };
     let Some((whose, record)) = trails.iter().find_map(find) else { return Ok(()) };
+    // Where it was taken from the mark of an older store, the record is later.
+    let revoked_at = record.detail.get("revoked_at").and_then(|it| it.as_str()?.parse().ok());
+    let since: Timestamp = revoked_at.unwrap_or(record.time);
     let message = format!(
-        "{}: the key {fingerprint} of {}, which signed this checkpoint, is revoked by record {} of {whose}, since {:.0}. The \
+        "{}: the key {fingerprint} of {}, which signed this checkpoint, is revoked by record {} of {whose}, since {since:.0}. The \
          checkpoint shows nothing, also where it was signed before that: its time is what its signer wrote. Take one that \
          another key signed",
         signed.file.display(),
         identity.escape_debug(),
-        record.sequence,
-        record.time
+        record.sequence
     );
     Err(CliError::bad_input(message).with_codes(["revoked-key"]).into())
 }

@@ -59,7 +59,7 @@ pub fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write) -> Re
     }
     let format = if args.json { EventFormat::Json } else { args.format };
     let filter = args.wanted.filter(Timestamp::now())?;
-    let request = Request::Events { follow: args.follow, limit: args.limit, format, filter };
+    let request = Request::Events { follow: args.follow, limit: args.limit, format, filter, brief: false };
     let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
     exchange.wait_for_ever()?;
     read(&mut exchange, complaints, |line| {

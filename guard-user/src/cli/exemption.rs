@@ -106,7 +106,7 @@ pub enum Command {
         /// What was done, as `list --due` names it: tell-authority, answer, delete, ...
         #[arg(value_name = "DUTY")]
         duty: String,
-        /// Its version; without it the one that is open, else the highest
+        /// Its version; without it the one that has this to be done, of several the one where it is due first
         #[arg(long, value_name = "NUMBER")]
         version: Option<u32>,
         /// When it was done, such as 2026-12-18 or 2026-12-18T16:00:00Z [default: now]

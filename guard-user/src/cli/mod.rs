@@ -27,6 +27,7 @@ pub mod on_terminal;
 pub mod page;
 pub mod pin;
 pub mod policy;
+mod progress;
 pub mod refused;
 pub mod reload;
 pub mod report;

@@ -12,9 +12,11 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::Value;
 
+pub(in crate::cli) use self::read::{Look, Recorded};
 use self::sides::{About, Both, Wanted};
 pub(in crate::cli) use self::sides::{policy_in_force, policy_of_trail};
 use super::CliError;
+use super::progress::Progress;
 use super::target::Target;
 use crate::config::policy::Policy;
 use crate::exit::Exit;
@@ -67,7 +69,9 @@ pub fn run(args: &Args, out: &mut impl Write) -> Result<Exit> {
         without: &args.without,
     };
     let socket = args.target.socket()?;
-    let simulated = Simulated::of(&socket, &wanted, since)?;
+    let progress = Progress::on_stderr(args.json);
+    let simulated = Simulated::of(&socket, &wanted, &mut Look::since(since, &progress))?;
+    drop(progress);
     match args.json {
         true => writeln!(out, "{}", simulated.json())?,
         false => simulated.write(out)?,
@@ -80,6 +84,8 @@ pub(in crate::cli) struct Simulated {
     about: About,
     window: told::Window,
     sums: Sums,
+    /// What came of the same flows since another moment, where that was wanted.
+    recent: Sums,
     unrecorded: Unrecorded,
 }
 
@@ -88,32 +94,31 @@ impl Simulated {
     ///
     /// # Errors
     /// As [`run`].
-    pub(in crate::cli) fn of_config(socket: &Path, new: &Path) -> Result<Self> {
+    pub(in crate::cli) fn of_config(socket: &Path, new: &Path, progress: &Progress) -> Result<Self> {
         let wanted = Wanted { new: new.to_owned(), text: None, geo: &[], exemptions: &[], without: &[] };
-        Self::of(socket, &wanted, None)
+        Self::of(socket, &wanted, &mut Look::since(None, progress))
     }
 
-    /// Likewise of a config with this text, by the flows that there were from a moment on. `new` is its file, for messages.
+    /// Likewise of a config with this text, by the flows that are looked at. `new` is its file, for messages.
     ///
     /// # Errors
     /// As [`run`].
     pub(in crate::cli) fn of_text(
         socket: &Path,
         (new, text): (&Path, &str),
-        since: Option<Timestamp>,
+        look: &mut Look<'_>,
     ) -> Result<Self> {
         let text = Some(text.as_bytes());
-        Self::of(
-            socket,
-            &Wanted { new: new.to_owned(), text, geo: &[], exemptions: &[], without: &[] },
-            since,
-        )
+        let wanted = Wanted { new: new.to_owned(), text, geo: &[], exemptions: &[], without: &[] };
+        Self::of(socket, &wanted, look)
     }
 
-    fn of(socket: &Path, wanted: &Wanted<'_>, since: Option<Timestamp>) -> Result<Self> {
+    fn of(socket: &Path, wanted: &Wanted<'_>, look: &mut Look<'_>) -> Result<Self> {
+        look.progress.begin("reads config and databases", None);
         // What the user gave is looked at before the daemon is asked for very much.
         let candidate = sides::candidate(wanted)?;
-        let seen = read::all(socket, since)?;
+        let seen = read::all(socket, look)?;
+        look.progress.begin("reads config and databases", None);
         let Both { now, then, about } = sides::both(socket, candidate, wanted, &seen)?;
         let (in_force, candidate) = (&about.policies.0, &about.policies.1);
         let own = about.addresses.iter().copied().map(IpAddr::from);
@@ -128,18 +133,33 @@ impl Simulated {
             same_places: about.same_places,
             boot_ns: about.boot_ns,
         };
-        let mut sums = Sums::default();
+        let (mut sums, mut recent) = (Sums::default(), Sums::default());
         let read::Seen { traffic, live, missed, .. } = seen;
-        let window = told::Window { since, live, missed, ..told::Window::of(&traffic) };
-        for flow in traffic.flows() {
-            let found = compared.compare_by_pins(&flow, &needs);
-            sums.add_by_interface(&flow, found, &about.let_go);
+        let window = told::Window { since: look.since, live, missed, ..told::Window::of(&traffic) };
+        look.progress.begin("judges flows", Some(traffic.count()));
+        for (mut flow, [amount, of_recent]) in traffic.in_windows() {
+            let mut judged = None;
+            for (amount, sums) in [(amount, &mut sums), (of_recent, &mut recent)] {
+                let Some(amount) = amount else { continue };
+                flow.amount = amount;
+                // A flow is judged by how long its packets are, and by nothing else that its amount is.
+                let len = amount.mean_len();
+                let found = match judged.take() {
+                    Some((of, found)) if of == len => found,
+                    _ => compared.compare_by_pins(&flow, &needs),
+                };
+                if look.recent.is_some() {
+                    judged = Some((len, found.clone()));
+                }
+                sums.add_by_interface(&flow, found, &about.let_go);
+            }
+            look.progress.add(1);
         }
-        Ok(Self { about, window, sums, unrecorded })
+        Ok(Self { about, window, sums, recent, unrecorded })
     }
 
     fn told(&self) -> told::Told<'_> {
-        let Self { about, window, sums, unrecorded } = self;
+        let Self { about, window, sums, unrecorded, .. } = self;
         told::Told { about, window, sums, unrecorded }
     }
 
@@ -164,6 +184,16 @@ impl Simulated {
     /// What came of the flows one by one.
     pub(in crate::cli) const fn sums(&self) -> &Sums {
         &self.sums
+    }
+
+    /// Likewise, of those since the other moment.
+    pub(in crate::cli) const fn recent(&self) -> &Sums {
+        &self.recent
+    }
+
+    /// Events that are missing, and lines that can't be read.
+    pub(in crate::cli) const fn missed(&self) -> u64 {
+        self.window.missed
     }
 
     /// Whether the kernel counted as permitted what the candidate forbids, without a record of the flows.

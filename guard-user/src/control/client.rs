@@ -124,6 +124,9 @@ impl ClientError {
     }
 }
 
+/// Bytes that are read at once: of a long answer, some lines.
+const READ: usize = 64 << 10;
+
 /// One exchange with the daemon.
 #[derive(Debug)]
 pub struct Exchange {
@@ -148,7 +151,7 @@ impl Exchange {
         })?;
         let mut exchange = Self {
             socket: socket.to_owned(),
-            stream: BufReader::new(stream),
+            stream: BufReader::with_capacity(READ, stream),
             waits: Some(patience(request)),
         };
         exchange.send(request).map_err(|source| exchange.failed(source))?;

@@ -62,7 +62,7 @@ impl Connection {
             let refusal = Refusal { peer: self.peer, request: Some(name), needed: right, left_out: 0 };
             return send(&mut writer, &self.shared.refuse(refusal)).await;
         }
-        if let Request::Events { follow, limit, format, filter } = request {
+        if let Request::Events { follow, limit, format, filter, brief } = request {
             let sees_people = self.peer.rights.include(Right::People);
             // Else it could be asked for each name whether it is there.
             if filter.process.is_some() && !sees_people {
@@ -72,13 +72,13 @@ impl Connection {
                 return send(&mut writer, &self.shared.refuse(refusal)).await;
             }
             let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
-            let wanted = Wanted { follow, limit, format, filter, sees_people };
+            let wanted = Wanted { follow, limit, format, filter, brief, sees_people };
             return self.hand_over(stream, Asked::Events(Box::new(wanted))).await;
         }
-        if request == (Request::Flows {}) {
+        if let Request::Flows { brief } = request {
             let sees_people = self.peer.rights.include(Right::People);
             let stream = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
-            return self.hand_over(stream, Asked::Flows { sees_people }).await;
+            return self.hand_over(stream, Asked::Flows { brief, sees_people }).await;
         }
         let response = match &request {
             Request::ExemptionLoad { .. } => match self.loader().await {

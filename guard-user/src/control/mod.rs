@@ -14,8 +14,8 @@
 //! | request | its other keys | answer |
 //! | --- | --- | --- |
 //! | `status` | | one `status` |
-//! | `events` | `follow`, `limit`, `format` | an `event` for each, oldest first, then `end`; with `follow` no end |
-//! | `flows` | | `flows`, a `flow` for each flow record of the kernel, then `end` |
+//! | `events` | `follow`, `limit`, `format`, `brief` | an `event` for each, oldest first, then `end`; with `follow` no end |
+//! | `flows` | `brief` | `flows`, a `flow` for each flow record of the kernel, then `end`; with `brief` a `brief` for many |
 //! | `trace` | `id`, `begin` | one `trace` |
 //! | `shadow` | `id`, `begin` | one `shadow` |
 //! | `reload` | | `done`, or an `error` and the old generation stays live |

@@ -40,9 +40,16 @@ pub enum Request {
         /// Which ones.
         #[serde(default, skip_serializing_if = "Filter::is_empty")]
         filter: Filter,
+        /// Whether events of flows come in brief, many at once: for who judges them all.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brief: bool,
     },
     /// Every flow record that the kernel has: of permitted flows too, as far as pins have them recorded.
-    Flows {},
+    Flows {
+        /// Whether they come in brief, many at once: for who judges them all.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        brief: bool,
+    },
     /// Read config and databases again and publish a new generation.
     Reload {},
     /// What a reload would do now; nothing is changed.
@@ -127,7 +134,7 @@ pub enum Request {
     ExemptionDone {
         /// Its id.
         id: String,
-        /// Its version; without it the one that is open, else the highest.
+        /// Its version; without it the one that has this to be done, of several the one where it is due first.
         #[serde(default)]
         version: Option<u32>,
         /// What was done, as the list of what is due has it.
@@ -327,6 +334,11 @@ pub enum Response {
     /// To `flows`: one flow record, as a line of the kind `flow`.
     Flow {
         /// The line, without its break.
+        line: String,
+    },
+    /// To `events` and `flows` in brief: some flows.
+    Brief {
+        /// A [`Batch`](crate::events::brief::Batch) as one line, without its break.
         line: String,
     },
     /// To `events` and `flows`: that was all.

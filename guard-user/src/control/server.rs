@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::sleep;
 use tracing::{debug, error, warn};
 
 pub use super::message::{Command, Message};
@@ -38,9 +38,10 @@ use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
 use crate::history::untagged::Pending;
 use crate::worker::Heartbeat;
+use crate::worker::alarm::{Alarm, now_ns};
 
-/// How often it is looked whether the socket's file is in place.
-const EACH_SECOND: Duration = Duration::from_secs(1);
+/// How often it is looked whether the socket's file is in place, nanoseconds.
+const EACH_SECOND: u64 = 1_000_000_000;
 /// How soon a group is looked up again that has no number.
 const AGAIN: Duration = Duration::from_secs(3);
 /// How long the lookup of a group is waited for before that is reported. It goes on: what it gives later is taken up
@@ -106,7 +107,7 @@ impl Server {
     /// [`problems`](Self::problems), until they are mended.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// Where no thread can be started, or no timer be had for it.
     pub fn start(setup: Setup) -> io::Result<Self> {
         Self::start_with(setup, DAEMON_TIMEOUT)
     }
@@ -134,11 +135,15 @@ impl Server {
             error!("the control socket can't be made: {error}. It is tried again");
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let alarm = {
+            let _inside = runtime.enter();
+            Alarm::new()?
+        };
         let (end, ended) = oneshot::channel();
         let its_shared = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || runtime.block_on(serve(its_shared, wanted, ended)))?;
+            .spawn(move || runtime.block_on(serve(its_shared, wanted, alarm, ended)))?;
         Ok(Self { shared, end: Some(end), thread: Some(thread) })
     }
 
@@ -225,10 +230,14 @@ pub(crate) fn groups_of(groups: &ControlGroups) -> Vec<(String, Right)> {
     Right::ALL.into_iter().flat_map(of).collect()
 }
 
-async fn serve(shared: Arc<Shared>, groups: Vec<(String, Right)>, mut ended: oneshot::Receiver<()>) {
+async fn serve(
+    shared: Arc<Shared>,
+    groups: Vec<(String, Right)>,
+    mut alarm: Alarm,
+    mut ended: oneshot::Receiver<()>,
+) {
     tokio::spawn(resolve(Arc::clone(&shared), groups));
-    let mut looks = interval(EACH_SECOND);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next_look = now_ns();
     let mut listener = None;
     loop {
         tokio::select! {
@@ -239,7 +248,8 @@ async fn serve(shared: Arc<Shared>, groups: Vec<(String, Right)>, mut ended: one
                     listener = listen(&shared, new);
                 }
             }
-            _ = looks.tick() => {
+            () = alarm.at(next_look) => {
+                next_look = now_ns() + EACH_SECOND;
                 shared.heartbeat.beat();
                 shared.keep_in_place();
             }

@@ -20,22 +20,22 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::LocalSet;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+use tracing::debug;
 
+use self::flows::How;
 use self::pace::Pace;
 use self::past::{BATCH, Chunk, Disk, SHARE, Select};
 use super::MAX_CLIENTS;
 use super::places::{Kind, Place, Places};
 use super::protocol::{ErrorKind, EventFormat, Response};
 use super::wire::{send, write};
+use crate::events::brief::Batch;
 use crate::events::flow_records;
 use crate::events::history::{CAPACITY, History};
 use crate::history::filter::{Filter, Fit};
 use crate::history::untagged::Pending;
 use crate::history::{Past, Worker};
-
-/// By how much the thread gives way to others (nice(2)).
-const NICE: i32 = 5;
+use crate::worker::give_way;
 
 /// What a client wants to read.
 #[derive(Clone, Debug)]
@@ -44,6 +44,8 @@ pub(super) struct Wanted {
     pub(super) limit: Option<usize>,
     pub(super) format: EventFormat,
     pub(super) filter: Filter,
+    /// Whether events of flows come many at once.
+    pub(super) brief: bool,
     /// Whether it may see users, commands, processes and cgroups.
     pub(super) sees_people: bool,
 }
@@ -55,6 +57,8 @@ pub(super) enum Asked {
     Events(Box<Wanted>),
     /// Every flow record.
     Flows {
+        /// Whether they come many at once.
+        brief: bool,
         /// Whether it may see users, commands, processes and cgroups.
         sees_people: bool,
     },
@@ -94,9 +98,7 @@ impl Streams {
         let (readers, new) = mpsc::channel(Kind::COUNT * MAX_CLIENTS);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name("event-streams".to_owned()).spawn(move || {
-            if let Err(error) = rustix::process::nice(NICE) {
-                warn!(%error, "the thread that serves readers of events can't give way to others");
-            }
+            give_way();
             LocalSet::new().block_on(&runtime, serve(new, sources));
             // One that the disk holds up is not waited for.
             runtime.shutdown_background();
@@ -135,8 +137,9 @@ async fn serve(mut new: mpsc::Receiver<Reader>, sources: Sources) {
                     Asked::Events(wanted) => {
                         Client { reader, writer, sources, wanted: *wanted, pace }.serve(turn).await
                     }
-                    Asked::Flows { sees_people } => {
-                        flows::serve(&mut writer, sources.flows, sees_people, &pace, turn_of_flows).await
+                    Asked::Flows { brief, sees_people } => {
+                        let how = How { brief, sees_people };
+                        flows::serve(&mut writer, sources.flows, how, &pace, turn_of_flows).await
                     }
                 }
             };
@@ -213,7 +216,7 @@ impl Client {
         }
         if !pending.is_empty() {
             sent += pending.len() as u64;
-            let lines: String = pending.into_iter().map(|past| self.line(past)).collect();
+            let lines = self.lines(pending);
             write(&mut self.writer, lines.as_bytes()).await?;
         }
         self.send_memory(first, end, sent, left_out).await
@@ -281,8 +284,8 @@ impl Client {
             let begin = Instant::now();
             let (Chunk { records, is_all }, back) = disk.next(turn).await?;
             disk = back;
-            let lines: String = records.into_iter().map(|past| self.line(past)).collect();
-            sent += lines.lines().count() as u64;
+            sent += records.len() as u64;
+            let lines = self.lines(records);
             self.pace.spend(begin.elapsed().min(SHARE)).await;
             if !lines.is_empty() {
                 write(&mut self.writer, lines.as_bytes()).await.map_err(past::Broken::Client)?;
@@ -318,13 +321,10 @@ impl Client {
                 lines.push_str(&Response::Missed { events: missed }.to_line());
             }
             next += missed + events.len() as u64;
-            for event in events {
-                let past = Past::Event(event);
-                if self.wanted.filter.fit(&past) == Fit::Yes {
-                    lines.push_str(&self.line(past));
-                    sent += 1;
-                }
-            }
+            let all = events.into_iter().map(Past::Event);
+            let fitting: Vec<Past> = all.filter(|past| self.wanted.filter.fit(past) == Fit::Yes).collect();
+            sent += fitting.len() as u64;
+            lines.push_str(&self.lines(fitting));
             self.pace.spend(begin.elapsed()).await;
             if !lines.is_empty() {
                 write(&mut self.writer, lines.as_bytes()).await?;
@@ -347,6 +347,21 @@ impl Client {
                 _ = self.reader.read(&mut byte) => return Ok(()),
             }
         }
+    }
+
+    /// The responses that have these records.
+    fn lines(&self, records: Vec<Past>) -> String {
+        let (mut lines, mut batch) = (String::new(), Batch::default());
+        for past in records {
+            match past.flow().filter(|_| self.wanted.brief) {
+                Some(event) => batch.add_event(event, self.wanted.sees_people),
+                None => lines.push_str(&self.line(past)),
+            }
+        }
+        if !batch.is_empty() {
+            lines.push_str(&Response::Brief { line: batch.to_line() }.to_line());
+        }
+        lines
     }
 
     /// The response that has a record.

@@ -20,6 +20,7 @@ use super::users::tests::Slow;
 use super::users::{Host, Names};
 use super::{MAX_CLIENTS, MAX_REQUEST_BYTES};
 use crate::config::policy::ControlGroups;
+use crate::events::brief::Batch;
 use crate::events::flow_records;
 use crate::events::history::History;
 use crate::events::tests::dropped;
@@ -177,6 +178,27 @@ fn every_flow_record_comes_after_how_many_there_are() {
 }
 
 #[test]
+fn in_brief_every_flow_comes_with_many_others() {
+    let served = Served::new();
+    served.tell(5);
+    let flows = |said: &str| {
+        let responses = said.lines().map(|line| serde_json::from_str::<Response>(line).unwrap());
+        let batches = responses.filter_map(|it| match it {
+            Response::Brief { line } => Some(Batch::read(&line).unwrap()),
+            Response::Flow { .. } | Response::Event { .. } => panic!("{said}"),
+            _ => None,
+        });
+        batches.flat_map(|batch| batch.flows).collect::<Vec<_>>()
+    };
+    let said = served.talk(b"{\"request\":\"flows\",\"brief\":true}\n");
+    assert!(said.ends_with("{\"response\":\"end\"}\n") && said.lines().count() < 10, "{said}");
+    let ports: Vec<_> = flows(&said).iter().map(|one| one.destination.unwrap().port).collect();
+    assert_eq!(ports, (1..=300).map(Some).collect::<Vec<_>>());
+    let said = served.talk(b"{\"request\":\"events\",\"limit\":2,\"brief\":true}\n");
+    assert_eq!((flows(&said).len(), said.lines().count()), (2, 2), "{said}");
+}
+
+#[test]
 fn a_client_that_takes_no_flows_holds_up_no_reader_of_events() {
     let served = Served::new();
     served.tell(1);
@@ -191,8 +213,13 @@ fn a_client_that_takes_no_flows_holds_up_no_reader_of_events() {
 fn a_follower_gets_each_event_as_it_comes_and_none_twice() {
     let served = Served::new();
     served.tell(1);
-    let request =
-        Request::Events { follow: true, limit: None, format: EventFormat::Text, filter: Default::default() };
+    let request = Request::Events {
+        follow: true,
+        limit: None,
+        format: EventFormat::Text,
+        filter: Default::default(),
+        brief: false,
+    };
     let mut exchange = Exchange::begin(&served.socket, &request).unwrap();
     for sequence in 1..=200 {
         let Some(Response::Event { line }) = exchange.response().unwrap() else { panic!("no event") };

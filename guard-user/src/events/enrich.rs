@@ -29,6 +29,15 @@ pub struct Context<'a> {
 /// (they would come from a kernel program of another ABI) read as a drop without tables.
 #[must_use]
 pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>) -> Event {
+    let event = enrich_in_brief(raw, phase, added, context);
+    let ends = event.source.zip(event.destination);
+    let id = ends.and_then(|(source, destination)| community_id(event.protocol, source, destination));
+    Event { community_id: id, ..event }
+}
+
+/// The same without the community ID: it is a hash to be made of each, and nobody judges by it.
+#[must_use]
+pub(super) fn enrich_in_brief(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>) -> Event {
     let abi::Event { key, record, outer_dst, outer_src } = raw;
     let hook = Hook::from_index(key.hook).unwrap_or(Hook::Egress);
     let place = Place(record.place);
@@ -73,7 +82,7 @@ pub fn enrich(raw: &abi::Event, phase: Phase, added: Added, context: Context<'_>
         exemption: (record.exemption != NO_EXEMPTION).then(|| exemption(names, record.exemption)),
         generation: record.generation,
         policy: names.and_then(|names| names.policy.clone()),
-        community_id: both.and_then(|(source, destination)| community_id(key.proto, source, destination)),
+        community_id: None,
     }
 }
 

@@ -7,12 +7,16 @@ use std::sync::Arc;
 use guard_common::abi::{self, FlowKey, FlowRecord};
 use jiff::Timestamp;
 
-use super::enrich::{Context, enrich};
+use super::brief::Batch;
+use super::enrich::{Context, enrich, enrich_in_brief};
 use super::envelope::Envelope;
 use super::event::{Event, People, Phase};
 use super::flows::Added;
 use super::names::Generations;
 use crate::exemption::Clocks;
+
+/// What makes an event of what the kernel has.
+type Enrich = fn(&abi::Event, Phase, Added, Context<'_>) -> Event;
 
 /// The names of numbers that no generation has.
 #[derive(Clone, Debug, Default)]
@@ -52,13 +56,23 @@ impl FlowRecords {
     pub fn lines(&self, from: usize, count: usize, sees_people: bool) -> impl Iterator<Item = String> {
         let envelope = Envelope::outside(self.session);
         self.records.iter().skip(from).take(count).map(move |(key, record)| {
-            let event = self.event(key, record);
+            let event = self.event(key, record, enrich);
             let event = if sees_people { event } else { event.without_people(People::Hidden) };
             event.to_flow_json(&envelope)
         })
     }
 
-    fn event(&self, key: &FlowKey, record: &FlowRecord) -> Event {
+    /// The same in brief.
+    #[must_use]
+    pub fn batch(&self, from: usize, count: usize, sees_people: bool) -> Batch {
+        let mut batch = Batch::default();
+        for (key, record) in self.records.iter().skip(from).take(count) {
+            batch.add_record(&self.event(key, record, enrich_in_brief), sees_people);
+        }
+        batch
+    }
+
+    fn event(&self, key: &FlowKey, record: &FlowRecord, enrich: Enrich) -> Event {
         let context = Context { names: &self.generations, clock: self.clock, session: self.session };
         let raw = abi::Event { key: *key, record: *record, ..abi::Event::default() };
         let added = Added { packets: record.packets, bytes: record.bytes };
@@ -171,6 +185,23 @@ pub(crate) mod tests {
         let hidden: Value = serde_json::from_str(&records.lines(0, 1, false).next().unwrap()).unwrap();
         assert_eq!((&hidden["people"], &hidden["cgroup"]), (&"hidden".into(), &Value::Null));
         assert!(hidden["process"].is_null() && !hidden.to_string().contains("dovecot"), "{hidden}");
+    }
+
+    #[test]
+    fn in_brief_a_record_has_what_its_line_has() {
+        let records = source().read().unwrap();
+        let batch = records.batch(298, 5, true);
+        assert_eq!((batch.common.len(), batch.flows.len()), (1, 2));
+        let (common, last) = (&batch.common[0], &batch.flows[1]);
+        assert_eq!((common.phase, common.is_tunnelled), (None, true));
+        assert_eq!(common.cgroup.as_deref(), Some("a.slice/b.service"));
+        assert_eq!(common.process.as_ref().and_then(|it| it.user.as_deref()), Some("dovecot"));
+        assert_eq!((last.destination.and_then(|it| it.port), last.packets, last.bytes), (Some(300), 3, 300));
+        let line: Value = serde_json::from_str(&records.lines(299, 1, true).next().unwrap()).unwrap();
+        assert_eq!(line["time"], last.time.to_string());
+        assert_eq!(line["flow_start"], last.start.to_string());
+        let hidden = records.batch(0, 300, false).to_line();
+        assert!(!hidden.contains("dovecot") && !hidden.contains("b.service"), "{hidden}");
     }
 
     #[test]

@@ -2,8 +2,18 @@
 
 use std::path::Path;
 
+use super::flows::Resume;
 use super::kept::Kept;
-use super::told::{Losses, Told};
+use super::told::{Losses, Reported, Told};
+
+/// What earlier runs have reported.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Earlier {
+    /// Up to when of the flows.
+    pub resume: Resume,
+    /// The losses of the kernel that lines have told of; `None` where that is not known.
+    pub losses: Option<Losses>,
+}
 
 /// What earlier runs have written and told, and the files in which this one keeps it.
 #[derive(Debug)]
@@ -21,10 +31,13 @@ impl LogPast {
         Self { kept: Kept::open(state), told: Told::open(state, counters, lost) }
     }
 
-    /// What the kernel program could not keep or send, as far as lines have told it; `None` where that is not known.
+    /// What earlier runs have reported; `swept_ns` is the last sweep over the flows that the store knows of, if any.
     #[must_use]
-    pub const fn losses(&self) -> Option<Losses> {
-        self.told.losses()
+    pub fn earlier(&self, swept_ns: Option<u64>) -> Earlier {
+        let known = |ns: u64| Some(ns).filter(|ns| *ns > 0);
+        let Reported { swept_ns: told_ns, last_ns } = self.told.reported();
+        let resume = Resume { swept_ns: known(told_ns).max(swept_ns), last_ns: known(last_ns) };
+        Earlier { resume, losses: self.told.losses() }
     }
 
     /// Nothing is known, and nothing is kept.

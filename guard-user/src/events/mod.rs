@@ -5,6 +5,7 @@
 //! without gaps, and a place in the [`history`] and in the [`log`]. [`flows`] sees to it that the packets of a
 //! flow add up: also those after its last event, and those whose event was lost.
 
+pub mod brief;
 pub mod budget;
 pub mod canary;
 pub mod condition;

@@ -6,7 +6,8 @@
 //! directory, written as the lines are, for the next run. It is of these counters alone: where the kernel's maps are others,
 //! as after a reboot, nothing of them was told yet. `borderguard detach` leaves what the counters came to ([`leave`]), so
 //! that the next run tells what was counted and not told by then. What the kernel program could not keep or send is told so
-//! too: what was lost while no daemon ran, the next run tells.
+//! too: what was lost while no daemon ran, the next run tells. And the file has up to when flows were told of
+//! ([`Reported`]), for the next run not to take for new what this one has told.
 
 use std::fs::File;
 use std::io;
@@ -22,6 +23,7 @@ use super::difference::Difference;
 use super::kept::open;
 use super::lost::{Lost, What};
 use super::record::Record;
+use crate::exemption::Clocks;
 
 /// The file of the state directory.
 pub(super) const FILE: &str = "event-log.told";
@@ -33,6 +35,11 @@ const HEAD: usize = 128;
 const ROW: usize = 16;
 /// Bytes of the file of an earlier version, which had no losses behind the totals.
 const WITHOUT_LOSSES: usize = HEAD + TOTALS * ROW;
+/// Where the row with the moments is, behind the losses: those of all flows, and of the last line with one. Earlier versions
+/// had none.
+const MOMENTS: usize = WITHOUT_LOSSES + Loss::COUNT * ROW;
+/// How far the moment of the last line may be behind it, nanoseconds: it is not written for each.
+const BEHIND_NS: u64 = 100_000_000;
 /// For how many looks a total has to have stood still.
 const STILL: u8 = 2;
 
@@ -42,10 +49,20 @@ pub type Totals = Vec<(u32, Count)>;
 /// How much the kernel program could not keep or send, by [`Loss`].
 pub type Losses = [u64; Loss::COUNT];
 
+/// Up to when the lines of earlier runs tell of flows, nanoseconds of `CLOCK_BOOTTIME`; zero where that is not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reported {
+    /// All flows were gone over then, and lines tell what those had that were quiet.
+    pub swept_ns: u64,
+    /// No line tells of a flow that began after this.
+    pub last_ns: u64,
+}
+
 /// What was told, and what was seen of the totals.
 #[derive(Debug)]
 pub(super) struct Told {
     rows: Vec<Row>,
+    reported: Reported,
     /// By [`Loss`]; `None` where it is not known.
     losses: Option<Losses>,
     file: Option<File>,
@@ -76,7 +93,32 @@ impl Told {
 
     /// Nothing was told, and nothing is kept.
     pub(super) fn nothing() -> Self {
-        Self { rows: vec![Row::default(); TOTALS], losses: None, file: None, has_failed: false }
+        let (rows, reported) = (vec![Row::default(); TOTALS], Reported::default());
+        Self { rows, reported, losses: None, file: None, has_failed: false }
+    }
+
+    /// Up to when flows were told of.
+    pub(super) const fn reported(&self) -> Reported {
+        self.reported
+    }
+
+    /// All flows were gone over at this moment, and lines tell what those had that were quiet.
+    pub(super) fn swept(&mut self, swept_ns: u64) {
+        self.reported.swept_ns = swept_ns;
+        self.keep_reported();
+    }
+
+    /// A line tells of a flow at this moment.
+    fn told_at(&mut self, now_ns: u64) {
+        if now_ns > self.reported.last_ns {
+            self.reported.last_ns = now_ns.saturating_add(BEHIND_NS);
+            self.keep_reported();
+        }
+    }
+
+    fn keep_reported(&mut self) {
+        let Reported { swept_ns, last_ns } = self.reported;
+        self.keep((MOMENTS - HEAD) / ROW, Count { packets: swept_ns, bytes: last_ns });
     }
 
     /// The losses that earlier runs have told of.
@@ -86,9 +128,10 @@ impl Told {
 
     fn read(&mut self, state: &Path, (counters, lost): (&str, Option<Losses>)) -> io::Result<File> {
         let file = open(&state.join(FILE))?;
-        let mut found = vec![0; WITHOUT_LOSSES + Loss::COUNT * ROW];
+        let mut found = vec![0; MOMENTS + ROW];
         let there = file.read_at(&mut found, 0)?;
-        let (is_whole, is_earlier) = (there == found.len(), there == WITHOUT_LOSSES);
+        let (is_whole, is_earlier) = (there >= MOMENTS, there == WITHOUT_LOSSES);
+        let moments = counts_of(&found.split_off(MOMENTS));
         let told_losses = counts_of(&found.split_off(WITHOUT_LOSSES));
         self.losses = Some([0; Loss::COUNT]);
         if is_whole || is_earlier {
@@ -96,6 +139,9 @@ impl Told {
             if found.get(..HEAD) == Some(&head_of(counters)[..]) {
                 self.rows.iter_mut().zip(told).for_each(|(row, told)| row.told = told);
                 self.losses = if is_whole { Some(losses_of(&told_losses)) } else { lost };
+                if let Some(Count { packets, bytes }) = moments.first().copied() {
+                    self.reported = Reported { swept_ns: packets, last_ns: bytes };
+                }
                 self.keep_losses(&file)?;
                 return Ok(file);
             }
@@ -109,6 +155,7 @@ impl Told {
         let rows = self.rows.iter().map(|row| row.told);
         file.write_all_at(&bytes_of(counters, rows), 0)?;
         self.keep_losses(&file)?;
+        file.write_all_at(&row_of(Count::default()), MOMENTS as u64)?;
         Ok(file)
     }
 
@@ -126,6 +173,9 @@ impl Told {
             *told = told.wrapping_add(*count);
             let told = lost(*told);
             return self.keep(TOTALS + *loss as usize, told);
+        }
+        if matches!(record, Record::Event(_) | Record::Summary(_)) {
+            self.told_at(Clocks::read().boot_ns);
         }
         let Some((index, packets, bytes)) = told_by(record) else { return };
         let Some(row) = self.rows.get_mut(index as usize) else { return };

@@ -7,7 +7,7 @@ use toml_edit::{Array, Datetime, DocumentMut, Item, TableLike, Value};
 use super::ground::Ground;
 use super::instrument::InstrumentKind;
 use super::keys::{DOCUMENT, REQUIRED_SECTIONS};
-use super::law::Breach;
+use super::law::{Breach, By};
 use super::particulars::Law;
 use super::schema::choices;
 use crate::config::finding::quoted;
@@ -60,7 +60,7 @@ pub enum AnswerError {
         choices: Vec<&'static str>,
     },
     /// The answer breaks a rule of law whatever else is answered.
-    #[error("{path}: {}; {}", breach.said(Law::Eu), breach.hint(Law::Eu))]
+    #[error("{path}: {}; {}", breach.said(by_of(breach)), breach.hint(by_of(breach)))]
     Refused {
         /// The key with its section.
         path: String,
@@ -81,6 +81,14 @@ pub enum AnswerError {
         /// How it is written.
         header: String,
     },
+}
+
+/// By whose articles it is said what of an answer alone breaks a rule.
+fn by_of(breach: &Breach) -> By {
+    match breach {
+        Breach::GroundMismatch { kind: InstrumentKind::DataActRequest, .. } => By::DataAct,
+        _ => By::Law(Law::Eu),
+    }
 }
 
 fn did_you_mean(meant: Option<&str>) -> String {

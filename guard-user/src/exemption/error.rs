@@ -5,7 +5,7 @@ use std::io;
 use guard_common::jurisdiction::Jurisdiction;
 use ipnetwork::IpNetwork;
 
-use super::law::Breach;
+use super::law::{Breach, By};
 use super::layout::Hiding;
 use super::limits::{DOCUMENT_BYTES, EMERGENCY_MINUTES, LEAST_QUOTA, MAX_SIGNERS, WINDOW_DAYS};
 use super::particulars::Law;
@@ -251,12 +251,12 @@ pub enum ErrorKind {
     #[error(transparent)]
     NotApprovable(#[from] approval::Hopeless),
     /// A rule of law is broken.
-    #[error("{}", breach.said(*law))]
+    #[error("{}", breach.said(*by))]
     Law {
         /// What breaks it.
         breach: Breach,
         /// By whose articles it is said.
-        law: Law,
+        by: By,
     },
 }
 
@@ -355,7 +355,7 @@ impl ErrorKind {
             Self::NotApprovable(_) => {
                 "ask for fewer, or for other roles, or let the config and its allowed signers name who is missing".into()
             }
-            Self::Law { breach, law } => breach.hint(*law),
+            Self::Law { breach, by } => breach.hint(*by),
         }
     }
 
@@ -402,7 +402,7 @@ impl ErrorKind {
 impl From<Breach> for ErrorKind {
     /// By the articles of the GDPR, until it is known which law is at the home of the pins.
     fn from(breach: Breach) -> Self {
-        Self::Law { breach, law: Law::Eu }
+        Self::Law { breach, by: By::Law(Law::Eu) }
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::check;
 use super::document::Document;
 use super::error::ErrorKind;
+use super::law::By;
 use super::limits::DOCUMENT_BYTES;
 use super::particulars::Law;
 use super::raw;
@@ -58,13 +59,13 @@ pub fn parse(
     let text = syntax::text(bytes);
     let mut sink = Sink::new(text.utf8);
     let mut unseen = Vec::new();
-    let mut law = Law::Eu;
+    let mut by = By::Law(Law::Eu);
     let document = text.parse(&mut sink).and_then(|document| {
         if surroundings.now.is_some() {
             unseen = unseen::check(text.utf8, document.get_ref(), &mut sink);
         }
         let raw = raw::read(document.get_ref(), &mut sink);
-        law = check::law_of(&raw, surroundings);
+        by = check::by_of(&raw, surroundings);
         check::check(&raw, surroundings, &mut sink)
     });
     let unseen: Vec<_> = unseen.into_iter().map(|at| sink.place(at)).collect();
@@ -74,8 +75,8 @@ pub fn parse(
         matches!(error.kind, ErrorKind::Unseen { .. }) || !error.place.is_some_and(|at| unseen.contains(&at))
     });
     for error in &mut errors {
-        if let ErrorKind::Law { law: cited, .. } = &mut error.kind {
-            *cited = law;
+        if let ErrorKind::Law { by: cited, .. } = &mut error.kind {
+            *cited = by;
         }
     }
     match document {

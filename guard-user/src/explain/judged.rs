@@ -29,11 +29,28 @@ pub struct Judged {
     pub exemption: Option<String>,
 }
 
+/// The same by the numbers of its explainer, without names: for who judges one flow in many ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided {
+    verdict: Verdict,
+    reason: Reason,
+    tag: u64,
+    denied: u64,
+    place: Option<Place>,
+    exemption: u16,
+}
+
 impl Explainer {
     /// Decides for an IP packet at the time `now`, in nanoseconds of `CLOCK_BOOTTIME`, as [`explain`](Self::explain) does. What
     /// packets before it have used of quotas and budgets does not count: each is judged as if it was the first.
     #[must_use]
     pub fn judge(&self, hook: Hook, packet: &Packet, origin: &HostOrigin, now: u64) -> Judged {
+        self.named(self.decide(hook, packet, origin, now))
+    }
+
+    /// The same without names.
+    #[must_use]
+    pub fn decide(&self, hook: Hook, packet: &Packet, origin: &HostOrigin, now: u64) -> Decided {
         let tables = self.tables();
         for used in tables.charged.iter().chain(tables.failsafe_spent.iter()) {
             used.store(0, Ordering::Relaxed);
@@ -46,13 +63,27 @@ impl Explainer {
         let mut recorder = Recorder::default();
         let decision = decide(hook, Parsed::Ip, &judged, tables, origin, || now, &mut recorder);
         let (own, of_quoted) = recorder.parts();
-        Judged {
+        Decided {
             verdict: decision.verdict,
             reason: decision.reason,
-            pins: self.pin_names(decision.tag),
-            denied: self.pin_names(decision.denied),
+            tag: decision.tag,
+            denied: decision.denied,
             place: deciding(if decision.quoted { of_quoted } else { own }).0,
-            exemption: (decision.exemption != NO_EXEMPTION).then(|| self.exemption_name(decision.exemption)),
+            exemption: decision.exemption,
+        }
+    }
+
+    /// What was decided, with names.
+    #[must_use]
+    pub fn named(&self, decided: Decided) -> Judged {
+        let Decided { verdict, reason, tag, denied, place, exemption } = decided;
+        Judged {
+            verdict,
+            reason,
+            pins: self.pin_names(tag),
+            denied: self.pin_names(denied),
+            place,
+            exemption: (exemption != NO_EXEMPTION).then(|| self.exemption_name(exemption)),
         }
     }
 }

@@ -33,7 +33,7 @@ mod words;
 
 pub use explainer::{ExplainError, Explainer, NamedExemption, Quotas, came_in_by, leaves_by};
 pub use explanation::Explanation;
-pub use judged::Judged;
+pub use judged::{Decided, Judged};
 pub use recorded::Flow;
 pub use surroundings::Surroundings;
 pub use words::Step;

@@ -40,6 +40,9 @@ pub struct Filter {
     /// This one event.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
+    /// Egress that no pin tags too, also where its reason is not asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub untagged: bool,
 }
 
 /// Whether a record is one that is wanted.
@@ -60,11 +63,11 @@ impl Filter {
         *self == Self::default()
     }
 
-    /// Whether egress that no pin tags is wanted: where its reason is asked for, and not otherwise, for there is much of it, and
-    /// no rule is broken.
+    /// Whether egress that no pin tags is wanted: where it or its reason is asked for, and not otherwise, for there is much of it,
+    /// and no rule is broken.
     #[must_use]
     pub fn wants_untagged(&self) -> bool {
-        self.reason.as_deref() == Some(Untagged::REASON.name())
+        self.untagged || self.reason.as_deref() == Some(Untagged::REASON.name())
     }
 
     /// Says what is no name or the wrong way round. Of pins only those who know them can say that.

@@ -20,20 +20,20 @@ use crate::events::record::Record;
 use crate::events::untagged::Untagged;
 use crate::events::{Entry, Event};
 use crate::health::{Problem, ProblemCode};
-use crate::worker::{Heartbeat, join_within};
+use crate::worker::{Heartbeat, give_way, join_within};
 
 /// Records that wait to be written: some seconds of every kind's full budget, and a few MiB at most.
 const QUEUE: usize = 4096;
 /// How often a thread that has nothing to write looks for what is due.
 const IDLE: Duration = Duration::from_secs(1);
+/// How often one does so, or gives a sign of life, that keeps no copies for a disk to be told of.
+const LONG: Duration = Duration::from_secs(2);
 /// How often a folder that can't be opened is tried again.
 const AGAIN: Duration = Duration::from_secs(5);
 /// How long the end of the daemon waits for the last records.
 const LAST: Duration = Duration::from_secs(2);
 /// How long the thread may be silent before that is a problem.
 const SILENT: Duration = Duration::from_secs(5);
-/// By how much the thread gives way to others (nice(2)).
-const NICE: i32 = 5;
 
 /// What is kept, and what is under a legal hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Settings {
 enum Job {
     Record(Box<Past>),
     Copy(Arc<Entry>),
+    /// The settings are others.
+    Settings,
 }
 
 /// What the thread shares with those who give and ask.
@@ -73,6 +75,7 @@ impl std::fmt::Debug for Job {
         f.write_str(match self {
             Self::Record(_) => "Record",
             Self::Copy(_) => "Copy",
+            Self::Settings => "Settings",
         })
     }
 }
@@ -95,9 +98,7 @@ impl Worker {
             .name("flow-history".to_owned())
             .stack_size(512 << 10)
             .spawn(move || {
-                if let Err(error) = rustix::process::nice(NICE) {
-                    warn!(%error, "the thread that writes the flow history can't give way to others");
-                }
+                give_way();
                 Thread::new(its_shared).run(&jobs);
             })?;
         Ok(Self { queue: Some(queue), shared, thread: Some(thread) })
@@ -148,6 +149,9 @@ impl Worker {
         let mut now = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner);
         if **now != settings {
             *now = Arc::new(settings);
+            drop(now);
+            // A thread with a full queue sees it with its next record.
+            let _woken = self.give(Job::Settings);
         }
     }
 
@@ -262,7 +266,7 @@ impl Thread {
                 self.tend();
             }
             self.shared.heartbeat.beat();
-            let job = jobs.recv_timeout(IDLE);
+            let job = jobs.recv_timeout(if self.copies.is_some() { IDLE } else { LONG });
             // What was given after a change of the settings is kept as they have it: a legal hold is in force from then on.
             if job.is_ok() && !Arc::ptr_eq(&self.shared.settings(), &self.settings) {
                 self.tend();
@@ -270,6 +274,7 @@ impl Thread {
             match job {
                 Ok(Job::Record(past)) => self.record(*past),
                 Ok(Job::Copy(entry)) => self.copy(&entry),
+                Ok(Job::Settings) => {}
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return self.tend(),
             }

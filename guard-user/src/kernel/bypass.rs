@@ -14,7 +14,7 @@ impl LinuxKernel {
     pub(super) fn look_at_bypass(&mut self) -> Result<ObservedBypass, KernelError> {
         let mut allowed = self.allowed()?;
         self.watch_allowed(&mut allowed);
-        Ok(ObservedBypass { attachments: self.look_at_cgroups(HOOKS)?, allowed })
+        Ok(ObservedBypass { attachments: self.seen_on_cgroups(HOOKS)?, allowed })
     }
 
     /// Refuses ways past the hooks as it is wanted: nowhere for `None`. Who is refused is set first; then a link is on

@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{DirEntryExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Where cgroup v2 is mounted where nothing else says so (Documentation/admin-guide/cgroup-v2).
@@ -26,11 +29,40 @@ pub fn see_all() {
     }
 }
 
-/// The folder at which cgroup v2 is mounted: the first in the list of mounts.
+/// The folder at which cgroup v2 is mounted: the first in the list of mounts, which is read again once it has changed.
 #[must_use]
 pub fn root() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    mount_of(&mounts, "cgroup2").unwrap_or_else(|| ROOT.into())
+    static LAST: Mutex<Option<Mounts>> = Mutex::new(None);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.as_ref().is_none_or(Mounts::have_changed) {
+        *last = Mounts::read(Path::new("/proc/self/mounts")).ok();
+    }
+    last.as_ref().and_then(|mounts| mounts.root.clone()).unwrap_or_else(|| ROOT.into())
+}
+
+/// A list of mounts that was read.
+struct Mounts {
+    /// Open, for the kernel tells by it what has changed.
+    list: File,
+    /// Where cgroup v2 is mounted in it.
+    root: Option<PathBuf>,
+}
+
+impl Mounts {
+    fn read(list: &Path) -> io::Result<Self> {
+        let (mut list, mut mounts) = (File::open(list)?, String::new());
+        list.read_to_string(&mut mounts)?;
+        Ok(Self { root: mount_of(&mounts, "cgroup2"), list })
+    }
+
+    /// Whether anything was mounted, moved, remounted or unmounted since the list was opened or this was asked: the kernel counts
+    /// that for each mount namespace, and poll(2) tells it of the list (proc_pid_mounts(5)). Asked before it is read again, so
+    /// that what changes meanwhile is told the next time. Where it can't be asked, it may have.
+    fn have_changed(&self) -> bool {
+        let mut asked = [PollFd::new(&self.list, PollFlags::PRI)];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut asked, Some(&now)) != Ok(0)
+    }
 }
 
 /// The paths below the root of the cgroups with these ids, as they are now. A cgroup's id is its folder's inode (kernel,
@@ -91,7 +123,30 @@ fn mount_of(mounts: &str, kind: &str) -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::MetadataExt as _;
 
+    use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount};
+    use rustix::thread::{UnshareFlags, unshare_unsafe};
+
     use super::*;
+
+    #[test]
+    fn whatever_is_mounted_or_unmounted_has_the_mounts_read_again() {
+        let in_own_namespace = std::thread::spawn(|| {
+            // SAFETY: a mount namespace of its own takes no file descriptor and no memory from anyone.
+            if unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.is_err() {
+                return println!("only root may mount");
+            }
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+            let folder = tempfile::tempdir().unwrap();
+            let mounts = Mounts::read(Path::new("/proc/thread-self/mounts")).unwrap();
+            assert!(!mounts.have_changed() && !mounts.have_changed());
+            mount("none", folder.path(), "tmpfs", MountFlags::empty(), None).unwrap();
+            assert!(mounts.have_changed() && !mounts.have_changed());
+            unmount(folder.path(), UnmountFlags::empty()).unwrap();
+            assert!(mounts.have_changed() && !mounts.have_changed());
+        });
+        in_own_namespace.join().unwrap();
+        assert_eq!(root(), root());
+    }
 
     #[test]
     fn the_mount_of_cgroup_v2_is_found() {

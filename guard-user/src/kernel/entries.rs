@@ -1,12 +1,19 @@
 //! The entries of links in bpffs, without which a link would end with the process.
 
-use std::os::fd::AsFd as _;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use guard_common::abi::Hook;
 
-use super::link::{LinkInfo, link_info};
+use super::entry_file::EntryFile;
+use super::link::{CgroupLink, LinkInfo, Told, link_info, told};
 use super::{KernelError, folder, raw};
+
+/// Of so many links descriptors are kept at most: a process may have 1,024 where nobody has said otherwise. The entries of others
+/// are opened at each look.
+const MOST_OPEN: usize = 256;
 
 /// The entry of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +22,8 @@ pub(super) struct Entry {
     pub(super) name: String,
     /// What the link runs and where.
     pub(super) info: LinkInfo,
+    /// Likewise of one to a cgroup.
+    pub(super) cgroup: Option<CgroupLink>,
 }
 
 /// What the folder of links has.
@@ -61,26 +70,97 @@ impl Name {
 /// Opens every entry, one after the other.
 pub(super) fn read(pin_path: &Path) -> Result<Entries, KernelError> {
     let folder = folder::links(pin_path);
+    let names = folder::names(&folder)?;
+    Ok(each(&folder, names, |path, _| told(only_link(raw::get(path)?)?.as_fd())))
+}
+
+fn each(folder: &Path, names: Vec<String>, mut ask: impl FnMut(&Path, &str) -> io::Result<Told>) -> Entries {
     let mut entries = Entries::default();
-    for name in folder::names(&folder)? {
-        match at(&folder.join(&name)) {
-            Ok(Some(info)) => entries.links.push(Entry { name, info }),
+    for name in names {
+        let path = folder.join(&name);
+        match ask(&path, &name) {
+            Ok((info, cgroup)) => entries.links.push(Entry { name, info, cgroup }),
             // It was removed after the folder was read.
-            Ok(None) => {}
-            Err(error) => entries.blind.push(error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => entries.blind.push(unopened(&path, error).to_string()),
         }
     }
-    Ok(entries)
+    entries
 }
 
 /// The link of the entry at this path; `None` where there is no entry.
 pub(super) fn at(path: &Path) -> Result<Option<LinkInfo>, KernelError> {
-    let failed = |error| KernelError::folder("open the link", path, error);
-    match raw::get(path) {
-        Ok(link) if raw::is_a(link.as_fd(), "link") => link_info(link.as_fd()).map(Some).map_err(failed),
-        Ok(_) => Err(failed(std::io::Error::new(std::io::ErrorKind::InvalidData, "this is not a link"))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(failed(error)),
+    match raw::get(path).and_then(only_link).and_then(|link| link_info(link.as_fd())) {
+        Ok(info) => Ok(Some(info)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(unopened(path, error)),
+    }
+}
+
+fn only_link(object: OwnedFd) -> io::Result<OwnedFd> {
+    if raw::is_a(object.as_fd(), "link") {
+        return Ok(object);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "this is not a link"))
+}
+
+fn unopened(path: &Path, error: io::Error) -> KernelError {
+    KernelError::folder("open the link", path, error)
+}
+
+/// The entries as one process sees them again and again.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// What was opened, by the entries' names, with the files that they were then.
+    known: BTreeMap<String, (EntryFile, Known)>,
+    /// What the last look has found.
+    pub(super) links: Vec<Entry>,
+}
+
+/// What is known of a link whose entry is still the file that it was.
+#[derive(Debug)]
+enum Known {
+    /// One to an interface or a cgroup. It can be detached, or be given another program, and its entry stays the same: so the
+    /// kernel is asked of it at each look.
+    Open(OwnedFd),
+    /// Another one, to a function of the kernel, of which neither can be done. No descriptor of it is kept, for it ends with the
+    /// last, and has to end when this process lets go of it.
+    Fixed(LinkInfo),
+}
+
+impl Seen {
+    /// As [`read`], but that an entry which is still the same file is not opened again.
+    pub(super) fn look(&mut self, pin_path: &Path) -> Result<Entries, KernelError> {
+        let folder = folder::links(pin_path);
+        let names = folder::names(&folder)?;
+        // First, so that no link is there by this alone where what is attached is looked at next.
+        self.known.retain(|name, _| names.binary_search(name).is_ok());
+        let entries = each(&folder, names, |path, name| self.ask(path, name));
+        self.links.clone_from(&entries.links);
+        Ok(entries)
+    }
+
+    fn ask(&mut self, path: &Path, name: &str) -> io::Result<Told> {
+        if let Some((file, known)) = self.known.get(name) {
+            if EntryFile::at(path).is_ok_and(|there| there == *file) {
+                return match known {
+                    Known::Open(link) => told(link.as_fd()),
+                    Known::Fixed(info) => Ok((*info, None)),
+                };
+            }
+            self.known.remove(name);
+        }
+        let (file, object) = EntryFile::open(path)?;
+        let link = only_link(object)?;
+        let found = told(link.as_fd())?;
+        let is_open = |(_, known): &&(EntryFile, Known)| matches!(known, Known::Open(_));
+        let known = match found {
+            (info, None) if info.hook.is_none() => Known::Fixed(info),
+            _ if self.known.values().filter(is_open).count() < MOST_OPEN => Known::Open(link),
+            _ => return Ok(found),
+        };
+        self.known.insert(name.to_owned(), (file, known));
+        Ok(found)
     }
 }
 

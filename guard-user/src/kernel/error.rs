@@ -160,6 +160,26 @@ pub enum KernelError {
         /// The name by which the kernel knows the map, of 15 bytes at most.
         found: String,
     },
+    /// An entry in bpffs is the map of another guard.
+    #[error(
+        "the entry maps/{entry} at {path} is a map of another Border Guard (number {found}), and the programs that are attached \
+         by this path use another one (number {used}): somebody has exchanged entries of the two in bpffs. What is attached guards \
+         on as it was last told: give each entry its own map back with `mv`, and start the daemon again. Where you can't, first \
+         somebody with authority over exemptions should look at the audit trail (`borderguard audit verify`, `audit show`): the \
+         kernel's mark of how far it had come ends with the maps. Then run `borderguard detach` (nothing is guarded from then on) \
+         and start the daemon again; docs/limits.md, \"Tables that root changes\"",
+        path = path.display()
+    )]
+    MapOfAnother {
+        /// The pin path.
+        path: PathBuf,
+        /// The entry's name.
+        entry: &'static str,
+        /// The number of the map that has it.
+        found: u32,
+        /// The number of the one that the attached programs use.
+        used: u32,
+    },
     /// Pins are gone that cannot be made anew without losing what they held.
     #[error(
         "the maps {missing} are gone from {path}, and the rest is in use: something else removed them. First somebody with \

@@ -1,7 +1,8 @@
 //! Maps that somebody has frozen (`BPF_MAP_FREEZE`): no process can write into one any more, and nothing undoes it as long as
 //! the map is there. Programs read it and write into it as before.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
 /// What helps where a map is frozen.
@@ -9,10 +10,16 @@ pub const FROZEN: &str = "no process can write into it any more (BPF_MAP_FREEZE)
      `borderguard detach` (nothing is guarded from then on) and a start make the maps anew; that ends what the kernel has noted \
      of the audit trail and of orders too, so look at `borderguard audit verify` first";
 
+/// Several times what the kernel shows of a map, all of which it gives to one read(2) that has room for it.
+const SHOWN: usize = 2048;
+
 /// Whether a map is frozen. The kernel shows that of the descriptor alone.
 pub(super) fn is_frozen(map: BorrowedFd<'_>) -> bool {
-    let path = format!("/proc/self/fdinfo/{}", map.as_raw_fd());
-    std::fs::read_to_string(path).is_ok_and(|info| says_frozen(&info))
+    let mut shown = [0; SHOWN];
+    let file = File::open(format!("/proc/self/fdinfo/{}", map.as_raw_fd()));
+    let read = file.and_then(|mut file| file.read(&mut shown));
+    let info = read.ok().and_then(|len| std::str::from_utf8(shown.get(..len)?).ok());
+    info.is_some_and(says_frozen)
 }
 
 /// Why a map was not written into: where it is frozen, what helps instead of the kernel's bare answer.

@@ -2,7 +2,8 @@
 //!
 //! aya makes links by an interface's name, which may be another one's by then, and where the kernel refuses an
 //! XDP link it attaches by netlink, which ends with the process; it shows no link's interface, opens none by its
-//! id and detaches none. Everything here goes by index and id, and no descriptor is held longer than a call.
+//! id and detaches none. Everything here goes by index and id, and holds no descriptor longer than a call; those of the links
+//! that have entries are kept in [`entries`](super::entries).
 
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -31,11 +32,7 @@ pub(super) struct LinkInfo {
 
 /// What a link runs and where.
 pub(super) fn link_info(fd: BorrowedFd<'_>) -> io::Result<LinkInfo> {
-    // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
-    // the interface first.
-    let [kind, id, program, _, ifindex, ..] = info::<16>(fd)?;
-    let hook = hooks::of_link_type(kind);
-    Ok(LinkInfo { id, program, hook, ifindex: if hook.is_some() { ifindex } else { 0 } })
+    told(fd).map(|(info, _)| info)
 }
 
 /// A link to a cgroup.
@@ -53,12 +50,23 @@ pub(super) struct CgroupLink {
 
 /// What a link to a cgroup runs and where; `None` for one to anything else, and for hooks that are not ours.
 pub(super) fn cgroup_link(fd: BorrowedFd<'_>) -> io::Result<Option<CgroupLink>> {
-    // As for interfaces; then the cgroup's id, and the type of the attachment.
+    told(fd).map(|(_, link)| link)
+}
+
+/// What the kernel tells of a link, as one to an interface and as one to a cgroup.
+pub(super) type Told = (LinkInfo, Option<CgroupLink>);
+
+/// Asks it.
+pub(super) fn told(fd: BorrowedFd<'_>) -> io::Result<Told> {
+    // type, id, prog_id, 4 bytes of padding, then the kind's own fields: for TCX (from 6.6 on) and XDP
+    // the interface first; for a cgroup its id, and the type of the attachment.
     let [kind, id, program, _, low, high, attach_type, ..] = info::<16>(fd)?;
+    let hook = hooks::of_link_type(kind);
+    let info = LinkInfo { id, program, hook, ifindex: if hook.is_some() { low } else { 0 } };
     let hook = CgroupHook::of_attach_type(attach_type).filter(|_| kind == hooks::LINK_TYPE_CGROUP);
     let halves = [low.to_ne_bytes(), high.to_ne_bytes()];
     let cgroup = halves.as_flattened().try_into().map(u64::from_ne_bytes).map_err(io::Error::other)?;
-    Ok(hook.map(|hook| CgroupLink { id, program, cgroup, hook }))
+    Ok((info, hook.map(|hook| CgroupLink { id, program, cgroup, hook })))
 }
 
 #[repr(C)]

@@ -14,7 +14,7 @@ use super::observe::{self, Scope};
 use super::senders::Task;
 use super::{
     BypassTarget, CgroupHook, CgroupTarget, Counters, Interface, Kernel, KernelError, LinuxKernel, Observed,
-    Published, Stray, View, entries, folder, netfilter, raw,
+    Published, Stray, View, entries, folder, netfilter, netlink, raw,
 };
 
 impl LinuxKernel {
@@ -45,6 +45,66 @@ impl LinuxKernel {
     /// [`KernelError::AddressesFull`] where there are more than there is room for; what has room is known.
     pub fn know_addresses(&mut self, there: &BTreeSet<Addr>) -> Result<(), KernelError> {
         self.addresses.bring(&self.view.maps.host_addresses, there, Instant::now())
+    }
+}
+
+impl LinuxKernel {
+    /// All of [`Kernel::observe`].
+    fn look_at_all(&mut self) -> Result<Observed, KernelError> {
+        let mut observed = self.look()?;
+        self.watch(&mut observed);
+        observed.missing_entries.splice(..0, self.missing_of_maps());
+        observed.missing_entries.extend(self.missing_of_misnamed());
+        observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
+        observed.netns = raw::netns_cookie().ok();
+        match self.watched_failsafes() {
+            Ok(uses) => observed.failsafe = Some(uses),
+            Err(error) => {
+                observed.blind.push(format!("budgets of failsafe rules can't be looked at: {error}"))
+            }
+        }
+        observed.senders = self.look_at_functions(Task::Senders);
+        observed.carriers = self.look_at_functions(Task::Carriers);
+        if let Err(error) = self.forget_empty_cgroups() {
+            observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
+        }
+        let volumes = self.look_at_volumes().and_then(|mut it| {
+            self.watch_volumes(&mut it)?;
+            Ok(ObservedVolumes { relays: self.look_at_relays()?, ..it })
+        });
+        match volumes {
+            Ok(volumes) => observed.volumes = Some(volumes),
+            Err(error) => {
+                observed.blind.push(format!("what is known of volumes can't be looked at: {error}"))
+            }
+        }
+        match self.look_at_bypass() {
+            Ok(bypass) => {
+                observed.missing_entries.extend(Self::missing_of_cgroups(&bypass.attachments));
+                observed.bypass = Some(bypass);
+            }
+            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
+        }
+        match self.seen_on_cgroups(&CgroupHook::OF_SOCKETS) {
+            Ok(sockets) => {
+                observed.missing_entries.extend(Self::missing_of_cgroups(&sockets));
+                observed.sockets = Some(sockets);
+            }
+            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
+        }
+        if folder::is_read_only(&self.view.path) {
+            // Nothing in it can be opened anew, so that each entry may look like one that is gone.
+            observed.missing_entries.clear();
+            let mounted = format!(
+                "the BPF file system with {} is mounted read-only, so that no entry there can be looked at or made; what is attached \
+                 guards on: `mount -o remount,rw` it",
+                self.view.path.display()
+            );
+            observed.blind.insert(0, mounted);
+        }
+        observed.tampered = std::mem::take(&mut self.written.found);
+        observed.protection = self.look_at_protection();
+        Ok(observed)
     }
 }
 
@@ -85,65 +145,7 @@ impl Kernel for LinuxKernel {
     }
 
     fn observe(&mut self) -> Result<Observed, KernelError> {
-        let mut observed = self.look()?;
-        self.watch(&mut observed);
-        observed.missing_entries.splice(..0, self.missing_of_maps());
-        match self.missing_of_misnamed() {
-            Ok(misnamed) => observed.missing_entries.extend(misnamed),
-            Err(error) => {
-                observed.blind.push(format!("the names of links in bpffs can't be looked at: {error}"))
-            }
-        }
-        observed.addresses_unknown = self.follow_addresses().err().map(|error| error.to_string());
-        observed.netns = raw::netns_cookie().ok();
-        match self.watched_failsafes() {
-            Ok(uses) => observed.failsafe = Some(uses),
-            Err(error) => {
-                observed.blind.push(format!("budgets of failsafe rules can't be looked at: {error}"))
-            }
-        }
-        observed.senders = self.look_at_functions(Task::Senders);
-        observed.carriers = self.look_at_functions(Task::Carriers);
-        if let Err(error) = self.forget_empty_cgroups() {
-            observed.blind.push(format!("cgroups that carry data of volumes can't be looked at: {error}"));
-        }
-        let volumes = self.look_at_volumes().and_then(|mut it| {
-            self.watch_volumes(&mut it)?;
-            Ok(ObservedVolumes { relays: self.look_at_relays()?, ..it })
-        });
-        match volumes {
-            Ok(volumes) => observed.volumes = Some(volumes),
-            Err(error) => {
-                observed.blind.push(format!("what is known of volumes can't be looked at: {error}"))
-            }
-        }
-        match self.look_at_bypass() {
-            Ok(bypass) => {
-                observed.missing_entries.extend(Self::missing_of_cgroups(&bypass.attachments));
-                observed.bypass = Some(bypass);
-            }
-            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
-        }
-        match self.look_at_cgroups(&CgroupHook::OF_SOCKETS) {
-            Ok(sockets) => {
-                observed.missing_entries.extend(Self::missing_of_cgroups(&sockets));
-                observed.sockets = Some(sockets);
-            }
-            Err(error) => observed.blind.push(blind_at_cgroups(&error)),
-        }
-        if folder::is_read_only(&self.view.path) {
-            // Nothing in it can be opened, so that each entry looks like one that is gone.
-            observed.missing_entries.clear();
-            let mounted = format!(
-                "the BPF file system with {} is mounted read-only, so that no entry there can be looked at or made; what is attached \
-                 guards on: `mount -o remount,rw` it",
-                self.view.path.display()
-            );
-            observed.blind.insert(0, mounted);
-        }
-        observed.tampered = std::mem::take(&mut self.written.found);
-        observed.protection = self.look_at_protection();
-        Ok(observed)
+        netlink::sharing(|| self.look_at_all())
     }
 
     fn attach(&mut self, interface: &Interface, ingress: bool) -> Result<(), KernelError> {

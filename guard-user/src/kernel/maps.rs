@@ -43,7 +43,6 @@ macro_rules! maps {
         }
 
         /// The names of the maps that the daemon works with.
-        #[cfg(test)]
         const NAMES: &[&str] = &[$($name),+];
     };
 }
@@ -125,6 +124,14 @@ maps! {
     socket_canaries = "SOCKET_CANARIES";
     /// Canaries that their pin forbids, by pin.
     canaries = "CANARIES";
+}
+
+/// Pinned maps that the daemon never looks into.
+const OTHERS: [&str; 3] = ["EVENTS", "SOCKET_CHANGES", "UNIX_HANDED"];
+
+/// The names of all pinned maps.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.iter().chain(&OTHERS).copied()
 }
 
 /// Opens a map that is pinned.
@@ -311,12 +318,10 @@ mod tests {
     #[test]
     fn the_embedded_object_has_every_map_of_the_abi() {
         let declared = declared().unwrap();
-        // Those that the daemon never looks into.
-        let others = ["EVENTS", "SOCKET_CHANGES", "UNIX_HANDED"];
-        for name in NAMES.iter().chain(&others) {
-            assert!(declared.contains_key(*name), "{name}");
+        for name in names() {
+            assert!(declared.contains_key(name), "{name}");
         }
-        assert_eq!(declared.len(), NAMES.len() + others.len(), "a map that nobody opens: {declared:?}");
+        assert_eq!(declared.len(), names().count(), "a map that nobody opens: {declared:?}");
         let sizes = |name: &str| {
             let shape = declared[name];
             (shape.key_size as usize, shape.value_size as usize)

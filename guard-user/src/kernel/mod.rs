@@ -13,6 +13,7 @@ mod addresses;
 mod alternate;
 pub mod api;
 mod attach;
+mod batch;
 mod bypass;
 mod canary;
 mod carriers;
@@ -25,8 +26,10 @@ mod detach;
 mod elements;
 mod ended;
 mod entries;
+mod entry_file;
 mod error;
 mod events;
+mod exchanged;
 mod exits;
 mod failsafe;
 mod fill;
@@ -216,8 +219,8 @@ impl LinuxKernel {
     /// # Errors
     ///
     /// [`KernelError::Locked`] where another process has the path; [`KernelError::AbiDiffers`],
-    /// [`KernelError::MapDiffers`] and [`KernelError::MapsMissing`] where the pins cannot be adopted, with
-    /// nothing changed; [`KernelError::Refused`] where the verifier does not take a program;
+    /// [`KernelError::MapDiffers`], [`KernelError::MapOfAnother`] and [`KernelError::MapsMissing`] where the pins
+    /// cannot be adopted, with nothing changed; [`KernelError::Refused`] where the verifier does not take a program;
     /// [`KernelError::NotPermitted`], [`KernelError::KernelTooOld`], [`KernelError::NotBpffs`] by name.
     pub fn open(pin_path: &Path) -> Result<Self, KernelError> {
         Self::open_for(pin_path, CpuUse::of_this_kernel())
@@ -261,6 +264,8 @@ impl LinuxKernel {
         if found == Found::BrokenOff {
             maps::clear(pin_path)?;
         }
+        // Before this process has programs of its own, which use what has the entries.
+        let exchanged = if found == Found::All { exchanged::find(pin_path)? } else { Vec::new() };
         let settings = Settings { cpus, frames };
         let mut ebpf = settings.load(maps::OBJECT, pin_path)?;
         load_programs(&mut ebpf)?;
@@ -308,7 +313,7 @@ impl LinuxKernel {
                 .ok(),
             memory: Memory::default(),
             addresses: KnownAddresses::default(),
-            written: Written::begin(held),
+            written: Written::begin(held, exchanged),
             protection: None,
             folder,
         };

@@ -1,5 +1,5 @@
 //! Requests to the kernel over netlink, and their answers, for any thread and from the network namespace that it
-//! is in: no async runtime, no state.
+//! is in: no async runtime, and no state but a socket that requests may share.
 //!
 //! Messages are framed and their attributes found by `netlink-packet-core`. Whole messages are not parsed by
 //! `netlink-packet-route`: it gives up a message for one attribute that it does not expect (an interface's name
@@ -8,6 +8,7 @@
 //!
 //! Format: Documentation/userspace-api/netlink/intro.rst. Numbers are in host order.
 
+use std::cell::RefCell;
 use std::io;
 use std::ops::ControlFlow;
 
@@ -22,6 +23,26 @@ use netlink_sys::{Socket, SocketAddr};
 const HEADER: usize = 16;
 /// Larger than any message of a dump (the kernel's own bound is 32 KiB).
 const BUFFER: usize = 64 << 10;
+
+thread_local! {
+    /// The socket to rtnetlink that is free for this thread's next request; `None` outside of [`sharing`].
+    static SHARED: RefCell<Option<Option<Socket>>> = const { RefCell::new(None) };
+}
+
+/// Has the requests to rtnetlink that this thread makes meanwhile share one socket. A socket is of the network namespace in which
+/// it was made, so that the thread must not leave its own.
+pub(super) fn sharing<T>(requests: impl FnOnce() -> T) -> T {
+    /// However they end.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            SHARED.set(None);
+        }
+    }
+    SHARED.set(Some(None));
+    let _end = End;
+    requests()
+}
 
 /// One request.
 #[derive(Clone, Copy, Debug)]
@@ -83,10 +104,7 @@ impl<'a> Request<'a> {
     }
 
     fn exchange(self, mut each: impl FnMut(u16, &[u8]) -> ControlFlow<()>) -> io::Result<Dump> {
-        let socket = Socket::new(self.protocol)?;
-        if self.is_strict {
-            socket.set_netlink_get_strict_chk(true)?;
-        }
+        let socket = self.socket()?;
         let kernel = SocketAddr::new(0, 0);
         let request = self.bytes()?;
         if socket.send_to(&request, &kernel, 0)? != request.len() {
@@ -113,12 +131,44 @@ impl<'a> Request<'a> {
                     end = Dump::Interrupted;
                 }
                 match message.message_type() {
-                    NLMSG_DONE => return outcome(message.payload()).map(|()| end),
-                    NLMSG_ERROR => return outcome(message.payload()).map(|()| end),
+                    NLMSG_DONE | NLMSG_ERROR => {
+                        outcome(message.payload())?;
+                        self.put_back(socket);
+                        return Ok(end);
+                    }
                     kind if each(kind, message.payload()).is_break() => return Ok(Dump::Stopped),
                     _ => {}
                 }
             }
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        self.protocol == NETLINK_ROUTE && !self.is_strict
+    }
+
+    fn socket(&self) -> io::Result<Socket> {
+        if self.is_shared()
+            && let Some(socket) = SHARED.with_borrow_mut(|shared| shared.as_mut()?.take())
+        {
+            return Ok(socket);
+        }
+        let socket = Socket::new(self.protocol)?;
+        if self.is_strict {
+            socket.set_netlink_get_strict_chk(true)?;
+        }
+        Ok(socket)
+    }
+
+    /// Leaves the socket to the next request, now that this one was answered to its end and nothing more comes by it. Any other
+    /// socket is closed.
+    fn put_back(&self, socket: Socket) {
+        if self.is_shared() {
+            SHARED.with_borrow_mut(|shared| {
+                if let Some(free) = shared {
+                    *free = Some(socket);
+                }
+            });
         }
     }
 
@@ -244,6 +294,36 @@ mod tests {
             ControlFlow::Break(())
         });
         assert_eq!((end.unwrap(), seen), (Dump::Stopped, 1));
+    }
+
+    #[test]
+    fn requests_that_share_a_socket_get_each_its_own_answer() {
+        let all = emit(&LinkHeader::default());
+        let loopback = || {
+            let (mut indexes, header) = (Vec::new(), LinkHeader { index: 1, ..LinkHeader::default() });
+            Request::route(GET_LINK, &emit(&header))
+                .send(|_, payload| indexes.extend(payload.get(4..).and_then(number)))
+                .unwrap();
+            indexes
+        };
+        let is_free = || SHARED.with_borrow(|shared| shared.as_ref().map(Option::is_some));
+        sharing(|| {
+            assert_eq!((is_free(), loopback(), is_free()), (Some(false), vec![1], Some(true)));
+            // A dump that is left before its end, and a request that is refused, leave nothing to the next one.
+            let end = Request::route(GET_LINK, &all).dump(|_, _| ControlFlow::Break(()));
+            assert_eq!((end.unwrap(), is_free(), loopback()), (Dump::Stopped, Some(false), vec![1]));
+            let none = emit(&LinkHeader { index: 0x7fff_fff0, ..LinkHeader::default() });
+            assert!(Request::route(GET_LINK, &none).send(|_, _| {}).is_err());
+            assert_eq!((is_free(), loopback()), (Some(false), vec![1]));
+            let mut count = 0;
+            let end = Request::route(GET_LINK, &all).dump(|_, _| {
+                count += 1;
+                ControlFlow::Continue(())
+            });
+            assert_ne!(end.unwrap(), Dump::Stopped);
+            assert_eq!((count > 0, is_free(), loopback()), (true, Some(true), vec![1]));
+        });
+        assert_eq!((is_free(), loopback(), is_free()), (None, vec![1], None));
     }
 
     #[test]

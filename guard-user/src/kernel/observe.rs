@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::Hook;
 
-use super::entries::{self, Entries, Entry, Name};
+use super::entries::{Entries, Entry, Name, Seen};
 use super::exits;
 use super::filter::{self, Filter};
 use super::interface::{self, List, Listed, unlisted};
@@ -46,6 +46,7 @@ pub(super) struct Scope<'a> {
 pub(super) struct Memory {
     /// What was seen last, by index: what a list of the kernel omits is asked for by its index.
     known: BTreeMap<u32, ObservedInterface>,
+    pub(super) entries: Seen,
     /// Packets that interfaces had sent when this process began to guard their egress, by index.
     sent_before: BTreeMap<u32, u64>,
     pub(super) programs: Programs,
@@ -71,7 +72,7 @@ impl Memory {
 /// Where the interfaces can't be listed, the entries can't be read or other programs can't be looked at.
 pub(super) fn observe(scope: Scope<'_>, memory: &mut Memory) -> Result<Observed, KernelError> {
     let list = interface::list().map_err(unlisted)?;
-    let Entries { links, mut blind } = entries::read(scope.path)?;
+    let Entries { links, mut blind } = memory.entries.look(scope.path)?;
     if list.unreadable > 0 {
         blind.push(format!("{} network interfaces that the kernel lists can't be read", list.unreadable));
     }
@@ -183,10 +184,8 @@ impl Memory {
             self.next_routes = begin.checked_add(pause.min(Duration::from_secs(60)));
         }
         if self.routes.is_cut {
-            blind.push(
-                "there are too many routes to look at all: which interfaces lead out is known in part"
-                    .to_owned(),
-            );
+            let cut = "there are too many routes to look at all: which interfaces lead out is known in part";
+            blind.push(cut.to_owned());
         }
     }
 }

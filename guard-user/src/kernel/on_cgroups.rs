@@ -12,6 +12,7 @@ use aya::programs::{Program, ProgramFd};
 
 use super::api::{CgroupAttachment, CgroupTarget};
 use super::cgroup_hook::CgroupHook;
+use super::entries::Entry;
 use super::hooks::LinkHook;
 use super::link::{self, CgroupLink};
 use super::spare::Spare;
@@ -33,6 +34,10 @@ pub(super) fn hook_of_entry(name: &str) -> Option<CgroupHook> {
     CgroupHook::ALL.into_iter().find(|hook| hook.name() == end)
 }
 
+fn is_asked(entry: &str, hooks: &[CgroupHook]) -> bool {
+    hook_of_entry(entry).is_some_and(|hook| hooks.contains(&hook))
+}
+
 /// A link of ours.
 struct Found {
     link: CgroupLink,
@@ -44,6 +49,18 @@ struct Found {
 impl LinuxKernel {
     /// Looks at every link of ours of these hooks.
     pub(super) fn look_at_cgroups(&self, hooks: &[CgroupHook]) -> Result<Vec<CgroupAttachment>, KernelError> {
+        Ok(self.attachments_of(self.links_on_cgroups(hooks)?))
+    }
+
+    /// Likewise by what the look at all entries has found.
+    pub(super) fn seen_on_cgroups(&self, hooks: &[CgroupHook]) -> Result<Vec<CgroupAttachment>, KernelError> {
+        let found =
+            |entry: &Entry| Some(Found { link: entry.cgroup?, name: entry.name.clone(), is_kept: true });
+        let entries = self.memory.entries.links.iter().filter(|entry| is_asked(&entry.name, hooks));
+        Ok(self.attachments_of(self.with_lost(entries.filter_map(found).collect(), hooks)?))
+    }
+
+    fn attachments_of(&self, links: Vec<Found>) -> Vec<CgroupAttachment> {
         let attachment = |found: Found| {
             let current =
                 info(&self.ebpf, found.link.hook.program(self.calls)).ok().map(|program| program.id());
@@ -56,7 +73,7 @@ impl LinuxKernel {
                 is_kept: found.is_kept,
             }
         };
-        Ok(self.links_on_cgroups(hooks)?.into_iter().map(attachment).collect())
+        links.into_iter().map(attachment).collect()
     }
 
     /// Entries that links on cgroups should have and have not.
@@ -112,10 +129,9 @@ impl LinuxKernel {
     }
 
     fn links_on_cgroups(&self, hooks: &[CgroupHook]) -> Result<Vec<Found>, KernelError> {
-        let is_asked = |name: &str| hook_of_entry(name).is_some_and(|hook| hooks.contains(&hook));
         let path = folder::links(&self.view.path);
         let mut all = Vec::<Found>::new();
-        for name in folder::names(&path)?.into_iter().filter(|name| is_asked(name)) {
+        for name in folder::names(&path)?.into_iter().filter(|name| is_asked(name, hooks)) {
             // What has such a name and can't be opened is no link to go by. One that is attached all the same is
             // attached beside the new one, and does what it did.
             let opened = raw::get(&path.join(&name));
@@ -129,7 +145,12 @@ impl LinuxKernel {
                 Err(error) => tracing::debug!("{} can't be opened: {error}", path.join(&name).display()),
             }
         }
-        let spare = self.spare.iter().flat_map(Spare::names).filter(|(_, name)| is_asked(name));
+        self.with_lost(all, hooks)
+    }
+
+    /// These links of entries of such hooks, and those that have lost theirs.
+    fn with_lost(&self, mut all: Vec<Found>, hooks: &[CgroupHook]) -> Result<Vec<Found>, KernelError> {
+        let spare = self.spare.iter().flat_map(Spare::names).filter(|(_, name)| is_asked(name, hooks));
         for (id, name) in spare {
             if all.iter().all(|found| found.link.id != id) {
                 let link = match link::by_id(id) {

@@ -76,7 +76,8 @@ fn is_ours(program: &ProgramInfo, control: u32) -> bool {
     has_our_name(program) && matches!(program.map_ids(), Ok(Some(maps)) if maps.contains(&control))
 }
 
-fn has_our_name(program: &ProgramInfo) -> bool {
+/// Whether a program is called like one of ours.
+pub(super) fn has_our_name(program: &ProgramInfo) -> bool {
     program.name_as_str().is_some_and(|name| hooks::programs().any(|ours| ours == name))
 }
 
@@ -87,7 +88,10 @@ fn is_of_another_guard(program: &ProgramInfo) -> bool {
 }
 
 /// A program that goes away between two calls is passed over.
-fn check_permission(error: ProgramError) -> Result<(), KernelError> {
+///
+/// # Errors
+/// [`KernelError::NotPermitted`] where programs can't be looked at.
+pub(super) fn check_permission(error: ProgramError) -> Result<(), KernelError> {
     if let ProgramError::SyscallError(error) = error
         && error.io_error.raw_os_error() == Some(libc::EPERM)
     {

@@ -151,7 +151,7 @@ impl LinuxKernel {
     /// The guard's maps, programs and folders, as they are now. Its links are known by the programs that they run.
     fn own_objects(&self) -> BTreeSet<Protected> {
         let mut own = BTreeSet::new();
-        let maps = self.kept_maps.iter().map(|(_, map)| map.id());
+        let maps = self.kept_maps.ids();
         own.extend(maps.map(|id| Protected::with_id(ProtectedKind::Map, id)));
         let others = self.alternate.as_ref().map(|alternate| &alternate.ebpf);
         for (_, program) in [&self.ebpf].into_iter().chain(others).flat_map(Ebpf::programs) {

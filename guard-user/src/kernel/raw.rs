@@ -1,9 +1,9 @@
-//! The bpf(2) calls that need exact bytes: values of megabytes, batches and entries in bpffs. Those of links are in
-//! [`link`](super::link).
+//! The bpf(2) calls that need exact bytes: values of megabytes and entries in bpffs. Those for all elements of a map are in
+//! [`batch`](super::batch), those of links in [`link`](super::link).
 //!
 //! A map is opened with its sizes as the kernel tells them, and every buffer is held against them
 //! before its address goes into a call: the kernel itself is told no lengths. All `unsafe` of the
-//! kernel module is here, in [`link`](super::link) and in [`plain`](super::plain).
+//! kernel module is here, in these two and in [`plain`](super::plain).
 
 use std::ffi::CString;
 use std::io;
@@ -44,11 +44,9 @@ pub(super) const ARRAY_OF_MAPS: u32 = 12;
 
 /// What is said of another object in the place of a map.
 pub(super) const NOT_A_MAP: &str = "what is pinned there is not a map";
-/// Elements that one batch call asks for at first.
-const BATCH: usize = 1024;
 
 /// The value that does not fit its map, as an error.
-fn wrong_length() -> io::Error {
+pub(super) fn wrong_length() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the bytes do not have the size of the map's keys or values")
 }
 
@@ -282,18 +280,6 @@ struct ElementAttributes {
 }
 
 #[repr(C)]
-struct BatchAttributes {
-    in_batch: u64,
-    out_batch: u64,
-    keys: u64,
-    values: u64,
-    count: u32,
-    map: u32,
-    element_flags: u64,
-    flags: u64,
-}
-
-#[repr(C)]
 struct CreateAttributes {
     kind: u32,
     key_size: u32,
@@ -370,19 +356,42 @@ impl Map {
 
     /// Copies the value of a key to `value`, which must have [`value_len`](Self::value_len) bytes.
     pub(super) fn lookup(&self, key: &[u8], value: &mut [u8]) -> io::Result<()> {
-        self.key_fits(key)?;
         if value.len() != self.value_len {
             return Err(wrong_length());
         }
+        // SAFETY: the value has the bytes that are written.
+        unsafe { self.copy(key, value.as_mut_ptr()) }
+    }
+
+    /// Likewise in the place of what `value` has, with no byte written twice: zeroes before a value of megabytes take as long as
+    /// the value. Where it fails, nothing is left in it.
+    pub(super) fn lookup_anew(&self, key: &[u8], value: &mut Vec<u8>) -> io::Result<()> {
+        value.clear();
+        value.reserve_exact(self.value_len);
+        // SAFETY: there is room for the bytes that are written, and all of them are when the call has succeeded.
+        unsafe {
+            self.copy(key, value.as_mut_ptr())?;
+            value.set_len(self.value_len);
+        }
+        Ok(())
+    }
+
+    /// Writes the value of a key, all of its [`value_len`](Self::value_len) bytes, where it does not fail.
+    ///
+    /// # Safety
+    ///
+    /// There must be room for them.
+    unsafe fn copy(&self, key: &[u8], value: *mut u8) -> io::Result<()> {
+        self.key_fits(key)?;
         let mut attributes = ElementAttributes {
             map: raw(self.fd.as_fd()),
             pad: 0,
             key: key.as_ptr() as u64,
-            value: value.as_mut_ptr() as u64,
+            value: value as u64,
             flags: 0,
         };
-        // SAFETY: the kernel reads one key and writes one value, and both buffers were held against the
-        // map's sizes; a ring buffer or map of maps answers with an error.
+        // SAFETY: the kernel reads one key, which was held against the map's size, and writes one value, for which the caller
+        // has the room; a ring buffer or map of maps answers with an error.
         unsafe { call(Command::MapLookup, &mut attributes) }.map(drop)
     }
 
@@ -434,55 +443,6 @@ impl Map {
                 Err(frozen::explained(self.fd.as_fd(), error))
             }
             _ => Ok(()),
-        }
-    }
-
-    /// Shows every element to `each`, by calls for many at once (`BPF_MAP_LOOKUP_BATCH`).
-    pub(super) fn for_each(&self, mut each: impl FnMut(&[u8], &[u8])) -> io::Result<()> {
-        let key_size = usize::try_from(self.shape.key_size).map_err(io::Error::other)?;
-        if key_size == 0 || self.value_len == 0 {
-            return Err(wrong_length());
-        }
-        let mut room = BATCH;
-        let mut keys = vec![0_u8; room * key_size];
-        let mut values = vec![0_u8; room * self.value_len];
-        // Where the next call goes on: the last key of an array, the bucket (4 bytes) of a hash.
-        let mut token = vec![0_u8; key_size.max(4)];
-        let mut first = true;
-        loop {
-            let token_at = token.as_mut_ptr() as u64;
-            let mut attributes = BatchAttributes {
-                in_batch: if first { 0 } else { token_at },
-                out_batch: token_at,
-                keys: keys.as_mut_ptr() as u64,
-                values: values.as_mut_ptr() as u64,
-                count: u32::try_from(room).map_err(io::Error::other)?,
-                map: raw(self.fd.as_fd()),
-                element_flags: 0,
-                flags: 0,
-            };
-            // SAFETY: keys and values have room for `count` of them, by the map's own sizes, and the
-            // token for a key or a bucket's number; all live until the call returns.
-            let result = unsafe { call(Command::MapLookupBatch, &mut attributes) };
-            let last = match result {
-                Ok(_) => false,
-                Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-                // One bucket of a hash holds more than there is room for.
-                Err(error) if error.raw_os_error() == Some(libc::ENOSPC) && room < 1 << 20 => {
-                    room *= 4;
-                    keys.resize(room * key_size, 0);
-                    values.resize(room * self.value_len, 0);
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            let count = usize::try_from(attributes.count).map_err(io::Error::other)?;
-            let elements = keys.chunks_exact(key_size).zip(values.chunks_exact(self.value_len));
-            elements.take(count).for_each(|(key, value)| each(key, value));
-            if last {
-                return Ok(());
-            }
-            first = false;
         }
     }
 }

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::os::fd::AsFd as _;
 
-use super::entries::{self, Name};
+use super::entries::{self, Entry, Name};
 use super::folder::{self, Folder};
 use super::observe::name_for;
-use super::raw::{self, Map};
+use super::spare::Spare;
 use super::{
     Attachment, How, Interface, KernelError, LinuxKernel, Observed, ObservedInterface, filter, link,
-    on_cgroups,
+    on_cgroups, raw,
 };
 
 /// What [`Observed::missing_entries`] has where the folder itself is gone or another one, so that this process no
@@ -23,26 +23,23 @@ fn moved(name: &str, id: u32) -> String {
 
 impl LinuxKernel {
     /// Entries of the folder and of maps that are gone or another object's.
-    pub(super) fn missing_of_maps(&self) -> Vec<String> {
+    pub(super) fn missing_of_maps(&mut self) -> Vec<String> {
         let mut missing = Vec::new();
         if !self.folder.is_there() {
             missing.push(FOLDER.to_owned());
         }
-        let gone = self.kept_maps.iter().filter(|(name, map)| !self.has_entry(name, map));
-        missing.extend(gone.map(|(name, _)| format!("maps/{name}")));
+        let folder = folder::maps(&self.view.path);
+        for kept in self.kept_maps.each() {
+            if !kept.has_entry(&folder) {
+                missing.push(format!("maps/{}", kept.name));
+            }
+        }
         missing
     }
 
-    fn has_entry(&self, name: &str, map: &Map) -> bool {
-        let there = Map::open(&folder::maps(&self.view.path).join(name));
-        there.is_ok_and(|there| there.id() == map.id())
-    }
-
-    /// Links whose entry has another name than this process knows it by: its id, the name that it should have, and the one that
-    /// it has.
-    fn misnamed(&self) -> Result<Vec<(u32, String, String)>, KernelError> {
-        let Some(spare) = &self.spare else { return Ok(Vec::new()) };
-        let links = entries::read(&self.view.path)?.links;
+    /// Those of these links whose entry has another name than this process knows it by: its id, the name that it should have, and
+    /// the one that it has.
+    fn misnamed(&self, links: &[Entry]) -> Vec<(u32, String, String)> {
         let misnamed = |(id, name): (u32, &str)| {
             let mut entries =
                 links.iter().filter(|entry| entry.info.id == id).map(|entry| entry.name.as_str());
@@ -51,12 +48,14 @@ impl LinuxKernel {
             let is_right = |entry: &str| entry == name || entry == moved(name, id);
             (!entries.any(is_right)).then(|| (id, name.to_owned(), first.to_owned()))
         };
-        Ok(spare.names().filter_map(misnamed).collect())
+        self.spare.iter().flat_map(Spare::names).filter_map(misnamed).collect()
     }
 
-    /// The entries that links should have and that other links, or none, have: somebody has given them other names.
-    pub(super) fn missing_of_misnamed(&self) -> Result<Vec<String>, KernelError> {
-        Ok(self.misnamed()?.into_iter().map(|(_, name, _)| format!("links/{name}")).collect())
+    /// The entries that links should have and that other links, or none, have: somebody has given them other names. By what the
+    /// look at the entries has found.
+    pub(super) fn missing_of_misnamed(&self) -> impl Iterator<Item = String> {
+        let misnamed = self.misnamed(&self.memory.entries.links);
+        misnamed.into_iter().map(|(_, name, _)| format!("links/{name}"))
     }
 
     /// Gives entries the names back that they had. No link is without an entry meanwhile.
@@ -67,7 +66,7 @@ impl LinuxKernel {
             std::fs::rename(folder.join(from), &to)
                 .map_err(|error| KernelError::folder("give a link its name back at", to, error))
         };
-        let misnamed = self.misnamed()?;
+        let misnamed = self.misnamed(&entries::read(&self.view.path)?.links);
         for (id, name, is) in &misnamed {
             rename(is, &moved(name, *id))?;
         }
@@ -97,12 +96,13 @@ impl LinuxKernel {
         outcome.and(self.restore_entries_of_cgroups())
     }
 
-    fn restore_maps(&self) -> Result<(), KernelError> {
-        for (name, map) in self.kept_maps.iter() {
-            let path = folder::maps(&self.view.path).join(name);
-            if !self.has_entry(name, map) {
+    fn restore_maps(&mut self) -> Result<(), KernelError> {
+        let folder = folder::maps(&self.view.path);
+        for kept in self.kept_maps.each() {
+            if !kept.has_entry(&folder) {
+                let path = folder.join(&kept.name);
                 folder::remove(&path)?;
-                raw::pin(map.as_fd(), &path)
+                raw::pin(kept.map.as_fd(), &path)
                     .map_err(|error| KernelError::folder("pin a map at", path, error))?;
             }
         }

@@ -53,7 +53,7 @@ impl LinuxKernel {
         let links = &self.on_functions.links;
         let is_in_place = |program: &&FunctionProgram| {
             let held = links.iter().find(|it| it.program == *program);
-            held.is_some_and(|held| self.is_current_on_function(held) && self.is_kept_on_function(held))
+            held.is_some_and(|held| self.is_current_on_function(held) && self.is_seen_on_function(held))
         };
         let wanted = self.on_functions.wanted.get(task as usize).and_then(Option::as_deref);
         ObservedSenders {
@@ -113,6 +113,13 @@ impl LinuxKernel {
     fn is_kept_on_function(&self, held: &FunctionLink) -> bool {
         let there = raw::get(&self.function_entry(held.program)).ok().and_then(|link| ids(&link));
         there.is_some() && there == ids(&held.link)
+    }
+
+    /// Whether the look at all entries has found its entry, and that it is its own.
+    fn is_seen_on_function(&self, held: &FunctionLink) -> bool {
+        let name = entry_name(held.program);
+        let there = self.memory.entries.links.iter().find(|entry| entry.name == name);
+        there.is_some_and(|there| Some((there.info.id, there.info.program)) == ids(&held.link))
     }
 
     /// Gives a link its entry in bpffs.

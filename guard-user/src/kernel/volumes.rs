@@ -157,22 +157,23 @@ impl View {
             devices.extend(read::<u32>(key).zip(read::<u64>(value)));
         });
         each.map_err(reading("VOLUMES"))?;
+        let control = words(&self.maps.carrier_control, "CARRIER_CONTROL", CarrierControl::COUNT)?;
+        let word = |word: CarrierControl| control.get(word as usize).copied().unwrap_or_default();
         let known = VolumeTarget {
             devices,
-            spread: self.carrier_control(CarrierControl::Spread)?,
-            copied: self.carrier_control(CarrierControl::Copied)?,
-            tagged: self.carrier_control(CarrierControl::Tagged)?,
-            init_scope: self.carrier_control(CarrierControl::InitScope)?,
+            spread: word(CarrierControl::Spread),
+            copied: word(CarrierControl::Copied),
+            tagged: word(CarrierControl::Tagged),
+            init_scope: word(CarrierControl::InitScope),
             slots: self.volume_slots()?,
         };
-        let overflowed = self.carrier_control(CarrierControl::Overflowed)?;
+        let overflowed = word(CarrierControl::Overflowed);
         Ok(ObservedVolumes { known, overflowed, relays: Vec::new() })
     }
 
     /// Which volume is in which slot: the hash of its name, 0 for none.
     pub(super) fn volume_slots(&self) -> Result<Vec<u64>, KernelError> {
-        let map = &self.maps.volume_slots;
-        (0..MAX_VOLUMES as u32).map(|slot| element(map, "VOLUME_SLOTS", &slot.to_ne_bytes())).collect()
+        words(&self.maps.volume_slots, "VOLUME_SLOTS", MAX_VOLUMES)
     }
 
     /// Slots of the volumes whose data the socket of this descriptor may carry, a bit each.
@@ -316,6 +317,16 @@ impl View {
         let key = (word as u32).to_ne_bytes();
         let set = self.maps.carrier_control.update(&key, bytes_of(&value));
         set.map_err(writing("CARRIER_CONTROL"))
+    }
+}
+
+/// All words of an array, which has so many, by one call.
+fn words(map: &Map, name: &'static str, count: usize) -> Result<Vec<u64>, KernelError> {
+    let mut words = Vec::with_capacity(count);
+    map.for_each(|_, value| words.extend(read::<u64>(value))).map_err(reading(name))?;
+    match words.len() {
+        found if found == count => Ok(words),
+        found => Err(KernelError::Damaged { map: name, found: format!("{found} words") }),
     }
 }
 

@@ -33,8 +33,8 @@ use differing::Differing;
 const GEO_PAUSE: Duration = Duration::from_millis(11_900);
 /// Likewise of the policy's table, which is half a megabyte.
 const POLICY_PAUSE: Duration = Duration::from_millis(1_900);
-/// Likewise of whether maps are frozen: a small file is read of each.
-const FROZEN_PAUSE: Duration = Duration::from_millis(1_900);
+/// Likewise of whether maps are frozen: a small file is read of each. Nothing sets it back, so that it is told and no more.
+const FROZEN_PAUSE: Duration = Duration::from_millis(4_900);
 
 impl LinuxKernel {
     /// Holds all of it against the kernel, but for what other parts of the look read anyway. What can't be read is said in
@@ -94,15 +94,16 @@ impl LinuxKernel {
 
     /// Holds the policy's table, where it is time for that.
     fn watch_policy(&mut self, now: Instant) -> Result<(), KernelError> {
-        let Some(written) = &self.written.policy else { return Ok(()) };
-        if self.written.found.is_empty() && self.written.policy_due.is_some_and(|due| now < due) {
+        let Written { policy, policy_due, policy_found, policy_is_told, found, .. } = &mut self.written;
+        let Some(written) = policy else { return Ok(()) };
+        if found.is_empty() && policy_due.is_some_and(|due| now < due) {
             return Ok(());
         }
-        self.written.policy_due = now.checked_add(POLICY_PAUSE);
-        let found = read(&self.view.maps.policy, "POLICY", self.live.policy_slot())?;
-        let differing = Differing::of(&found, written);
-        self.written.policy_is_told |= differing.is_some();
-        self.written.found.extend(differing.map(|it| Tampered {
+        *policy_due = now.checked_add(POLICY_PAUSE);
+        read_anew(&self.view.maps.policy, "POLICY", self.live.policy_slot(), policy_found)?;
+        let differing = Differing::of(policy_found, written);
+        *policy_is_told |= differing.is_some();
+        found.extend(differing.map(|it| Tampered {
             table: "POLICY",
             entries: it.words,
             first: it.first_of_policy(),
@@ -265,9 +266,15 @@ fn geo_tables<'a>(maps: &'a Maps, geo: &'a GeoImage) -> [(&'static str, &'a Map,
 
 /// The value of a slot.
 fn read(map: &Map, name: &'static str, slot: u32) -> Result<Vec<u8>, KernelError> {
-    let mut bytes = vec![0; map.value_len()];
-    read_into(map, name, slot.to_ne_bytes(), &mut bytes)?;
+    let mut bytes = Vec::new();
+    read_anew(map, name, slot, &mut bytes)?;
     Ok(bytes)
+}
+
+/// Likewise in the place of what a buffer has.
+fn read_anew(map: &Map, name: &'static str, slot: u32, bytes: &mut Vec<u8>) -> Result<(), KernelError> {
+    let found = map.lookup_anew(&slot.to_ne_bytes(), bytes);
+    found.map_err(|source| KernelError::Map { what: "read", map: name, source })
 }
 
 fn read_into(map: &Map, name: &'static str, key: [u8; 4], bytes: &mut [u8]) -> Result<(), KernelError> {

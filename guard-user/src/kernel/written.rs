@@ -23,6 +23,8 @@ pub(super) struct Written {
     pub(super) policy: Option<Vec<u8>>,
     /// When it is held next.
     pub(super) policy_due: Option<Instant>,
+    /// What the kernel had of it the last time: half a megabyte, whose memory the next time has again.
+    pub(super) policy_found: Vec<u8>,
     /// The live geo tables; `None` where they are not kept.
     pub(super) geo: Option<Arc<GeoImage>>,
     /// Which of the geo tables is held next, and when.
@@ -65,9 +67,9 @@ pub(super) struct Left {
 }
 
 impl Written {
-    /// With the slots that an earlier process has marked as held.
-    pub(super) fn begin(held: BTreeSet<u16>) -> Self {
-        Self { held, ..Self::default() }
+    /// With the slots that an earlier process has marked as held, and what was found before the first look.
+    pub(super) fn begin(held: BTreeSet<u16>, found: Vec<Tampered>) -> Self {
+        Self { held, found, ..Self::default() }
     }
 
     /// A table of a policy went live in the place of what this live word names, and maybe new geo tables with it which nobody

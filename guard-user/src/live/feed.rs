@@ -101,6 +101,7 @@ fn follow(wanted: &Wanted, news: &SyncSender<News>) -> Result<Ended, ClientError
         limit: Some(wanted.events),
         format: EventFormat::Json,
         filter: Filter::default(),
+        brief: false,
     };
     let mut exchange = Exchange::begin(&wanted.socket, &request)?;
     exchange.wait_for_ever()?;

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::model::{ExemptionEntry, RecipientEntry};
 use super::number::grouped;
+use super::said;
 use super::words;
 
 /// How numbers and moments are written.
@@ -26,11 +27,12 @@ pub(super) fn of(exemption: &ExemptionEntry, form: &Form) -> Vec<(&'static str, 
     let mut facts = vec![
         ("state", exemption.state.clone()),
         ("confidential", if exemption.confidential { "yes" } else { "no" }.to_owned()),
+        ("law", said::act(exemption)),
         ("instrument type", instrument.kind.clone()),
         ("instrument", instrument.name.clone()),
         ("article", instrument.article.clone()),
-        ("ground (Chapter V GDPR)", words::ground(&instrument.ground)),
-        ("basis (Art. 6(1) GDPR)", words::basis(&instrument.basis)),
+        ("ground", said::ground(exemption)),
+        ("lawful basis", said::basis(exemption)),
         ("issuing authority", instrument.authority.clone()),
         ("case reference", instrument.reference.clone()),
         ("international agreement", instrument.agreement.clone()),
@@ -49,7 +51,9 @@ pub(super) fn of(exemption: &ExemptionEntry, form: &Form) -> Vec<(&'static str, 
         facts.push(("assessment to be reviewed before", assessment.review_by.clone()));
         facts.push(("supplementary measures", assessment.measures.join(", ")));
     }
-    facts.extend(exemption.particulars.iter().map(|it| ("further", format!("{}: {}", it.key, it.value))));
+    // The law is told above, also where this is withheld.
+    let further = exemption.particulars.iter().filter(|it| it.key != "law");
+    facts.extend(further.map(|it| ("further", format!("{}: {}", it.key, it.value))));
     facts.extend([
         ("valid from", (form.moment)(exemption.valid_from)),
         ("valid until", (form.moment)(exemption.valid_until)),

@@ -10,7 +10,8 @@ const CLOSING: [Kind; 6] =
     [Kind::Revoke, Kind::Invalidate, Kind::RevokeKey, Kind::Supersede, Kind::Expire, Kind::Exhaust];
 
 /// Where it begins and ends in a history, which is in the order of the trail: from the load, where there is one, to what first
-/// closed it. What stands before and behind that are falls and restorations of its instrument, and what was kept with it later.
+/// closed it. What stands before and behind that are falls and restorations of its instrument, lifts of what held it to its end,
+/// and what was kept with it later.
 pub(super) fn of(changes: &[Change]) -> Range<usize> {
     let loaded = changes.iter().position(|it| it.what == Kind::Load.name()).unwrap_or_default();
     let closing = |it: &Change| CLOSING.iter().any(|kind| kind.name() == it.what);

@@ -14,6 +14,7 @@ pub(crate) mod number;
 pub mod receipt;
 mod redact;
 mod register;
+mod said;
 mod sums;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -156,6 +156,9 @@ pub struct ExemptionEntry {
     pub emergency: String,
     /// The hosts and fleets that the document names.
     pub hosts: Vec<String>,
+    /// The law that it goes by, such as `eu`: what the codes of ground and basis stand for. Empty from an earlier version.
+    #[serde(default)]
+    pub law: String,
     /// The legal act.
     pub instrument: InstrumentEntry,
     /// Where data passes without it by the policy at the time of the report, and is not, or not all, counted as its use; empty
@@ -181,7 +184,8 @@ pub struct ExemptionEntry {
     pub document_sha256: String,
     /// Who approved it.
     pub approvals: Vec<ApprovalEntry>,
-    /// What became of it: loaded, stayed, resumed, closed; and each fall of its instrument and each restoration, also from before.
+    /// What became of it: loaded, stayed, resumed, closed; each fall of its instrument and each restoration, also from before; and
+    /// lifts of what held it to its end.
     pub changes: Vec<Change>,
     /// When it let its first packet through; null before that.
     pub first_use: Option<Timestamp>,
@@ -214,9 +218,9 @@ pub struct InstrumentEntry {
     pub name: String,
     /// The article that it uses.
     pub article: String,
-    /// The ground in Chapter V of the GDPR.
+    /// The ground, such as `art-45`, which stands for what the law has for it.
     pub ground: String,
-    /// The basis in Art. 6(1) of the GDPR.
+    /// The basis, likewise.
     pub basis: String,
     /// Who issued it.
     pub authority: String,
@@ -322,6 +326,11 @@ impl Change {
     /// Whether an order on its instrument was given or lifted by it, as where that fell.
     pub(super) fn is_of_instrument(&self) -> bool {
         self.covers.as_deref() == Some("instrument")
+    }
+
+    /// Whether the order that was given by the other was lifted by it.
+    pub(super) fn lifts(&self, given: &Self) -> bool {
+        self.order.as_ref() == Some(&given.why) && (&self.covers, &self.name) == (&given.covers, &given.name)
     }
 
     /// Why, which order was given or lifted by it, on what, and who signed that.

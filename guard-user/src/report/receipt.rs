@@ -5,6 +5,7 @@
 //! hides in white space, double keys or spellings. What is signed and stamped are the file's bytes.
 
 mod figures;
+mod forms;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -84,6 +85,10 @@ pub struct Exemption {
     pub emergency: String,
     /// What it was for.
     pub purpose: String,
+    /// The law that it went by, such as `eu`: what the codes of ground and basis stand for. `None` in a receipt of an earlier
+    /// version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub law: Option<String>,
     /// The legal act.
     pub instrument: InstrumentEntry,
     /// Who sent.
@@ -198,6 +203,20 @@ mod tests {
 
     use super::super::tests::sample::receipt;
     use super::*;
+
+    /// Receipts of earlier versions do not say by which law it went.
+    #[test]
+    fn a_receipt_names_the_law_and_one_without_it_is_read_as_it_was_written() {
+        let mut it = receipt();
+        it.exemption.law = Some("ch".to_owned());
+        let text = it.text().unwrap();
+        assert!(text.contains("\"law\": \"ch\",\n    \"instrument\": {"), "{text}");
+        assert_eq!(Receipt::read(text.as_bytes()).unwrap(), it);
+        it.exemption.law = None;
+        let old = it.text().unwrap();
+        assert!(!old.contains("\"law\""));
+        assert_eq!(Receipt::read(old.as_bytes()).unwrap(), it);
+    }
 
     #[test]
     fn a_receipt_is_written_in_one_way_alone_and_its_sums_hold() {

@@ -1,12 +1,13 @@
 //! Leaves the text of confidential exemptions out.
 
 use super::life;
-use super::model::{ExemptionEntry, Report};
+use super::model::{Change, ExemptionEntry, Report};
+use crate::audit::Kind;
 
 /// What stands in the place of text that is left out.
 pub const WITHHELD: &str = "(withheld: confidential)";
 
-/// The report as it may be shown: where it is to be redacted, confidential exemptions keep id, state, kind
+/// The report as it may be shown: where it is to be redacted, confidential exemptions keep id, state, law, kind
 /// of instrument and ground, pins, jurisdictions, times and numbers, and no other text.
 pub(crate) fn redacted(report: &Report) -> Report {
     let mut report = report.clone();
@@ -25,6 +26,8 @@ fn withhold(exemption: &mut ExemptionEntry) {
         confidential: _,
         pins: _,
         hosts: _,
+        // The pins' home says as much.
+        law: _,
         // Pins and jurisdictions.
         not_needed: _,
         emergency,
@@ -81,10 +84,15 @@ fn withhold(exemption: &mut ExemptionEntry) {
         hide(&mut approval.identity);
         hide(&mut approval.key);
     }
-    // Others have the times at which its instrument fell and was restored, and that instrument's name.
+    // Others have the times at which its instrument fell and was restored, and that instrument's name. What held it is its own.
     let own = life::of(changes);
+    let is_stay = |it: &Change| it.what == Kind::Stay.name();
+    let stays: Vec<Change> = changes.iter().filter(|it| is_stay(it)).cloned().collect();
     let mut places = 0_usize..;
-    changes.retain(|it| places.next().is_some_and(|at| own.contains(&at)) || !it.is_of_instrument());
+    changes.retain(|it| {
+        let is_own = places.next().is_some_and(|at| own.contains(&at));
+        is_own || !it.is_of_instrument() || is_stay(it) || stays.iter().any(|stay| it.lifts(stay))
+    });
     for change in changes {
         hide(&mut change.who);
         hide(&mut change.why);

@@ -10,6 +10,7 @@ use jiff::civil::Date;
 use super::life;
 use super::model::{Change, ExemptionEntry, Report};
 use super::redact::WITHHELD;
+use super::said;
 use super::sums::Sum;
 use super::words;
 use crate::audit::Kind;
@@ -18,7 +19,7 @@ use crate::exemption::particulars::Law;
 use crate::groups::builtin;
 
 /// The columns, in their order.
-pub const REGISTER: [&str; 38] = [
+pub const REGISTER: [&str; 44] = [
     "controller",
     "joint controllers",
     "representative",
@@ -37,10 +38,10 @@ pub const REGISTER: [&str; 38] = [
     "third country",
     "instrument",
     "module",
-    "ground (Chapter V)",
-    "condition (Art. 49)",
+    "ground",
+    "condition",
     "safeguards",
-    "lawful basis (Art. 6(1))",
+    "lawful basis",
     "time limits for erasure",
     "security measures",
     "transfers from",
@@ -57,6 +58,12 @@ pub const REGISTER: [&str; 38] = [
     "period from",
     "period until",
     "made at",
+    "law",
+    "certification",
+    "certification looked up on",
+    "parties",
+    "onward transfers",
+    "customer not told",
 ];
 
 /// What stands in the place of a recipient where what several received was not counted apart.
@@ -117,6 +124,8 @@ fn gaps(report: &Report) -> String {
 pub(super) struct Row<'r> {
     pub(super) exemption: &'r ExemptionEntry,
     pub(super) recipient: &'r str,
+    /// Its number among those of the exemption, from 1; `None` where it is none of them.
+    pub(super) number: Option<usize>,
     pub(super) jurisdiction: &'r str,
     pub(super) used: Sum,
     /// The first and the last day of the period on which it received something, where it is one of several.
@@ -144,6 +153,7 @@ fn of(exemption: &ExemptionEntry) -> Vec<Row<'_>> {
     let named = exemption.recipients.iter().enumerate().map(|(at, it)| Row {
         exemption,
         recipient: &it.name,
+        number: Some(at + 1),
         jurisdiction: &it.jurisdiction,
         used: used(&|day| place(day) == Some(at)),
         days: days(&|day| place(day) == Some(at)),
@@ -153,12 +163,13 @@ fn of(exemption: &ExemptionEntry) -> Vec<Row<'_>> {
     let rest = used(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
     if rest != Sum::default() {
         let days = days(&|day| place(day).is_none_or(|at| at >= exemption.recipients.len()));
-        rows.push(Row { exemption, recipient: NOT_APART, jurisdiction: "", used: rest, days });
+        rows.push(Row { exemption, recipient: NOT_APART, number: None, jurisdiction: "", used: rest, days });
     }
     let mut presumed = Sum::default();
     exemption.presumed.iter().for_each(|day| presumed.add(0, day.bytes));
     if presumed != Sum::default() {
-        rows.push(Row { exemption, recipient: PRESUMED, jurisdiction: "", used: presumed, days: None });
+        let (recipient, jurisdiction) = (PRESUMED, "");
+        rows.push(Row { exemption, recipient, number: None, jurisdiction, used: presumed, days: None });
     }
     rows
 }
@@ -175,34 +186,34 @@ fn place(day: &super::DayUse) -> Option<usize> {
 impl Row<'_> {
     /// The cells, by [`REGISTER`].
     pub(super) fn cells(&self, report: &Report) -> Vec<String> {
-        let Self { exemption, recipient, jurisdiction, used, days: _ } = self;
+        let Self { exemption, recipient, number, jurisdiction, used, days: _ } = self;
         let organisation = &report.organisation;
         let text = |text: &Option<String>| text.clone().unwrap_or_default();
         let exporter = &exemption.exporter;
         vec![
             text(&organisation.controller),
-            joint_controllers(organisation.joint_controller.as_deref(), exemption),
+            said::joint_controllers(organisation.joint_controller.as_deref(), exemption),
             text(&organisation.representative),
             text(&organisation.dpo),
             format!("{} ({}); {}", exporter.name, exporter.role, exporter.contact),
-            processors(exemption),
+            said::processors(exemption),
             exemption.id.clone(),
             exemption.version.to_string(),
             exemption.state.clone(),
             exemption.emergency.clone(),
             exemption.purpose.clone(),
-            subjects(exemption),
+            said::subjects(exemption),
             exemption.data_categories.join(", "),
             (*recipient).to_owned(),
             (*jurisdiction).to_owned(),
             third_country(exemption, jurisdiction).to_owned(),
             instrument(exemption),
-            module(exemption),
-            words::ground(&exemption.instrument.ground),
-            condition(exemption),
+            said::module(exemption),
+            said::ground(exemption),
+            said::condition(exemption),
             safeguards(exemption),
-            words::basis(&exemption.instrument.basis),
-            particulars(exemption, &["retention", "delete_by"]),
+            said::basis(exemption),
+            said::particulars(exemption, &["retention", "delete_by"]),
             exemption.assessment.as_ref().map(|it| it.measures.join(", ")).unwrap_or_default(),
             words::moment(exemption.begin()),
             words::moment(exemption.end()),
@@ -218,6 +229,12 @@ impl Row<'_> {
             words::moment(report.from),
             words::moment(report.until),
             words::moment(report.made_at),
+            said::act(exemption),
+            said::of_recipient(exemption, *number, "certification"),
+            said::of_recipient(exemption, *number, "checked_on"),
+            said::parties(exemption),
+            said::onward(exemption),
+            said::customer_not_told(exemption),
         ]
     }
 
@@ -240,12 +257,9 @@ impl Row<'_> {
     }
 }
 
-/// The recipient's country, where it is a third one: outside of what the law of the exemption protects. Without a law that is
-/// named, which is also that of a confidential exemption whose text is withheld, this is the EEA.
+/// The recipient's country, where it is a third one: outside of what the law of the exemption protects.
 fn third_country<'j>(exemption: &ExemptionEntry, jurisdiction: &'j str) -> &'j str {
-    let law = exemption.particulars.iter().find(|it| it.key == "law").map(|it| it.value.as_str());
-    let law = Law::ALL.iter().copied().find(|it| Some(it.name()) == law).unwrap_or(Law::Eu);
-    let is_inside = match law {
+    let is_inside = match said::law(exemption) {
         Law::Eu => {
             let country = jurisdiction.parse().ok();
             country.zip(builtin("EEA")).is_some_and(|(country, group)| group.contains(country))
@@ -295,7 +309,7 @@ fn by(change: &Change) -> String {
 
 /// The duties with a day, and which were done when.
 fn duties(exemption: &ExemptionEntry) -> String {
-    let asked = entries(exemption, "duty").into_iter();
+    let asked = said::entries(exemption, "duty").into_iter();
     asked.chain(told(exemption, &[Kind::DutyDone])).collect::<Vec<_>>().join("; ")
 }
 
@@ -316,76 +330,6 @@ impl ExemptionEntry {
     }
 }
 
-/// The entries of a section of the document that repeats, each with the values of its keys in the document's order.
-fn entries(exemption: &ExemptionEntry, section: &str) -> Vec<String> {
-    let mut entries: Vec<(&str, String)> = Vec::new();
-    for it in &exemption.particulars {
-        let Some((number, key)) =
-            it.key.strip_prefix(section).and_then(|rest| rest.strip_prefix(' ')?.split_once(": "))
-        else {
-            continue;
-        };
-        let value = match (key, it.value.as_str()) {
-            // Beside the day by which it has to be.
-            ("done", value) if value != WITHHELD => format!("done {value}"),
-            (_, value) => value.to_owned(),
-        };
-        match entries.last_mut() {
-            // What is withheld of an entry is withheld as one.
-            Some((last, values)) if *last == number && values == WITHHELD && value == WITHHELD => {}
-            Some((last, values)) if *last == number => *values = format!("{values}, {value}"),
-            _ => entries.push((number, value)),
-        }
-    }
-    entries.into_iter().map(|(_, values)| values).collect()
-}
-
-/// Who decides together with the exporter, by the config and by the document.
-pub(super) fn joint_controllers(of_config: Option<&str>, exemption: &ExemptionEntry) -> String {
-    let of_config = of_config.map(str::to_owned).into_iter();
-    of_config.chain(entries(exemption, "joint_controller")).collect::<Vec<_>>().join("; ")
-}
-
-/// The processors that take part.
-pub(super) fn processors(exemption: &ExemptionEntry) -> String {
-    entries(exemption, "processor").join("; ")
-}
-
-/// How the condition of the ground is met.
-pub(super) fn condition(exemption: &ExemptionEntry) -> String {
-    let words = |key: &str, in_words: fn(&str) -> String| match particulars(exemption, &[key]) {
-        said if said.is_empty() || said == WITHHELD => said,
-        said => in_words(&said),
-    };
-    let mut said = vec![
-        words("condition.met", str::to_owned),
-        words("condition.recognised_by", |law| format!("recognised by {law}")),
-        words("condition.subjects", |count| format!("at most {count} data subjects")),
-    ];
-    said.retain(|it| !it.is_empty());
-    // What is withheld of it is withheld as one.
-    said.dedup_by(|one, other| *one == WITHHELD && *other == WITHHELD);
-    said.join(", ")
-}
-
-/// The categories of data subjects.
-pub(super) fn subjects(exemption: &ExemptionEntry) -> String {
-    particulars(exemption, &["data_subjects"])
-}
-
-/// The form of the clauses or rules; empty where there is none.
-pub(super) fn module(exemption: &ExemptionEntry) -> String {
-    particulars(exemption, &["instrument.module"])
-}
-
-/// What the document says under these keys; empty where it does not, and one word where all of it is withheld.
-fn particulars(exemption: &ExemptionEntry, keys: &[&str]) -> String {
-    let said = exemption.particulars.iter().filter(|it| keys.contains(&it.key.as_str()));
-    let mut said: Vec<&str> = said.map(|it| it.value.as_str()).collect();
-    said.dedup_by(|one, other| *one == WITHHELD && *other == WITHHELD);
-    said.join(", ")
-}
-
 fn instrument(exemption: &ExemptionEntry) -> String {
     let it = &exemption.instrument;
     let agreement = if it.agreement.is_empty() { String::new() } else { format!(", under {}", it.agreement) };
@@ -404,7 +348,6 @@ pub(super) fn safeguards(exemption: &ExemptionEntry) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ParticularEntry;
     use super::super::tests::sample::sample;
     use super::*;
 
@@ -443,9 +386,7 @@ mod tests {
             let it = &mut report.exemptions[0];
             it.instrument.ground = ground.to_owned();
             it.recipients[0].jurisdiction = country.to_owned();
-            let law = law.map(|law| ParticularEntry { key: "law".to_owned(), value: law.to_owned() });
-            it.particulars.retain(|it| it.key != "law");
-            it.particulars.extend(law);
+            it.law = law.unwrap_or_default().to_owned();
             (cell(&report, "recipient's country"), cell(&report, "third country"))
         };
         let both = |one: &str, other: &str| (one.to_owned(), other.to_owned());

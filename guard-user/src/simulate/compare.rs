@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::possible::{Lack, Needs, has_other_layers, possibilities};
 use super::traffic::Seen;
-use crate::explain::{Explainer, Judged};
+use crate::explain::{Decided, Explainer, Judged};
 
 /// What becomes of a flow with another verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -120,9 +120,10 @@ impl Sides<'_> {
         if !self.same_places && seen.unknown_end.is_none() && has_other_layers(seen) {
             return (Found::NotKnown(vec![Lack::Inside]), None);
         }
-        let wire_len = seen.amount.bytes.checked_div(seen.amount.packets).unwrap_or_default().max(1);
+        let wire_len = seen.amount.mean_len();
         let (possible, lacks) = possibilities(seen, needs);
-        let mut pairs: Vec<Pair> = Vec::new();
+        // Names are for what is told apart, and not for each way.
+        let mut decided: Vec<(Decided, Decided)> = Vec::new();
         for it in &possible {
             let Ok(packet) = seen.flow.packet_between(it.source, it.destination) else {
                 return (Found::NotJudged, None);
@@ -130,9 +131,16 @@ impl Sides<'_> {
             let judge = |side: &Explainer| {
                 let mut origin = side.origin(&it.from, wire_len);
                 origin.everybody = it.everybody;
-                side.judge(seen.flow.hook, &packet, &origin, self.boot_ns)
+                side.decide(seen.flow.hook, &packet, &origin, self.boot_ns)
             };
-            let pair = Pair { now: judge(self.now), then: judge(self.then) };
+            let pair = (judge(self.now), judge(self.then));
+            if !decided.contains(&pair) {
+                decided.push(pair);
+            }
+        }
+        let mut pairs: Vec<Pair> = Vec::new();
+        for (now, then) in decided {
+            let pair = Pair { now: self.now.named(now), then: self.then.named(then) };
             if !pairs.contains(&pair) {
                 pairs.push(pair);
             }

@@ -26,7 +26,7 @@ pub use compare::{Found, Kind, Sides};
 pub use possible::{Lack, Needs, interfaces};
 pub use shadowed::kind_of;
 pub use sums::{Group, Sums, UNGUARDED};
-pub(crate) use traffic::sender;
 pub use traffic::{Amount, Seen, Traffic};
+pub(crate) use traffic::{sender, sender_of};
 pub use unguarded::Unguarded;
 pub use unrecorded::{Permitted, Unrecorded};

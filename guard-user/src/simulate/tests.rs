@@ -1,5 +1,6 @@
 //! What is told of a flow holds, whatever is not known of it.
 
+mod in_brief;
 mod unexplained;
 mod unguarded;
 

@@ -242,9 +242,19 @@ impl Kept {
             let early = |(version, ends)| TooEarly { id: id.clone(), version, ends, is_over: ends <= now };
             return goes_on.map_or(Ok(()), |it| Err(early(it).into()));
         }
-        let mut names: Vec<String> = due.all().into_iter().map(|(_, (what, _))| what).collect();
-        names.dedup();
-        Err(StoreError::NoSuchDuty { id: id.clone(), duty: done.duty.clone(), due: names })
+        let mut left: Vec<(u32, String)> =
+            due.all().into_iter().map(|(version, (what, _))| (version, what)).collect();
+        left.dedup();
+        let (duty, is_done) = (done.duty.clone(), self.is_done(key, &done.duty));
+        Err(StoreError::NoSuchDuty { id: id.clone(), version: *version, duty, is_done, due: left })
+    }
+
+    /// Whether a duty of this name is said to be done of a version: by its document, or noted for it or for another one that says
+    /// the same.
+    fn is_done(&self, key: &Key, duty: &str) -> bool {
+        let is_noted = self.done_of(key).iter().any(|it| it.what == duty);
+        let by_document = self.document_of(key).map(Document::duties_done).unwrap_or_default();
+        is_noted || by_document.iter().any(|(name, _)| name == duty)
     }
 }
 

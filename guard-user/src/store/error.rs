@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::error_words::{due_words, listed, near_words, no_slot_words, none_such, signers_words};
+use super::error_words::{listed, near_words, no_duty_words, no_slot_words, none_such, signers_words};
 use super::too_early::TooEarly;
 use super::{Misplaced, Near};
 use crate::approval::{NotApproved, load};
@@ -120,15 +120,19 @@ pub enum StoreError {
         /// Those that do.
         standing: Vec<String>,
     },
-    /// No such duty is due of an exemption.
-    #[error("nothing called \"{duty}\" is due of the exemption \"{id}\": {}", due_words(due), duty = escaped(.duty), id = escaped(.id))]
+    /// No such duty is due of a version of an exemption.
+    #[error("{}", no_duty_words((id, *version), duty, *is_done, due))]
     NoSuchDuty {
         /// Its id.
         id: String,
+        /// Its version.
+        version: u32,
         /// What was said to be done.
         duty: String,
-        /// What is due.
-        due: Vec<String>,
+        /// Whether that is done of this version already.
+        is_done: bool,
+        /// What is due, each with the version that says it.
+        due: Vec<(u32, String)>,
     },
     /// A duty is said to be done on a day that is still to come.
     #[error("{on} is still to come: nothing was done on it yet")]

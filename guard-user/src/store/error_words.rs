@@ -47,14 +47,40 @@ pub(super) fn near_words(near: Option<&str>) -> String {
     }
 }
 
-/// What is due, in a sentence.
-pub(super) fn due_words(due: &[String]) -> String {
+/// That a version of an exemption has no such duty to be done, and which version has, or what is due instead.
+pub(super) fn no_duty_words(
+    (id, own): (&str, u32),
+    duty: &str,
+    is_done: bool,
+    due: &[(u32, String)],
+) -> String {
+    let of = format!("of version {own} of the exemption \"{}\"", escaped(id));
+    let told = match is_done {
+        true => format!("\"{}\" is noted as done already {of}", escaped(duty)),
+        false => format!("nothing called \"{}\" is due {of}", escaped(duty)),
+    };
+    // They are in the order in which they are due.
+    match due.iter().find(|(_, name)| name == duty) {
+        Some((other, _)) => {
+            format!("{told}, and it is due of version {other}: name that by --version {other}")
+        }
+        None => format!("{told}: {}", due_words(own, due)),
+    }
+}
+
+/// What is due, in a sentence; what is due of other versions than this one has them.
+fn due_words(own: u32, due: &[(u32, String)]) -> String {
     match due {
         [] => "nothing is due".to_owned(),
         due => {
-            let words = |it: &String| match it.as_str() {
-                REVIEW => format!("{REVIEW}, which a new version of the document does (`exemption renew`)"),
-                _ => it.clone(),
+            let words = |(version, name): &(u32, String)| {
+                let of = if *version == own { String::new() } else { format!(" of version {version}") };
+                match name.as_str() {
+                    REVIEW => {
+                        format!("{REVIEW}{of}, which a new version of the document does (`exemption renew`)")
+                    }
+                    _ => format!("{name}{of}"),
+                }
             };
             format!("due are {}", due.iter().map(words).collect::<Vec<_>>().join(", "))
         }

@@ -20,10 +20,11 @@ use super::marks::{KernelMark, Mark, MarkFault, Marks};
 use super::standing::Standing;
 use super::tables::{LOST, LOST_CONFIGS, META, ORDERS};
 use super::unrecorded::{self, Unrecorded};
-use super::{Kept, Key, Reader, Store, StoreError, slots, tampered};
+use super::{Kept, Key, Reader, Store, StoreError, marks, slots, tampered};
 use crate::audit::{self, Kind, Who};
+use crate::digest::sha256;
 use crate::exemption::record::{Record, Status};
-use crate::exemption::{StandingOrder, Target};
+use crate::exemption::{OrderKind, StandingOrder, Target};
 
 /// The reference of the order that is made where nobody knows what an older store lacks.
 pub(super) const UNKNOWN: &str = "an older store was put back, and what it lacks is not known";
@@ -46,6 +47,24 @@ fn mark_of(kept: &Kept, head: &audit::Head) -> Mark {
     let mut mark = Mark::new(head, kept.highest_versions(), orders, kept.replaced_configs());
     mark.uses = kept.marked_uses();
     mark
+}
+
+/// The record of a key that the mark has as revoked, and that no record of an older store names: who verifies checkpoints has
+/// nothing but the trail. Why it was revoked may not be for everybody to read: the trail has that as a hash.
+fn key_of_mark(order: &StandingOrder, who: &Who, now: Timestamp) -> audit::Record {
+    let key = order.covers.name();
+    let detail = json!({
+        "covers": order.covers.kind(), "key": key, "revoked_at": order.at.to_string(), "revoked_by": order.by,
+        "taken_from": marks::FILE, "why_sha256": sha256(order.order.as_bytes()),
+    });
+    audit::Record {
+        time: now,
+        kind: Kind::RevokeKey,
+        who: who.clone(),
+        subject: key.to_owned(),
+        why: "an older store was put back, and the mark beside it has this key as revoked".to_owned(),
+        detail: detail.as_object().cloned().unwrap_or_default(),
+    }
 }
 
 /// An older store, or another one, in the place of the one that was there.
@@ -322,6 +341,8 @@ impl Store {
         let older = Older { has: has.map_or(0, |head| head.sequence), had, revoked, is_known };
         let record_of = |key: &Key| Self::record_of(Kind::Revoke, key, who, now, why, json!({}));
         let mut lines: Vec<audit::Record> = older.revoked.iter().map(record_of).collect();
+        let keys = orders.iter().filter(|order| order.kind == OrderKind::RevokedKey);
+        lines.extend(keys.map(|order| key_of_mark(order, who, now)));
         let detail = json!({"has": older.has, "had": had, "orders": orders.len(), "lost": lost.len(), "known": is_known});
         lines.push(audit::Record {
             time: now,

@@ -2,8 +2,8 @@
 //! before the disk takes a record again.
 //!
 //! The number stands in a file of the state directory and in one of the mark's. Both are made before anything is lost and are
-//! written over in their place, which most file systems take on a full disk. The kernel's mark has it too: who puts the two files
-//! back, or removes them, takes nothing away.
+//! written over in their place, which most file systems take on a full disk. The kernel's mark has it too, with the times: who puts
+//! the two files back, removes them or writes others takes nothing away. Why, only the files have: that is told as their words.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
@@ -21,6 +21,11 @@ const FILE: &str = "audit-lost.json";
 const BYTES: usize = 512;
 /// The most bytes of a reason.
 const WHY: usize = 200;
+/// Before a reason that is in the words of a file.
+const SAYS: &str = "audit-lost.json says: ";
+/// The reason where no file has what the kernel's mark has.
+const DIFFERS: &str = "the reason is not known, for audit-lost.json differs from the kernel's mark in number or times, or is \
+                       gone: its words are not taken";
 
 /// Records that could not be written, and of which the trail does not say so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,22 +58,18 @@ impl LostRecords {
         let mut kept = Self { kernel, ..Self::default() };
         // Where it can't be made, its file can't be opened, which says why.
         let _made = DirBuilder::new().recursive(true).mode(0o700).create(mark);
+        let mut found = Vec::new();
         for folder in [state, mark] {
             match open(folder) {
                 Ok(file) => {
-                    let found = read(&file).filter(|it| it.count > 0);
-                    kept.lost = [kept.lost, found].into_iter().flatten().max_by_key(|it| it.count);
+                    found.extend(read(&file).filter(|it| it.count > 0));
                     kept.files.push(file);
                 }
                 Err(error) => kept.fault = Some(format!("{}: {error}", folder.join(FILE).display())),
             }
         }
         let of_kernel = kept.kernel.as_ref().and_then(|it| it.read().ok()?.lacks);
-        let of_files = kept.lost.as_ref().map_or(0, |lost| lost.count);
-        if let Some(Lacks { count, from, to }) = of_kernel.filter(|it| it.count > of_files) {
-            let why = format!("{FILE} said why, and both were removed or put back since");
-            kept.lost = Some(Lost { count, from, to, why });
-        }
+        kept.lost = held_against(&found, of_kernel);
         kept
     }
 
@@ -119,6 +120,36 @@ impl LostRecords {
         }
         if is_kept { Ok(()) } else { Err(fault.unwrap_or_default()) }
     }
+}
+
+/// What the files have, held against the kernel's mark: number and times are the mark's where no file has the same. A file that has
+/// more is taken at its number, and at a later end: the mark may have been out of reach by then.
+fn held_against(found: &[Lost], of_kernel: Option<Lacks>) -> Option<Lost> {
+    let most = found.iter().max_by_key(|it| it.count);
+    let Some(Lacks { count, from, to }) = of_kernel else { return most.map(in_its_words) };
+    // The mark has seconds.
+    let is_same = |it: &&Lost| {
+        (it.count, it.from.as_second(), it.to.as_second()) == (count, from.as_second(), to.as_second())
+    };
+    let more = most.filter(|it| it.count > count);
+    match (more, found.iter().find(is_same)) {
+        (None, Some(same)) => Some(in_its_words(same)),
+        (more, _) => {
+            let (count, to) = more.map_or((count, to), |it| (it.count, to.max(it.to)));
+            Some(Lost { count, from, to, why: DIFFERS.to_owned() })
+        }
+    }
+}
+
+/// What a file has, with its reason as the file's: whoever can write that can have changed it.
+fn in_its_words(lost: &Lost) -> Lost {
+    let why = match lost.why.as_str() {
+        "" => format!("{FILE} does not say why"),
+        // An earlier daemon has taken it from there, and kept it.
+        why if why.starts_with(SAYS) || why == DIFFERS => why.to_owned(),
+        why => format!("{SAYS}{why}"),
+    };
+    Lost { why, ..lost.clone() }
 }
 
 fn open(folder: &Path) -> io::Result<File> {
@@ -182,7 +213,8 @@ mod tests {
         }
         let known = open().lost().cloned().unwrap();
         assert_eq!((known.count, known.from, known.to), (3, at(1), at(3)));
-        assert!(known.why.len() <= WHY && long.starts_with(&known.why));
+        let why = known.why.strip_prefix(SAYS).unwrap();
+        assert!(why.len() <= WHY && long.starts_with(why));
         // Either of the two is enough.
         std::fs::write(state.join(FILE), "{").unwrap();
         let mut kept = open();
@@ -192,7 +224,10 @@ mod tests {
         kept.recorded(1).unwrap();
         assert_eq!((kept.lost(), open().lost()), (None, None));
         kept.add(at(4), &"\u{1}".repeat(WHY)).unwrap();
-        assert_eq!(open().lost().map(|it| (it.count, it.why.as_str())), Some((1, "")));
+        assert_eq!(
+            open().lost().map(|it| (it.count, it.why.as_str())),
+            Some((1, "audit-lost.json does not say why"))
+        );
     }
 
     #[test]
@@ -225,7 +260,7 @@ mod tests {
         for second in [1, 2] {
             kept.add(at(second), "full").unwrap();
         }
-        assert_eq!(open().lost().unwrap().why, "full", "the files say why");
+        assert_eq!(open().lost().unwrap().why, "audit-lost.json says: full", "the files say why");
         for (file, bytes) in files.iter().zip(put_back) {
             std::fs::write(file, bytes).unwrap();
         }
@@ -236,5 +271,48 @@ mod tests {
         assert_eq!(known(&kept), Some((2, at(1), at(2))));
         kept.recorded(2).unwrap();
         assert_eq!((known(&kept), known(&open())), (None, None));
+    }
+
+    /// Who can write the files can give another time to what was lost, so that it is in the report of another period, and other
+    /// words.
+    #[test]
+    fn number_and_times_are_the_kernel_s_where_somebody_wrote_others_into_the_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let [state, mark] = ["state", "mark"].map(|name| folder.path().join(name));
+        std::fs::create_dir(&state).unwrap();
+        let kernel = Memory::default();
+        let open = || LostRecords::open(&state, &mark, Some(Box::new(kernel.clone())));
+        let forge = |folder: &Path, lost: &Lost| {
+            write(&OpenOptions::new().write(true).open(folder.join(FILE)).unwrap(), lost).unwrap();
+        };
+        let mut kept = open();
+        for second in [11, 12] {
+            kept.add(at(second), "full").unwrap();
+        }
+        let own = Lost { count: 2, from: at(11), to: at(12), why: "a test".to_owned() };
+        for folder in [&state, &mark] {
+            forge(folder, &own);
+        }
+        assert_eq!(open().lost().unwrap().why, "audit-lost.json says: a test");
+        let forged = [
+            Lost { from: at(1), to: at(2), ..own.clone() },
+            Lost { from: at(1), ..own.clone() },
+            Lost { to: at(99), ..own.clone() },
+            Lost { count: 1, ..own.clone() },
+        ];
+        for forged in forged {
+            for folder in [&state, &mark] {
+                forge(folder, &forged);
+            }
+            let known = open().lost().cloned().unwrap();
+            assert_eq!(known, Lost { why: DIFFERS.to_owned(), ..own.clone() }, "{forged:?}");
+            // One that nobody has touched says why.
+            forge(&state, &own);
+            assert_eq!(open().lost().unwrap().why, "audit-lost.json says: a test");
+        }
+        // The mark could not be written at the end.
+        forge(&mark, &Lost { count: 5, from: at(1), to: at(20), why: "a test".to_owned() });
+        let known = open().lost().cloned().unwrap();
+        assert_eq!(known, Lost { count: 5, from: at(11), to: at(20), why: DIFFERS.to_owned() });
     }
 }

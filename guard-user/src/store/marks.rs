@@ -20,7 +20,7 @@ use crate::digest::from_hexadecimal;
 use crate::exemption::StandingOrder;
 
 /// The file's name in its folder.
-const FILE: &str = "high-water.json";
+pub(super) const FILE: &str = "high-water.json";
 /// Version of the file's form.
 const FORMAT: u32 = 1;
 /// The most bytes of the file that are read.

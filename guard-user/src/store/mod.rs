@@ -100,4 +100,4 @@ pub use read::{LeftUnconfirmed, LetGo, NamedEntry, OpenDocument, Reader, Stored}
 pub use runs::Run;
 pub use spent::{Known as KnownSpent, Spent};
 pub use tampered::{LACKING, UNATTRIBUTED};
-pub use unrecorded::{GoesLive, JUDGED, LIVE, Noted, Untold, what_was_live};
+pub use unrecorded::{GoesLive, JUDGED, LIVE, Noted, Untold, what_judged, what_was_live};

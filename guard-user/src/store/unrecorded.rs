@@ -17,6 +17,8 @@ use crate::digest::{from_hexadecimal, hexadecimal, sha256};
 
 /// The field of a roll-back's record that has the facts of the config that is live by it.
 pub const LIVE: &str = "live";
+/// The field of a record that says how many configs there were, of which the first alone is known.
+const CONFIGS: &str = "configs";
 /// The field of a reload's record that says whether the config before it asked for signatures of what it opens.
 pub const JUDGED: &str = "judged";
 
@@ -59,8 +61,10 @@ impl Unrecorded {
 
     /// Some that went live before an earlier daemon could note them.
     pub(super) fn untold(untold: &Untold) -> Self {
-        let Untold { config, since, observed, .. } = *untold;
-        Self::unknown(Some(&Noted { digest: [0; 32], config, since, observed }))
+        let Untold { config, since, observed, count, .. } = *untold;
+        let mut note = Self::unknown(Some(&Noted { digest: [0; 32], config, since, observed }));
+        note.detail.insert(CONFIGS.to_owned(), count.into());
+        note
     }
 
     /// Whether the config before it asked for signatures of what it opens.
@@ -230,37 +234,73 @@ pub(super) struct Other(pub(super) String);
 
 impl Other {
     pub(super) fn of(sequence: u64, detail: &Map<String, Value>) -> Self {
-        let what = what_was_live(detail);
+        let (what, judged) = (what_was_live(detail), what_judged(detail));
         Self(format!(
             "{what} while the store could not be opened or took no record, so that nothing could be recorded: what left meanwhile \
-             was judged by that. Record {sequence} of the audit trail has it"
+             {judged}. Record {sequence} of the audit trail has it"
         ))
+    }
+}
+
+/// What is known of what was live, by the detail of such a record.
+enum Known<'d> {
+    /// One config, since when, and which.
+    One(&'d str, &'d str),
+    /// The first of several: since when, which, and how many there were where that is known.
+    First(&'d str, &'d str, Option<u64>),
+    /// Nothing.
+    Nothing,
+}
+
+impl<'d> Known<'d> {
+    fn of(detail: &'d Map<String, Value>) -> Self {
+        let text = |name: &str| detail.get(name).and_then(Value::as_str);
+        let is_noted = detail.get("known").and_then(Value::as_bool).unwrap_or_default();
+        let count = detail.get(CONFIGS).and_then(Value::as_u64);
+        match (text("since"), text("config_sha256")) {
+            (Some(since), Some(config)) if is_noted || count == Some(1) => Self::One(since, config),
+            (Some(since), Some(config)) => Self::First(since, config, count),
+            _ => Self::Nothing,
+        }
     }
 }
 
 /// What was live, by the detail of such a record: the begin of a sentence that goes on with "while".
 #[must_use]
 pub fn what_was_live(detail: &Map<String, Value>) -> String {
-    let text = |name: &str| detail.get(name).and_then(Value::as_str);
-    let flag = |name: &str| detail.get(name).and_then(Value::as_bool).unwrap_or_default();
-    let observed = flag("observe");
-    match (text("since"), text("config_sha256"), flag("known")) {
-        (Some(since), Some(config), true) => {
+    let observed = detail.get("observe").and_then(Value::as_bool).unwrap_or_default();
+    match Known::of(detail) {
+        Known::One(since, config) => {
             let only = if observed { ", and the daemon only observed (`--observe`)" } else { "" };
-            let database = text("database").filter(|it| !it.is_empty());
+            let database = detail.get("database").and_then(Value::as_str).filter(|it| !it.is_empty());
             let database = database.map_or_else(String::new, |it| format!(", with the geo database {it}"));
             format!(
                 "from {since} on another config or geo database was live (SHA-256 {config}{database}){only}"
             )
         }
-        (Some(since), Some(config), false) => {
+        Known::First(since, config, count) => {
             let only =
                 if observed { ", and by one of them the daemon only observed (`--observe`)" } else { "" };
+            let were = match count {
+                Some(count) => format!("{count} configs or geo databases were live, one after the other,"),
+                None => "several configs or geo databases may have been live".to_owned(),
+            };
+            let rest = if count.is_some() { "" } else { ", and how many came after it is not known" };
             format!(
-                "from {since} on configs or geo databases were live of which there are no notes: no disk took them, or they are gone \
-                 (the first config has the SHA-256 {config}, whether there were others is not known){only}"
+                "from {since} on {were} of which there are no notes: no disk took them, or they are gone (the first of them was that \
+                 of the SHA-256 {config}{rest}){only}"
             )
         }
-        _ => "another config was live, and which one is not known,".to_owned(),
+        Known::Nothing => "another config was live, or several were, and which is not known,".to_owned(),
+    }
+}
+
+/// What that means for what left meanwhile: the end of a sentence that begins with it.
+#[must_use]
+pub fn what_judged(detail: &Map<String, Value>) -> &'static str {
+    match Known::of(detail) {
+        Known::One(..) => "was judged by that",
+        Known::First(..) => "may have been judged by any of them, and not by the first alone",
+        Known::Nothing => "may have been judged by any of them",
     }
 }

@@ -21,7 +21,7 @@ use crate::config::policy::Log;
 use crate::events::budget::{Budget, Limits};
 use crate::events::canary::Canary;
 use crate::events::enrich::{Context, enrich};
-use crate::events::flows::{self, Tracker};
+use crate::events::flows::{self, Resume, Tracker};
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::lost::{Lost, What};
@@ -117,7 +117,7 @@ impl Reporter {
         &mut self,
         records: &dyn Records,
         lost: Result<[u64; Loss::COUNT], KernelError>,
-        resume: Option<u64>,
+        resume: Resume,
     ) {
         // A kernel that has all the records it can have, and half of that in flows whose records it has evicted.
         self.most_flows = records.flow_capacity() + records.flow_capacity() / 2;
@@ -126,7 +126,7 @@ impl Reporter {
             Err(error) => self.losses.unreadable = Some(error.to_string()),
         }
         self.tracker = Tracker::resume(resume, Clocks::read().boot_ns);
-        if resume.is_none() {
+        if resume.swept_ns.is_none() {
             return;
         }
         let taken_up = records.for_each_flow(&mut |key, record| self.tracker.take_up(key, &record));
@@ -278,7 +278,7 @@ impl Reporter {
             self.next_sweep = now + SWEEP;
             let swept_ns = Clocks::read().boot_ns;
             if self.look_at_totals(records) || self.sweep(records) {
-                (self.rest.keep)(swept_ns);
+                self.keep(swept_ns);
             } else {
                 self.rest.log.unsettle();
                 self.still.unsettle();
@@ -441,8 +441,8 @@ impl Reporter {
             // Whatever comes of it, the next wait looks at both.
             let _over = poll(&mut woken, Some(&PAUSE));
         }
-        let due = [Some(self.next_second), Some(self.next_sweep), self.budget.next_due()];
-        let due = due.into_iter().flatten().min().unwrap_or(self.next_second);
+        // A sweep is made with the look of its second: no wake of its own.
+        let due = self.budget.next_due().map_or(self.next_second, |due| due.min(self.next_second));
         let patience = due.saturating_duration_since(Instant::now());
         let Ok(patience) = Timespec::try_from(patience) else { return };
         let ring = self.events.fd();
@@ -457,11 +457,17 @@ impl Reporter {
         let _none = rustix::io::read(wake, &mut [0_u8; 8]);
     }
 
+    /// Keeps that what all flows had that were quiet at this moment was reported.
+    fn keep(&mut self, swept_ns: u64) {
+        (self.rest.keep)(swept_ns);
+        self.rest.log.swept(swept_ns);
+    }
+
     /// Reports what there is by now, for the last time.
     pub(super) fn end(mut self, records: &dyn Records) {
         let swept_ns = Clocks::read().boot_ns;
         if self.sweep(records) {
-            (self.rest.keep)(swept_ns);
+            self.keep(swept_ns);
         }
         let now = Instant::now();
         self.look_at_losses(records, now);

@@ -23,7 +23,7 @@ use crate::events::budget::Limits;
 use crate::events::event::Phase;
 use crate::events::history::History;
 use crate::events::log::EventLog;
-use crate::events::log_past::LogPast;
+use crate::events::log_past::{Earlier, LogPast};
 use crate::events::names::{Names, PinName, SharedNames};
 use crate::events::told::Totals;
 use crate::health::ProblemCode;
@@ -206,11 +206,10 @@ impl Bed {
             log,
             looks: Log { format: LogFormat::Json, to: LogTo::Stdout },
             limits: Limits::default(),
-            resume: None,
+            earlier: Earlier::default(),
             keep: Box::new(move |swept_ns| keeper.state().kept.push(swept_ns)),
             flow: Box::new(|_, _| ()),
             canaries: Default::default(),
-            told_losses: None,
             diagnostics_lost: Box::new(|| 0),
         });
         Self { kernel, history, names, worker: worker.unwrap() }
@@ -425,11 +424,10 @@ fn a_worker_that_has_ended_is_a_problem() {
         log: EventLog::to_stream(std::io::sink()),
         looks: Log { format: LogFormat::Text, to: LogTo::Stdout },
         limits: Limits::default(),
-        resume: None,
+        earlier: Earlier::default(),
         keep: Box::new(|_| {}),
         flow: Box::new(|_, _| ()),
         canaries: Default::default(),
-        told_losses: None,
         diagnostics_lost: Box::new(|| panic!("a test ends this thread")),
     });
     bed.worker = failing.unwrap();

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use guard_common::abi::Loss;
 use rustix::event::{EventfdFlags, eventfd};
-use tracing::warn;
 
 use super::losses::Losses;
 use super::reporter::Reporter;
@@ -23,14 +22,13 @@ use crate::config::policy::Log;
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::log_past::Earlier;
 use crate::events::names::SharedNames;
 use crate::health::{Problem, ProblemCode};
 use crate::history::Worker as Past;
 use crate::kernel::KernelError;
-use crate::worker::{Heartbeat, join_within};
+use crate::worker::{Heartbeat, give_way, join_within};
 
-/// By how much the thread gives way to others (nice(2)): under a flood, requests and interfaces come first.
-const NICE: i32 = 5;
 /// How long the thread may be silent before that is a problem. At its busiest it is heard every few milliseconds.
 const SILENT: Duration = Duration::from_secs(5);
 /// How long a dropped handle waits for the last events and lines.
@@ -56,17 +54,14 @@ pub struct Parts {
     pub looks: Log,
     /// The log's budget.
     pub limits: Limits,
-    /// Up to when an earlier daemon reported everything, nanoseconds of `CLOCK_BOOTTIME`; `None` where that is
-    /// not known.
-    pub resume: Option<u64>,
+    /// What an earlier daemon reported.
+    pub earlier: Earlier,
     /// Is given each moment up to which everything was reported, likewise. It must not block.
     pub keep: Box<dyn FnMut(u64) + Send>,
     /// Is given the flow of each event, and its record. It must not block.
     pub flow: TakeFlow,
     /// The canaries that are sent.
     pub canaries: Sent,
-    /// The losses of the kernel that the log has told of; `None` where that is not known.
-    pub told_losses: Option<[u64; Loss::COUNT]>,
     /// How many lines of the daemon's own log were lost so far.
     pub diagnostics_lost: Box<dyn Fn() -> u64 + Send>,
 }
@@ -103,13 +98,11 @@ impl Worker {
             losses: Mutex::default(),
         });
         // What the log has told of is not news; where that is not known, what was lost before is none.
-        let lost = parts.told_losses.map_or_else(|| parts.records.lost(), Ok);
+        let lost = parts.earlier.losses.map_or_else(|| parts.records.lost(), Ok);
         let (commands, received) = mpsc::channel();
         let (its_wake, its_shared) = (Arc::clone(&wake), Arc::clone(&shared));
         let thread = std::thread::Builder::new().name("telemetry".to_owned()).spawn(move || {
-            if let Err(error) = rustix::process::nice(NICE) {
-                warn!(%error, "the thread that reports events can't give way to others");
-            }
+            give_way();
             run(parts, lost, &received, &its_wake, its_shared);
         })?;
         Ok(Self { commands: Some(commands), wake, shared, thread: Some(thread) })
@@ -227,7 +220,7 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         diagnostics_lost: parts.diagnostics_lost,
     };
     let mut reporter = Reporter::new(events, rest, parts.limits, shared);
-    reporter.begin(&*records, lost, parts.resume);
+    reporter.begin(&*records, lost, parts.earlier.resume);
     let mut flushes: Vec<Flush> = Vec::new();
     loop {
         loop {

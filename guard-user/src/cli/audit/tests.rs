@@ -83,3 +83,44 @@ fn a_checkpoint_of_a_key_that_a_trail_names_as_revoked_is_refused() {
     refuse_revoked(&of(Some(by("SHA256:three"))), &[("the trail", &lines[..])]).unwrap();
     refuse_revoked(&of(None), &[("the trail", &lines[..])]).unwrap();
 }
+
+/// A trail that was made anew need not have the record of the revocation: who could not ask the host's own must know that.
+#[test]
+fn that_the_own_trail_could_not_be_asked_is_said_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("policy.toml");
+    let (socket, state) = (folder.path().join("control.sock"), folder.path().join("state"));
+    let text = format!("[control]\nsocket = {socket:?}\n[state]\ndirectory = {state:?}\n");
+    std::fs::write(&config, text).unwrap();
+    let why = own_lines(&Target { config: Some(config), socket: None }).unwrap_err();
+    assert!(why.contains(&*state.to_string_lossy()), "{why}");
+    let said = |unread: Option<&str>, json: bool| {
+        let mut out = Vec::new();
+        assert_eq!(report_on(&[], (&[], unread), json, &mut out).unwrap(), Exit::Ok);
+        String::from_utf8(out).unwrap()
+    };
+    let words = said(Some(why.as_str()), false).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("this host's own trail can't be read: ") && words.contains(&why), "{words}");
+    assert!(!said(None, false).contains("own trail"));
+    for unread in [None, Some(why.as_str())] {
+        let object: Value = serde_json::from_str(&said(unread, true)).unwrap();
+        assert_eq!(object["own_trail_unread"], json!(unread));
+    }
+}
+
+/// The record that a start made of a key which the mark of an older store had as revoked.
+#[test]
+fn a_key_that_was_taken_from_the_mark_is_revoked_since_it_was_revoked() {
+    let detail = json!({"covers": "key", "key": "SHA256:one", "revoked_at": "2026-11-30T08:00:00Z"});
+    let by = Approval {
+        identity: "keeper@example.org".to_owned(),
+        fingerprint: "SHA256:one".to_owned(),
+        algorithm: "ssh-ed25519".to_owned(),
+        line: 1,
+    };
+    let checkpoint = Checkpoint::new("mail1", Timestamp::UNIX_EPOCH, Head::START);
+    let signed = Signed { file: PathBuf::from("kept.checkpoint"), checkpoint, by: Some(by) };
+    let lines = [revoked(2, "SHA256:one", &detail)];
+    let refused = refuse_revoked(&signed, &[("the trail", &lines[..])]).unwrap_err();
+    assert!(refused.to_string().contains("since 2026-11-30T08:00:00Z"), "{refused}");
+}

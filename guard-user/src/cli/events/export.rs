@@ -53,7 +53,7 @@ pub(super) fn run(args: &Args, out: &mut impl Write, complaints: &mut impl Write
     let mut filter = args.wanted.filter(now)?;
     // All there is by now, and not the last of it.
     filter.until.get_or_insert(now);
-    let request = Request::Events { follow: false, limit: None, format: args.format, filter };
+    let request = Request::Events { follow: false, limit: None, format: args.format, filter, brief: false };
     let mut exchange = Exchange::begin(&args.target.socket()?, &request)?;
     exchange.wait_for_ever()?;
     let (mut lines, mut bytes) = (Vec::new(), 0_u64);

@@ -57,6 +57,7 @@ impl Wanted {
             reason: self.reason.clone(),
             process: self.process.clone(),
             event: None,
+            untagged: false,
         };
         filter.check().map_err(CliError::bad_input)?;
         Ok(filter)

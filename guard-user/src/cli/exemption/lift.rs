@@ -194,36 +194,33 @@ pub(super) fn opened(files: &[PathBuf]) -> Result<Vec<Document>> {
     Ok(files.iter().map(read).collect::<Result<Vec<_>, _>>()?)
 }
 
-/// Whether all that passes again by an order on one exemption is among these documents, so that it is known by which rules it
-/// is approved. An order on anything else takes every rule.
+/// What passes again by a lift and is not among these documents. What it asks for itself is not known then, and of an order on one
+/// exemption not by which rules it is either.
 ///
 /// # Errors
 /// Where one of the documents is none that passes again.
-fn are_all(lift: &Lift, opened: &[Document]) -> Result<bool> {
-    let Target::Id(id) = &lift.covers else {
-        return match opened {
-            [] => Ok(false),
-            _ => Err(CliError::bad_input(
-                "to lift an order on more than one exemption every rule counts: leave out --exemption",
-            )
-            .into()),
-        };
+fn unknown(lift: &Lift, opened: &[Document]) -> Result<Vec<String>> {
+    // Where nothing passes again by an order on one exemption the daemon takes that exemption's own document.
+    let own = match (&lift.covers, lift.opens.as_slice()) {
+        (Target::Id(id), []) => Some(id),
+        _ => None,
     };
-    // Where nothing passes again the daemon takes the exemption's own document.
-    let is_opened = |it: &&Document| match lift.opens.as_slice() {
-        [] => it.id == *id,
-        opens => opens.iter().any(|opens| opens.sha256 == it.sha256),
+    let is_opened = |it: &&Document| {
+        own.is_some_and(|id| it.id == *id) || lift.opens.iter().any(|opens| opens.sha256 == it.sha256)
     };
     if let Some(other) = opened.iter().find(|it| !is_opened(it)) {
         let message =
             format!("{}, version {}, is none that passes again by this document", other.id, other.version);
         return Err(CliError::bad_input(message).into());
     }
-    Ok(!opened.is_empty() && lift.opens.iter().all(|it| opened.iter().any(|other| other.sha256 == it.sha256)))
+    let is_given = |it: &&Opens| opened.iter().any(|other| other.sha256 == it.sha256);
+    let lacking = lift.opens.iter().filter(|it| !is_given(it));
+    let lacking = lacking.map(|it| format!("{}, version {}", it.id, it.version));
+    Ok(lacking.chain(own.filter(|_| opened.is_empty()).cloned()).collect())
 }
 
-/// Says whose its signatures are, and what they lack by each rule. By which rules the daemon holds it hangs on what passes
-/// again: with its documents that is known here too, and else it is held against all of them together.
+/// Says whose its signatures are, and what they lack by each rule. What the daemon holds it against hangs on what passes again:
+/// with its documents that is known here too, and without them it is approved by the config's rules at most.
 pub(super) fn verify(
     (file, bytes): (&Path, &[u8]),
     signatures: &[Signature],
@@ -235,29 +232,33 @@ pub(super) fn verify(
     let lift = parsed(file, bytes)?;
     let allowed = approval::load::load(&approvals.allowed_signers, &TimeZone::system())
         .map_err(|error| CliError::bad_input(error.to_string()))?;
-    let is_known = are_all(&lift, opened)?;
+    let unknown = unknown(&lift, opened)?;
     let judge = |required: &[Requirement<'_>]| {
         let submitter = lift.submitter.as_deref();
         let candidate = approval::Candidate { bytes, namespace: ORDER, submitter, required };
         let judged = approval::judge(&candidate, signatures, &approvals.signers, &allowed, loader, now);
         judged.map(|(_, quorum)| quorum)
     };
-    let required = match is_known {
-        true => {
-            let each = opened.iter().map(|document| document.due_by_rules(&approvals.rules));
-            each.collect::<Result<Vec<_>, _>>().map(approval::greatest).map_err(NotApproved::from)
-        }
-        // In any case enough is what every rule asks for.
-        false => Ok(approval::of_every_rule(&approvals.rules)),
-    };
+    // Of an order on one exemption its own rules are enough, where they are known.
+    let by_all_rules = !matches!(lift.covers, Target::Id(_)) || !unknown.is_empty();
+    let each = opened.iter().map(|document| document.due_by_rules(&approvals.rules));
+    let required = each.collect::<Result<Vec<_>, _>>().map_err(NotApproved::from).map(|mut each| {
+        each.extend(by_all_rules.then(|| approval::of_every_rule(&approvals.rules)));
+        approval::greatest(each)
+    });
     let judged = required.and_then(|required| judge(&required));
     let rules: Vec<_> = approvals.rules.iter().map(|rule| (rule, judge(&rule.requirements()))).collect();
     let each = verified::each(bytes, signatures, (&approvals.signers, ORDER), &allowed, now);
-    let file = (file, "approved");
+    let is_by_rules_alone = judged.is_ok() && !unknown.is_empty();
     if json {
-        let mut report = verified::report_json(file, &each, &judged);
+        let mut report = verified::report_json((file, "approved"), &each, &judged);
+        if is_by_rules_alone {
+            // What was not given may ask for more: neither yes nor no.
+            report["approved"] = Value::Null;
+        }
+        report["not_given"] = json!(unknown);
         report["lift"] = object(&lift);
-        report["by_all_rules"] = json!(!is_known);
+        report["by_all_rules"] = json!(by_all_rules);
         let rule = |(rule, judged): &(&Rule, Result<Quorum, NotApproved>)| {
             let mut report = verified::judged_json("approved", judged);
             report["pins"] = json!(rule.pins);
@@ -280,18 +281,33 @@ pub(super) fn verify(
         };
         write_wrapped("", show::REST, &plain(&format!("by the rule for {}: {said}", of_rule(rule))), out)?;
     }
-    let against = match (is_known, &lift.covers) {
-        (true, _) => "it is held against the rules for the exemptions that pass again",
-        (false, Target::Id(_)) => {
-            "it is held against all rules together; those for the exemption that passes again are enough: `--exemption FILE` \
-             with its document holds it against these, and `exemption lift FILE --dry-run` asks the daemon"
+    let against = match (&lift.covers, by_all_rules, opened.is_empty()) {
+        (Target::Id(_), false, _) => {
+            "it is held against the rules for the exemption that passes again, and what that asks for itself"
         }
-        (false, _) => {
+        (Target::Id(_), true, _) => {
+            "it is held against all rules together; those for the exemption that passes again, and what that asks for itself, are \
+             enough: `--exemption FILE` with its document holds it against these"
+        }
+        (_, _, true) => {
             "it is held against all rules together, as an order on more than one exemption takes it"
+        }
+        (_, _, false) => {
+            "it is held against all rules together, as an order on more than one exemption takes it, and what the documents that \
+             were given ask for themselves"
         }
     };
     write_wrapped("", show::REST, against, out)?;
-    verified::report(file, &each, &judged, out)?;
+    let word = if is_by_rules_alone { "approved by the config's rules" } else { "approved" };
+    verified::report((file, word), &each, &judged, out)?;
+    if is_by_rules_alone {
+        let not_final = format!(
+            "not looked at is what passes again and may ask for more itself: {}. `--exemption FILE` with the document of each adds \
+             that, and `exemption lift FILE --dry-run` asks the daemon",
+            unknown.join("; ")
+        );
+        write_wrapped("", show::REST, &plain(&not_final), out)?;
+    }
     Ok(if judged.is_ok() { Exit::Ok } else { Exit::Failed })
 }
 

@@ -33,7 +33,8 @@ pub struct Args {
     /// The Unix user who is going to load it, and can't be the only one who approved it
     #[arg(long, value_name = "USER")]
     pub loader: Option<String>,
-    /// Of a document that lifts an order on one exemption: that exemption's document, which says by which rules it is
+    /// Of a document that lifts an order: the document of an exemption that passes again, once for each; it may ask for more
+    /// than the config's rules, and says by which of them an order on it alone is lifted
     #[arg(long = "exemption", value_name = "FILE")]
     pub exemptions: Vec<PathBuf>,
     /// One JSON object

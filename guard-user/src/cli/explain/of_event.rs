@@ -79,7 +79,8 @@ pub(super) fn run(config: &Path, id: EventId, json: bool, out: &mut impl std::io
 /// The event, as flat JSON.
 fn event_of(socket: &Path, id: EventId) -> Result<Value> {
     let filter = Filter { event: Some(id), ..Filter::default() };
-    let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
+    let request =
+        Request::Events { follow: false, limit: None, format: EventFormat::Json, filter, brief: false };
     let mut exchange = Exchange::begin(socket, &request)?;
     loop {
         match exchange.response()? {

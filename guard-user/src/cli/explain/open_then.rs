@@ -50,7 +50,7 @@ impl OpenThen {
                 then.doubts.push(format!("record {} says that the clock was set since", record.sequence));
             } else if is_near && is_of_exemptions(&record) {
                 then.doubts.push(format!(
-                    "record {}, {} of {}, is of the same second",
+                    "record {}, {} of {}, is within a second of it",
                     record.sequence, record.kind, record.subject
                 ));
             }
@@ -208,7 +208,7 @@ mod tests {
         for (other, why) in [
             (
                 record(2, 5, "load", "b", json!({ "version": 1 })),
-                "record 2, load of b, is of the same second",
+                "record 2, load of b, is within a second of it",
             ),
             (
                 record(2, 7, "gap", "", json!({ "lost": 3 })),

@@ -14,7 +14,8 @@ use super::violations::Violations;
 use super::wanted::{To, Wanted};
 use crate::audit::Stored;
 use crate::cli::apply::NewDrops;
-use crate::cli::simulate::{Simulated, policy_in_force, policy_of_trail};
+use crate::cli::progress::Progress;
+use crate::cli::simulate::{Look, Recorded, Simulated, policy_in_force, policy_of_trail};
 use crate::cli::{CliError, told as words_of, trail};
 use crate::config::policy::{Action, Policy};
 use crate::control::client::{self, ask, unexpected};
@@ -23,7 +24,7 @@ use crate::control::status::Status;
 use crate::daemon::action_name;
 use crate::exemption::{State, Summary};
 use crate::exit::Exit;
-use crate::simulate::{Amount, Kind};
+use crate::simulate::{Amount, Kind, Sums};
 
 /// What counts as recent.
 const RECENT: SignedDuration = SignedDuration::from_hours(24);
@@ -90,6 +91,8 @@ impl Gathered {
     /// Where no daemon answers, this user may not ask it, or there is nothing stricter for such a pin.
     pub(super) fn of(wanted: &Wanted, at: Timestamp) -> Result<Self> {
         let socket = wanted.target.socket()?;
+        let progress = Progress::on_stderr(wanted.json);
+        progress.begin("reads the audit trail", None);
         let status = client::status(&socket)?;
         let file = PathBuf::from(&status.config);
         let now = policy_in_force(&socket, &status.config)?;
@@ -106,11 +109,17 @@ impl Gathered {
         let policy_of =
             |sha256: &str| policy_of_trail(&socket, sha256, &status.config).map_err(|error| words_of(&error));
         let evidence = Evidence::of(&records, (&now, &name, status.observe), policy_of, at);
-        let violations = Violations::read(&socket, &name, evidence.since)?;
-        let candidate = (file.as_path(), text.as_str());
-        let simulated = Simulated::of_text(&socket, candidate, evidence.since)?;
-        let recent = Simulated::of_text(&socket, candidate, at.checked_sub(RECENT).ok())?;
-        let recent = of_pin(&recent, &name);
+        let mut violations = Violations::default();
+        // What was seen is read once, for all of it.
+        let take: &mut dyn FnMut(Recorded<'_>) = &mut |it| violations.take((&name, evidence.since), it);
+        let mut look = Look {
+            recent: Some(at.checked_sub(RECENT).unwrap_or(Timestamp::MIN)),
+            each: Some(take),
+            ..Look::since(evidence.since, &progress)
+        };
+        let simulated = Simulated::of_text(&socket, (file.as_path(), text.as_str()), &mut look)?;
+        violations.missing += simulated.missed();
+        let recent = of_pin(simulated.recent(), &name);
         let exemptions = exemptions(&socket, &name, &simulated)?;
         let drops = NewDrops::of(&simulated);
         let drops_words = drops.words(wanted.max_new_drops);
@@ -176,10 +185,10 @@ fn actions(now: &Policy, wanted: &Wanted, status: &Status) -> Result<(Action, Ac
 }
 
 /// What of the flows that were seen this pin would drop newly, or flag.
-fn of_pin(simulated: &Simulated, name: &str) -> Amount {
+fn of_pin(sums: &Sums, name: &str) -> Amount {
     let is_stricter = |kind: Kind| matches!(kind, Kind::Drops | Kind::Flags);
     let mut sum = Amount::default();
-    for (group, amount) in &simulated.sums().groups {
+    for (group, amount) in &sums.groups {
         if is_stricter(group.kind) && group.hook != "ingress" && group.pins.iter().any(|pin| pin == name) {
             sum += *amount;
         }

@@ -1,17 +1,15 @@
 //! What a pin found forbidden, as the flow history has it: why, to whom, and by which processes.
 
 use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
 
-use anyhow::Result;
+use guard_common::abi::Hook;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::control::client::Exchange;
-use crate::control::protocol::{EventFormat, Request, Response};
-use crate::history::Filter;
-use crate::simulate::{Amount, sender};
+use crate::cli::simulate::Recorded;
+use crate::events::brief::{Common, One};
+use crate::events::event::{Phase, protocol_name};
+use crate::simulate::{Amount, sender, sender_of};
 
 /// The verdicts of what a pin forbids.
 const FORBIDDEN: [&str; 3] = ["observe", "flag", "drop"];
@@ -42,27 +40,19 @@ pub(super) struct Violations {
 }
 
 impl Violations {
-    /// Of this pin since that moment; without one all that there are.
-    ///
-    /// # Errors
-    /// Where no daemon answers, or this user may not ask it.
-    pub(super) fn read(socket: &Path, pin: &str, since: Option<Timestamp>) -> Result<Self> {
-        // Without a moment to begin at, the last ones alone would come.
-        let since = Some(since.unwrap_or(Timestamp::UNIX_EPOCH));
-        let filter = Filter { since, pin: Some(pin.to_owned()), ..Filter::default() };
-        let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
-        let mut exchange = Exchange::begin(socket, &request)?;
-        exchange.wait_for_ever()?;
-        let mut found = Self::default();
-        loop {
-            match exchange.response()? {
-                Some(Response::Event { line }) => found.add(pin, &serde_json::from_str(&line)?),
-                Some(Response::Missed { events }) => found.missing += events,
-                Some(Response::LeftOut { summaries, damaged }) => found.missing += summaries + damaged,
-                Some(Response::End {}) => return Ok(found),
-                Some(_) => return Err(exchange.unexpected().into()),
-                None => return Err(io::Error::other("the daemon has ended").into()),
+    /// Takes up what the history has, as far as it is of this pin and since that moment; without one all of it.
+    pub(super) fn take(&mut self, (pin, since): (&str, Option<Timestamp>), it: Recorded<'_>) {
+        let is_since = |time: Timestamp| since.is_none_or(|since| time >= since);
+        match it {
+            Recorded::Flows(batch) => {
+                for one in batch.flows.iter().filter(|one| is_since(one.time)) {
+                    if let Some(common) = batch.common.get(one.common) {
+                        self.add_event(pin, common, one);
+                    }
+                }
             }
+            Recorded::Line(line) if moment(line).is_none_or(is_since) => self.add(pin, line),
+            Recorded::Line(_) => {}
         }
     }
 
@@ -114,8 +104,35 @@ impl Violations {
             }
             _ => return,
         }
-        let time: Option<Timestamp> = line["time"].as_str().and_then(|time| time.parse().ok());
-        let (sum, last) = self.reasons.entry((text(&line["verdict"]), text(&line["reason"]))).or_default();
+        self.count((text(&line["verdict"]), text(&line["reason"])), amount, moment(line));
+    }
+
+    /// Takes up an event in brief, as [`add`](Self::add) does its line.
+    fn add_event(&mut self, pin: &str, common: &Common, one: &One) {
+        let phase = match common.phase {
+            Some(phase) if FORBIDDEN.contains(&common.verdict.name()) => phase,
+            _ => return,
+        };
+        if common.hook == Hook::Ingress || !common.pins.iter().any(|it| **it == *pin) {
+            return;
+        }
+        let flows = u64::from(matches!(phase, Phase::New | Phase::Resumed));
+        let amount = Amount { flows, packets: one.packets, bytes: one.bytes };
+        let protocol = protocol_name(one.protocol).map_or_else(|| one.protocol.to_string(), str::to_owned);
+        let ports = [one.source, one.destination].map(|end| end.and_then(|end| end.port).map(u64::from));
+        let peer = Peer {
+            jurisdiction: common.jurisdiction.as_str().to_owned(),
+            address: one.destination.map(|end| end.ip.to_string()).unwrap_or_default(),
+            service: service_of(&protocol, ports),
+        };
+        *self.peers.entry(peer).or_default() += amount;
+        *self.senders.entry(sender_of(common)).or_default() += amount;
+        let names = (common.verdict.name().to_owned(), common.reason.name().to_owned());
+        self.count(names, amount, Some(one.time));
+    }
+
+    fn count(&mut self, names: (String, String), amount: Amount, time: Option<Timestamp>) {
+        let (sum, last) = self.reasons.entry(names).or_default();
         *sum += amount;
         *last = time.max(*last);
     }
@@ -128,23 +145,35 @@ impl Violations {
     }
 }
 
+fn moment(line: &Value) -> Option<Timestamp> {
+    line["time"].as_str().and_then(|time| time.parse().ok())
+}
+
 /// What is served at which end of an event's flow.
 fn service(line: &Value) -> String {
-    let port = |end: &str| line[end]["port"].as_u64();
-    let protocol = line["protocol"].as_str().unwrap_or("?");
-    match (port("source"), port("destination")) {
-        (Some(here), Some(there)) if here < there => format!("{protocol}/{here} here"),
-        (_, Some(there)) => format!("{protocol}/{there} there"),
-        (Some(here), None) => format!("{protocol}/{here} here"),
-        (None, None) => String::new(),
+    let ports = ["source", "destination"].map(|end| line[end]["port"].as_u64());
+    service_of(line["protocol"].as_str().unwrap_or("?"), ports)
+}
+
+fn service_of(protocol: &str, ports: [Option<u64>; 2]) -> String {
+    match ports {
+        [Some(here), Some(there)] if here < there => format!("{protocol}/{here} here"),
+        [_, Some(there)] => format!("{protocol}/{there} there"),
+        [Some(here), None] => format!("{protocol}/{here} here"),
+        [None, None] => String::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use guard_common::verdict::Verdict;
     use serde_json::json;
 
     use super::*;
+    use crate::events::Event;
+    use crate::events::brief::Batch;
+    use crate::events::event::{Endpoint, People};
+    use crate::events::tests::{dropped, envelope};
 
     fn event(verdict: &str, hook: &str, pins: &[&str], phase: &str, ports: (u16, u16)) -> Value {
         json!({
@@ -182,6 +211,44 @@ mod tests {
             found.senders.into_iter().collect::<Vec<_>>(),
             [("imap (dovecot.service)".to_owned(), amount(2, 6, 300))]
         );
+    }
+
+    #[test]
+    fn in_brief_an_event_counts_as_its_line_does() {
+        let usual = dropped();
+        let [begin, later] = [usual.time, usual.time + jiff::SignedDuration::from_secs(1)];
+        let ends = |port| Some(Endpoint { port, ..usual.destination.unwrap() });
+        let events = [
+            usual.clone(),
+            Event { phase: Phase::Continued, time: later, packets: 7, ..usual.clone() },
+            Event { verdict: Verdict::Flag, phase: Phase::Resumed, source: ends(None), ..usual.clone() },
+            Event { protocol: 200, source: ends(None), destination: ends(None), ..usual.clone() },
+            Event { source: ends(Some(40_000)), destination: ends(Some(873)), ..usual.clone() },
+            Event { verdict: Verdict::Pass, ..usual.clone() },
+            Event { hook: Hook::Ingress, ..usual.clone() },
+            Event { hook: Hook::Connect, source: None, process: None, time: later, ..usual.clone() },
+            Event { hook: Hook::Connect, source: None, destination: None, ..usual.clone() },
+            Event { pins: Vec::new(), ..usual.clone() },
+        ];
+        for since in [None, Some(begin), Some(later), Some(later + jiff::SignedDuration::from_secs(1))] {
+            for sees_people in [true, false] {
+                let (mut plain, mut brief, mut batch) =
+                    (Violations::default(), Violations::default(), Batch::default());
+                for event in &events {
+                    batch.add_event(event, sees_people);
+                    let told = match sees_people {
+                        true => event.clone(),
+                        false => event.clone().without_people(People::Hidden),
+                    };
+                    let line: Value = serde_json::from_str(&told.to_json(&envelope())).unwrap();
+                    plain.take(("mail", since), Recorded::Line(&line));
+                }
+                let batch = Batch::read(&batch.to_line()).unwrap();
+                brief.take(("mail", since), Recorded::Flows(&batch));
+                assert_eq!(brief, plain);
+                assert_eq!(plain.total().flows > 0, since.is_none_or(|since| since <= later));
+            }
+        }
     }
 
     #[test]

@@ -4,14 +4,14 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use guard_common::verdict::Reason;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::cli::progress::Progress;
 use crate::control::client::{self, Exchange};
 use crate::control::protocol::{EventFormat, Request, Response};
 use crate::control::status::Status;
-use crate::events::untagged::Untagged;
+use crate::events::brief::Batch;
 use crate::history::Filter;
 use crate::simulate::{Permitted, Traffic};
 
@@ -23,6 +23,46 @@ pub(super) struct Live {
     /// The generation that is live, and SHA-256 of its config.
     pub(super) generation: u64,
     pub(super) policy: Option<String>,
+}
+
+/// What is told of the flow history while it is read.
+pub(in crate::cli) enum Recorded<'a> {
+    /// Events of flows.
+    Flows(&'a Batch),
+    /// Any other line, as flat JSON has it.
+    Line(&'a Value),
+}
+
+/// How the flows that were seen are looked at.
+pub(in crate::cli) struct Look<'a> {
+    /// From when on; all of them without it.
+    pub(in crate::cli) since: Option<Timestamp>,
+    /// From when on they are summed up a second time, where that is wanted.
+    pub(in crate::cli) recent: Option<Timestamp>,
+    /// Who else takes up what the history has, of both times.
+    pub(in crate::cli) each: Option<&'a mut dyn FnMut(Recorded<'_>)>,
+    /// Where it is told how far that is.
+    pub(in crate::cli) progress: &'a Progress,
+}
+
+impl<'a> Look<'a> {
+    /// At those from this moment on, once.
+    pub(in crate::cli) fn since(since: Option<Timestamp>, progress: &'a Progress) -> Self {
+        Self { since, recent: None, each: None, progress }
+    }
+
+    /// What was before this is not asked for.
+    fn begin(&self) -> Timestamp {
+        // Without a moment to begin at, the last ones alone would come.
+        let since = self.since.unwrap_or(Timestamp::UNIX_EPOCH);
+        self.recent.map_or(since, |recent| recent.min(since))
+    }
+
+    fn tell(&mut self, it: Recorded<'_>) {
+        if let Some(each) = self.each.as_mut() {
+            each(it);
+        }
+    }
 }
 
 /// What was seen, and of what there are sums alone.
@@ -39,12 +79,14 @@ pub(super) struct Seen {
 ///
 /// # Errors
 /// Where no daemon answers, or this user may not ask it.
-pub(super) fn all(socket: &Path, since: Option<Timestamp>) -> Result<Seen> {
-    let mut traffic = Traffic::new(since);
+pub(super) fn all(socket: &Path, look: &mut Look<'_>) -> Result<Seen> {
+    let mut traffic = Traffic::new(look.since);
+    if let Some(recent) = look.recent {
+        traffic = traffic.with_recent(recent);
+    }
     // The table first: what it forgets meanwhile may be an event by then.
-    let live = live(socket, &mut traffic)?;
-    let missed = recorded(socket, since, None, &mut traffic)?
-        + recorded(socket, since, Some(Untagged::REASON), &mut traffic)?;
+    let live = live(socket, &mut traffic, look.progress)?;
+    let missed = recorded(socket, look, &mut traffic)?;
     let status = client::status(socket)?;
     let is_permitted = |row: &&crate::control::status::CounterStatus| {
         (row.hook.as_str(), row.verdict.as_str(), row.reason.as_str()) == ("egress", "pass", "permitted")
@@ -61,15 +103,21 @@ pub(super) fn all(socket: &Path, since: Option<Timestamp>) -> Result<Seen> {
     Ok(Seen { traffic, live, missed, permitted, status })
 }
 
-fn live(socket: &Path, traffic: &mut Traffic) -> Result<Live> {
-    let mut exchange = Exchange::begin(socket, &Request::Flows {})?;
+fn live(socket: &Path, traffic: &mut Traffic, progress: &Progress) -> Result<Live> {
+    progress.begin("reads the flows in the kernel's table", None);
+    let mut exchange = Exchange::begin(socket, &Request::Flows { brief: true })?;
     let mut live = None;
     loop {
         match exchange.response()? {
             Some(Response::Flows { flows, capacity, generation, policy }) if live.is_none() => {
+                progress.begin("reads the flows in the kernel's table", Some(flows));
                 live = Some(Live { flows, capacity, generation, policy });
             }
-            Some(Response::Flow { line }) => traffic.live(&serde_json::from_str(&line)?),
+            Some(Response::Brief { line }) => {
+                let batch = Batch::read(&line)?;
+                traffic.brief(&batch);
+                progress.add(batch.flows.len() as u64);
+            }
             Some(Response::End {}) => return live.ok_or_else(|| exchange.unexpected().into()),
             Some(_) => return Err(exchange.unexpected().into()),
             None => return Err(io::Error::other("the daemon has ended").into()),
@@ -77,30 +125,28 @@ fn live(socket: &Path, traffic: &mut Traffic) -> Result<Live> {
     }
 }
 
-/// Events, or what no pin tags where its reason is asked for.
-fn recorded(
-    socket: &Path,
-    since: Option<Timestamp>,
-    reason: Option<Reason>,
-    traffic: &mut Traffic,
-) -> Result<u64> {
-    // Without a moment to begin at, the last ones alone would come.
-    let since = Some(since.unwrap_or(Timestamp::UNIX_EPOCH));
-    let reason = reason.map(|reason| reason.name().to_owned());
-    let is_of_events = reason.is_none();
-    let filter = Filter { since, reason, ..Filter::default() };
-    let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
+/// Events, and what no pin tags.
+fn recorded(socket: &Path, look: &mut Look<'_>, traffic: &mut Traffic) -> Result<u64> {
+    look.progress.begin("reads the flow history", None);
+    let filter = Filter { since: Some(look.begin()), untagged: true, ..Filter::default() };
+    let request =
+        Request::Events { follow: false, limit: None, format: EventFormat::Json, filter, brief: true };
     let mut exchange = Exchange::begin(socket, &request)?;
     exchange.wait_for_ever()?;
     let mut missed = 0;
     loop {
         match exchange.response()? {
+            Some(Response::Brief { line }) => {
+                let batch = Batch::read(&line)?;
+                traffic.brief(&batch);
+                look.tell(Recorded::Flows(&batch));
+                look.progress.add(batch.flows.len() as u64);
+            }
             Some(Response::Event { line }) => {
                 let line: Value = serde_json::from_str(&line)?;
-                // That records are missing is told each time.
-                if is_of_events || line["kind"] == "untagged" {
-                    traffic.recorded(&line);
-                }
+                traffic.recorded(&line);
+                look.tell(Recorded::Line(&line));
+                look.progress.add(1);
             }
             Some(Response::Missed { events }) => missed += events,
             Some(Response::LeftOut { summaries, damaged }) => missed += summaries + damaged,

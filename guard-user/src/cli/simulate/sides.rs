@@ -234,7 +234,7 @@ fn is_judged_below(
 /// # Errors
 /// Where no daemon answers, or this user may not ask it.
 pub(in crate::cli) fn policy_in_force(socket: &Path, config: &str) -> Result<Policy> {
-    let mut exchange = Exchange::begin(socket, &Request::Flows {})?;
+    let mut exchange = Exchange::begin(socket, &Request::Flows { brief: true })?;
     match exchange.response()? {
         Some(Response::Flows { policy, .. }) => policy_of(socket, policy.as_deref(), config),
         _ => Err(exchange.unexpected().into()),

@@ -22,10 +22,22 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How long a client may take for the whole answer: a full table takes a few seconds.
 const LONGEST: Duration = Duration::from_secs(120);
 
+/// Flows that are given out at once in brief: a millisecond or two.
+const BRIEF: usize = 512;
+
+/// How a client gets them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct How {
+    /// Many at once.
+    pub(super) brief: bool,
+    /// With users, commands, processes and cgroups.
+    pub(super) sees_people: bool,
+}
+
 pub(super) async fn serve(
     writer: &mut OwnedWriteHalf,
     source: Option<Source>,
-    sees_people: bool,
+    how: How,
     pace: &Pace,
     turn: Arc<Semaphore>,
 ) -> io::Result<()> {
@@ -46,16 +58,11 @@ pub(super) async fn serve(
         Ok(Err(error)) => return send(writer, &failed(error.to_string())).await,
         Err(_) => return send(writer, &failed("the kernel does not answer".to_owned())).await,
     };
-    let given = timeout(LONGEST, give(writer, &records, sees_people, pace)).await;
+    let given = timeout(LONGEST, give(writer, &records, how, pace)).await;
     given.map_err(|_| io::ErrorKind::TimedOut)?
 }
 
-async fn give(
-    writer: &mut OwnedWriteHalf,
-    records: &FlowRecords,
-    sees_people: bool,
-    pace: &Pace,
-) -> io::Result<()> {
+async fn give(writer: &mut OwnedWriteHalf, records: &FlowRecords, how: How, pace: &Pace) -> io::Result<()> {
     let count = records.records.len();
     let generation = records.generation();
     let first = Response::Flows {
@@ -65,10 +72,17 @@ async fn give(
         policy: generation.and_then(|it| it.1).map(str::to_owned),
     };
     send(writer, &first).await?;
-    for from in (0..count).step_by(BATCH) {
+    let How { brief, sees_people } = how;
+    let step = if brief { BRIEF } else { BATCH };
+    for from in (0..count).step_by(step) {
         let begin = Instant::now();
-        let lines = records.lines(from, BATCH, sees_people);
-        let lines: String = lines.map(|line| Response::Flow { line }.to_line()).collect();
+        let lines: String = match brief {
+            true => Response::Brief { line: records.batch(from, step, sees_people).to_line() }.to_line(),
+            false => {
+                let lines = records.lines(from, step, sees_people);
+                lines.map(|line| Response::Flow { line }.to_line()).collect()
+            }
+        };
         pace.spend(begin.elapsed()).await;
         write(writer, lines.as_bytes()).await?;
     }

@@ -37,7 +37,7 @@ use crate::store::{Change, Cursor, GoesLive, KnownSpent, PinCounts, Target};
 pub enum SampleFor {
     /// To book what crossed, every few seconds: the counters alone.
     Book,
-    /// For an answer: also by what the host can be reached.
+    /// For an answer: also what is shown and not booked.
     Answer,
 }
 

@@ -32,6 +32,11 @@ impl Closings {
         Self { undecided: held, marks, ..Self::default() }
     }
 
+    /// Whether nothing is closed by these, nor marked.
+    pub(super) fn are_none(&self) -> bool {
+        self.keys.is_empty() && self.orders.is_empty() && self.undecided.is_empty() && self.marks.is_empty()
+    }
+
     /// Whether an order that is on its way means the exemption in this slot.
     pub(super) fn means(&self, slot: u16, kept: &Kept) -> bool {
         self.orders.values().any(|target| kept.is_meant_in(slot, target))

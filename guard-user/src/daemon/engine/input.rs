@@ -315,6 +315,8 @@ pub struct Sample {
     pub cursor: Option<Cursor>,
     /// What is wrong with the reporting of events.
     pub problems: Vec<Problem>,
+    /// Whether what is shown and not booked was read too: untagged flows, carriers, names, and by what it can be reached.
+    pub is_whole: bool,
 }
 
 /// A config and its databases, checked and turned into tables.

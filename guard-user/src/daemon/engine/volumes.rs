@@ -51,7 +51,8 @@ impl Volumes {
     }
 
     fn slot(&self, volume: &Volume) -> Option<u32> {
-        let at = self.slots.iter().position(|slot| *slot == name(volume))?;
+        let name = name(volume);
+        let at = self.slots.iter().position(|slot| *slot == name)?;
         u32::try_from(at).ok()
     }
 

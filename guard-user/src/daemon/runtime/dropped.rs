@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 
 use crate::kernel::View;
 use crate::kernel::sockets::{self, CloseError};
+use crate::worker::give_way;
 
 /// Sockets that wait to be closed.
 const ROOM: usize = 4096;
@@ -97,9 +98,10 @@ impl Dropped {
     /// Where no thread can be had.
     pub(super) fn start(view: View, earlier: u64) -> io::Result<Self> {
         let (sender, sockets) = mpsc::sync_channel(ROOM);
-        std::thread::Builder::new()
-            .name("dropped".to_owned())
-            .spawn(move || work(&view, earlier, &sockets))?;
+        std::thread::Builder::new().name("dropped".to_owned()).spawn(move || {
+            give_way();
+            work(&view, earlier, &sockets);
+        })?;
         Ok(Self(sender))
     }
 
@@ -125,6 +127,8 @@ fn work(view: &View, earlier: u64, sockets: &Receiver<Hopeless>) {
             .map(|it| it.cookie)
             .collect();
         if is_unsupported || cookies.is_empty() {
+            // Under a flood from sockets that were looked for: to go through its events each time would take a processor.
+            std::thread::sleep(COLLECTED.saturating_mul(RESTS));
             continue;
         }
         looked.look(&cookies, begin);

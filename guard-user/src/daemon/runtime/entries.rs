@@ -1,23 +1,41 @@
 //! An exemption as reports and receipts have it: what its document says, what became of it and what it let through.
 
-use super::fallen::{self, Act};
-use super::history;
 use super::recipients::{days_of, presumed_of};
+use super::{fallen, history, lifted_later};
 use crate::audit::Stored;
 use crate::config::Policy;
 use crate::exemption::needless::{self, NotNeeded};
+use crate::exemption::particulars::Law;
 use crate::exemption::{Document, Summary};
 use crate::report::{
     ApprovalEntry, AssessmentEntry, Change, DayUse, ExemptionEntry, ExporterEntry, InstrumentEntry,
     PASSES_FORBIDDEN, ParticularEntry, RecipientEntry,
 };
-use crate::store::{self, Kept, Record};
+use crate::store::{self, Kept, Key, Reader, Record};
 
-/// An exemption with what it let through of these rows and what the trail has of it and of its instrument.
+/// What belongs to exemptions that have no record of it.
+pub(super) struct Beside<'r> {
+    falls: Vec<fallen::Act<'r>>,
+    lifts: Vec<lifted_later::Act<'r>>,
+}
+
+impl<'r> Beside<'r> {
+    pub(super) fn of(records: &'r [(String, Stored)], of: (&Kept, &Reader)) -> Self {
+        Self { falls: fallen::acts(records, of), lifts: lifted_later::acts(records, of) }
+    }
+
+    fn told(&self, key: &Key, document: &Document) -> Vec<(u64, Change)> {
+        let mut told = fallen::beside(&self.falls, key, document);
+        told.extend(lifted_later::beside(&self.lifts, key));
+        told
+    }
+}
+
+/// An exemption with what it let through of these rows and what the trail has of it, of its instrument and of what held it.
 pub(super) fn entry_of(
     summary: Summary,
     (kept, policy): (&Kept, &Policy),
-    (records, acts): (&[(String, Stored)], &[Act<'_>]),
+    (records, beside): (&[(String, Stored)], &Beside<'_>),
     (used, presumed): (&[store::DayUse], &[store::DayPresumed]),
 ) -> ExemptionEntry {
     let key = (summary.id.clone(), summary.version);
@@ -26,7 +44,7 @@ pub(super) fn entry_of(
     let record = kept.record(&key);
     let trail = records.iter().map(|(_, record)| record);
     let document = kept.document_of(&key);
-    let beside = document.map(|document| fallen::beside(acts, &key, document)).unwrap_or_default();
+    let beside = document.map(|document| beside.told(&key, document)).unwrap_or_default();
     let changes = history::all(trail, &key, (record, document), &kept.done_beside(&key), beside);
     let not_needed = document.map(|document| not_needed(document, policy));
     let not_needed = not_needed.unwrap_or_default();
@@ -47,6 +65,8 @@ fn exemption(
     use_by_day: Vec<DayUse>,
     changes: Vec<Change>,
 ) -> ExemptionEntry {
+    // Among the particulars is another law than that of the Union alone.
+    let law = summary.particulars.iter().find(|it| it.key == "law").map(|it| it.value.clone());
     let act = summary.instrument;
     let approvals = record.map(|record| record.approvals.as_slice()).unwrap_or_default();
     let seen = record.and_then(|record| record.seen);
@@ -59,6 +79,7 @@ fn exemption(
         purpose: summary.purpose,
         data_categories: summary.data_categories,
         hosts: summary.hosts,
+        law: law.unwrap_or_else(|| Law::Eu.name().to_owned()),
         not_needed: String::new(),
         emergency: summary.emergency.unwrap_or_default(),
         instrument: InstrumentEntry {

@@ -104,19 +104,19 @@ impl Known<'_> {
         };
         let restored = (!is_fall).then(|| match record.why.as_str() {
             HIDDEN => {
-                let told = text("document_sha256").and_then(|sha256| self.why_of(sha256));
+                let told = text("document_sha256").and_then(|sha256| why_of(self.reader, sha256));
                 told.unwrap_or_else(|| HIDDEN.to_owned())
             }
             open => open.to_owned(),
         });
         Some(Act { record, instrument, fall, fell, restored, own: key.into_iter().collect() })
     }
+}
 
-    /// Why an order was lifted, by the document of this SHA-256.
-    fn why_of(&self, sha256: &str) -> Option<String> {
-        let (bytes, _) = self.reader.lift_document(sha256).ok()??;
-        Lift::parse(&bytes).ok().map(|lift| lift.why)
-    }
+/// Why an order was lifted, by the document of this SHA-256.
+pub(super) fn why_of(reader: &Reader, sha256: &str) -> Option<String> {
+    let (bytes, _) = reader.lift_document(sha256).ok()??;
+    Lift::parse(&bytes).ok().map(|lift| lift.why)
 }
 
 impl Act<'_> {

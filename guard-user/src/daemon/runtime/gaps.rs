@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::audit::{Kind, NOT_FOUND, Stored, TAKEN_OFF};
-use crate::store::{LACKING, UNATTRIBUTED, what_was_live};
+use crate::store::{LACKING, UNATTRIBUTED, what_judged, what_was_live};
 
 /// A time in which not all was judged or kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,10 +163,10 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             push(Some(it.since), Some(record.time), words);
         }
         if is(Kind::Unrecorded) && record.detail.get("other") == Some(&Value::Bool(true)) {
-            let what = what_was_live(&record.detail);
+            let (what, judged) = (what_was_live(&record.detail), what_judged(&record.detail));
             let words = format!(
                 "{what} while the store could not be opened or took no record, until {} at the latest: what crossed in between \
-                 was judged by that one, of which the audit trail had no record",
+                 {judged}, and the audit trail had no record of it then",
                 record.time
             );
             push(time("since"), Some(record.time), words);

@@ -29,6 +29,8 @@ pub(super) fn all<'r>(
     all.extend(beside);
     all.extend(done_beside(trail, &key.0, done));
     all.sort_by_key(|(sequence, _)| *sequence);
+    // A fall and a stay may have the same words, and be lifted by one record.
+    all.dedup_by_key(|(sequence, _)| *sequence);
     all.into_iter().map(|(_, change)| change).collect()
 }
 
@@ -66,7 +68,11 @@ fn changes<'r>(
 
 /// The reason of a record that is the `nth` of its kind at its moment: several orders are lifted, or hold again, in one. By what
 /// the order covers where one reason alone has that, else in the order in which they were given.
-fn of_the_same<'s>(said: &'s [GivenReason], record: &Stored, nth: usize) -> Option<&'s GivenReason> {
+pub(super) fn of_the_same<'s>(
+    said: &'s [GivenReason],
+    record: &Stored,
+    nth: usize,
+) -> Option<&'s GivenReason> {
     let is_of = |it: &&GivenReason| it.at == record.time && it.what == record.kind;
     let alike: Vec<&GivenReason> = said.iter().filter(is_of).collect();
     let told = told_cover(record);

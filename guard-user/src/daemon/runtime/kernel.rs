@@ -51,8 +51,17 @@ fn work(
     jobs: &Receiver<KernelJob>,
     inputs: &UnboundedSender<Input>,
 ) {
+    let mut noted = None;
     while let Some(job) = jobs.take() {
-        if inputs.send(done(kernel.as_mut(), names, job)).is_err() {
+        let input = done(kernel.as_mut(), names, job);
+        // The time is noted each second: that it was, or was not, once more is no news to wake anybody for.
+        if let Input::TimeNoted(result) = &input {
+            if noted.as_ref() == Some(result) {
+                continue;
+            }
+            noted = Some(result.clone());
+        }
+        if inputs.send(input).is_err() {
             return;
         }
     }
@@ -169,4 +178,34 @@ fn mark_and_publish(
         let _told_then = kernel.change_mark(&mut |mark| mark.did_not_go_live(it.judges, &before));
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::super::queue::queue;
+    use super::*;
+    use crate::kernel::memory::MemoryKernel;
+
+    #[test]
+    fn that_the_time_is_noted_is_told_once_and_all_else_each_time() {
+        let (inputs, mut told) = unbounded_channel();
+        let (sender, jobs) = queue();
+        for _ in 0..3 {
+            sender.put(KernelJob::NoteTime(Clocks::read()), Urgency::Ordinary);
+            sender.put(KernelJob::ReadUses(Vec::new()), Urgency::Ordinary);
+        }
+        drop(sender);
+        work(Box::new(MemoryKernel::with(&["eth0"])), &SharedNames::default(), &jobs, &inputs);
+        let mut found = Vec::new();
+        while let Ok(input) = told.try_recv() {
+            found.push(match input {
+                Input::TimeNoted(Ok(())) => "noted",
+                Input::Uses(Ok(_)) => "uses",
+                other => panic!("{other:?}"),
+            });
+        }
+        assert_eq!(found, ["noted", "uses", "uses", "uses"]);
+    }
 }

@@ -26,6 +26,7 @@ mod instead;
 mod kept_config;
 pub(in crate::daemon) mod kernel;
 mod last_database;
+mod lifted_later;
 mod lifts;
 mod links;
 mod loader;
@@ -47,6 +48,7 @@ mod shadow;
 mod shutdown;
 mod sockets;
 mod start;
+mod still;
 pub(in crate::daemon) mod store;
 mod trail;
 mod unattributed;
@@ -75,6 +77,7 @@ use crate::control::server::{Command, Message, Server, Setup};
 use crate::exemption::Clocks;
 use crate::health::{Problem, ProblemCode};
 use crate::metrics::server::{self as metrics, Exporter};
+use crate::worker::alarm::Alarm;
 
 use cgroups::Cgroups;
 pub use instead::{OfStart, taken_last};
@@ -99,8 +102,9 @@ const LAST_WORDS: Duration = Duration::from_secs(10);
 /// How long a start may take before clients are served all the same, to be told what is wrong. Before that no answer
 /// is of a host that is not guarded yet.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often the control socket is asked what is wrong with it.
-const CONTROL_LOOK: Duration = Duration::from_secs(1);
+/// How often the control socket is asked what is wrong with it: with each of the engine's ticks, which are a second apart
+/// where nothing else happens, and no wake of its own.
+const CONTROL_LOOK: Duration = Duration::from_millis(900);
 
 /// Runs the daemon on the config that `load` reads, until SIGTERM or SIGINT. Enforcement stays. What `load` hands over
 /// beside the config is dropped at the end.
@@ -166,6 +170,10 @@ struct Daemon {
     next_ticket: u64,
     /// The last turn that was too slow: when, and how long it took.
     slow_turn: Option<(Instant, Duration)>,
+    /// Wakes the loop for the engine's next tick.
+    alarm: Alarm,
+    /// When the control socket was asked last what is wrong with it.
+    control_looked: Option<Instant>,
     has_ended: bool,
 }
 
@@ -215,7 +223,6 @@ enum Woken {
     Reopen,
     Stop,
     Tick,
-    LookAtControl,
     Watchdog,
 }
 
@@ -225,6 +232,7 @@ impl Daemon {
         let links = Links::listen().context("cannot listen for network interfaces that come and go")?;
         let cgroups = Cgroups::new().context("cannot watch for cgroups that come and go")?;
         let mounts = MountTable::open().context("cannot watch for mounts that come and go")?;
+        let alarm = Alarm::new().context("cannot make the timer that wakes the daemon's loop")?;
         let (sender, inputs) = mpsc::unbounded_channel();
         let start::Started { engine, actions, parts, control, metrics, requests } =
             start::start(options, config, sender).await?;
@@ -244,6 +252,8 @@ impl Daemon {
             answers: HashMap::new(),
             next_ticket: 0,
             slow_turn: None,
+            alarm,
+            control_looked: None,
             has_ended: false,
         };
         daemon.execute(actions);
@@ -251,10 +261,9 @@ impl Daemon {
     }
 
     async fn watch(&mut self) {
-        let mut control_look = tokio::time::interval(CONTROL_LOOK);
         let begin = Instant::now();
         loop {
-            let until_tick = self.until_tick();
+            let next_tick = self.engine.next_tick();
             let woken = tokio::select! {
                 biased;
                 _ = self.signals.terminate.recv() => Woken::Stop,
@@ -266,8 +275,7 @@ impl Daemon {
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
                 _ = self.signals.reopen.recv() => Woken::Reopen,
                 Some(input) = self.inputs.recv() => Woken::Input(input),
-                () = sleep(until_tick) => Woken::Tick,
-                _ = control_look.tick() => Woken::LookAtControl,
+                () = self.alarm.at(next_tick) => Woken::Tick,
                 () = self.watchdog.due() => Woken::Watchdog,
             };
             if matches!(woken, Woken::Stop) {
@@ -306,9 +314,11 @@ impl Daemon {
             Woken::HangUp => self.step(Input::Hangup),
             Woken::Reopen => self.parts.telemetry.reopen_log(),
             Woken::Tick => self.step(Input::Tick),
-            Woken::LookAtControl => self.look_at_control(),
             Woken::Watchdog => notify::watchdog(),
             Woken::Stop => {}
+        }
+        if self.control_looked.is_none_or(|at| at.elapsed() >= CONTROL_LOOK) {
+            self.look_at_control();
         }
     }
 
@@ -323,7 +333,7 @@ impl Daemon {
             Err(error) => {
                 let message = format!("the control socket can't be served: no thread can be had: {error}");
                 let problem = Problem::new(ProblemCode::SocketMissing, message);
-                self.step(Input::Surroundings(Surroundings::Control(vec![problem])));
+                self.tell(Surroundings::Control(vec![problem]));
             }
         }
     }
@@ -336,18 +346,26 @@ impl Daemon {
         }
     }
 
+    /// Hands the engine what it does not know already.
+    fn tell(&mut self, found: Surroundings) {
+        if !self.engine.knows(&found) {
+            self.step(Input::Surroundings(found));
+        }
+    }
+
     fn look_at_control(&mut self) {
+        self.control_looked = Some(Instant::now());
         let slow = self.slow_turn.filter(|(at, _)| at.elapsed() < SHOWN);
         let slow = slow.map(|(_, took)| format!("the daemon's loop was held up for {} ms", took.as_millis()));
         if slow.is_some() || self.slow_turn.take().is_some() {
-            self.step(Input::Surroundings(Surroundings::Loop(slow)));
+            self.tell(Surroundings::Loop(slow));
         }
         if let Serving::By(server) = &self.control {
             let mut problems = server.problems(Instant::now());
             if let Metrics::By(exporter) = &self.metrics {
                 problems.extend(exporter.problem());
             }
-            self.step(Input::Surroundings(Surroundings::Control(problems)));
+            self.tell(Surroundings::Control(problems));
         }
     }
 

@@ -14,8 +14,7 @@ use crate::hostname::hostname;
 use crate::report::{AuditHead, Organisation, PinEntry, Report, Traffic, Unattributed, redacted};
 use crate::store::{Judged, Kept, Key, Reader, Store, StoreError, Use};
 
-use super::entries::entry_of;
-use super::fallen;
+use super::entries::{Beside, entry_of};
 use super::gaps::{Gap, of_trail};
 use super::period::Period;
 use super::unattributed::{Past, unattributed};
@@ -85,8 +84,8 @@ impl Read {
         let orders = summary.orders.clone();
         let used_bytes = record.map(|record| record.used().bytes).unwrap_or_default();
         let booked = (reader.use_by_day()?, reader.presumed_by_day()?);
-        let acts = fallen::acts(&records, (kept, reader));
-        let entry = entry_of(summary, (kept, &job.policy), (&records, &acts), (&booked.0, &booked.1));
+        let beside = Beside::of(&records, (kept, reader));
+        let entry = entry_of(summary, (kept, &job.policy), (&records, &beside), (&booked.0, &booked.1));
         // What was before it was loaded or after it was closed is none of its own.
         let life = (entry.begin(), entry.end());
         let mut gaps = gaps(kept, job, &records, life);
@@ -316,8 +315,8 @@ fn try_report(read: &Read, period: Period) -> Result<Report, StoreError> {
         let closed_before = it.revoked.as_ref().is_some_and(|revoked| revoked.at < begin);
         loaded_by_then && it.valid_until > begin && !closed_before
     });
-    let acts = fallen::acts(&records, (kept, reader));
-    let entry = |summary| entry_of(summary, (kept, &job.policy), (&records, &acts), (&used, &presumed));
+    let beside = Beside::of(&records, (kept, reader));
+    let entry = |summary| entry_of(summary, (kept, &job.policy), (&records, &beside), (&used, &presumed));
     let exemptions = summaries.map(entry).collect();
     let pin =
         |pin: &crate::config::policy::Pin| PinEntry { name: pin.name.clone(), home: pin.home.to_string() };

@@ -145,6 +145,7 @@ fn filled(facts: Facts<'_>) -> Receipt {
             pins: entry.pins,
             emergency: entry.emergency,
             purpose: entry.purpose,
+            law: Some(entry.law),
             instrument: entry.instrument,
             exporter: entry.exporter,
             valid_from: entry.valid_from,

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use guard_common::abi::Loss;
 use jiff::Timestamp;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tracing::{error, info, warn};
@@ -37,7 +36,7 @@ use crate::daemon::engine::{self, Action, Begin, Engine, Held, Input, Prepared, 
 use crate::events::budget::Limits;
 use crate::events::history::History;
 use crate::events::log::EventLog;
-use crate::events::log_past::LogPast;
+use crate::events::log_past::{Earlier, LogPast};
 use crate::events::names::SharedNames;
 use crate::exemption::Clocks;
 use crate::exemption::clock::boot_id;
@@ -241,11 +240,13 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
         warn!("what the event log has told so far is not known, so that a `difference` may tell it again: {error}");
         LogPast::unknown()
     });
-    let told_losses = past.losses();
+    let boot = boot_id().ok();
+    let of_cursor = boot.as_ref().zip(cursor.as_ref());
+    let earlier =
+        past.earlier(of_cursor.and_then(|(boot, it)| it.reported_until(boot, Clocks::read().boot_ns)));
     let log = EventLog::start(&looks.to, past).context("cannot start the event log")?;
     let (listen, session) = (begin.prepared.policy.metrics.clone(), log.session());
-    let is_of_this_boot =
-        cursor.as_ref().is_some_and(|cursor| boot_id().is_ok_and(|boot| boot == cursor.boot));
+    let is_of_this_boot = of_cursor.is_some_and(|(boot, cursor)| *boot == cursor.boot);
     let mut gone: Vec<Problem> =
         store::is_begun_beside(&store, generation).into_iter().chain(older).chain(of_config).collect();
     if let Some(last_seen) =
@@ -272,8 +273,7 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
         &mut kernel,
         &pin_path,
         (names.clone(), users.clone(), Arc::clone(&history), Arc::clone(&past)),
-        cursor,
-        (log, looks, (canaries.clone(), told_losses)),
+        (log, looks, (canaries.clone(), earlier)),
         watch,
     )?;
     let private = crate::kernel::is_private(&pin_path);
@@ -362,12 +362,10 @@ fn report_events(
     kernel: &mut LinuxKernel,
     pin_path: &Path,
     (names, users, history, past): (SharedNames, Names, Arc<History>, Arc<history::Worker>),
-    cursor: Option<Cursor>,
-    (log, looks, (canaries, told_losses)): (EventLog, Log, (Sent, Option<[u64; Loss::COUNT]>)),
+    (log, looks, (canaries, earlier)): (EventLog, Log, (Sent, Earlier)),
     untagged: Arc<Watch>,
 ) -> Result<Sources> {
     let (boot, condition) = (boot_id().ok(), log.condition());
-    let resume = boot.as_ref().and_then(|boot| cursor?.reported_until(boot, Clocks::read().boot_ns));
     let cursor = Arc::new(Mutex::new(None));
     let kept = Arc::clone(&cursor);
     let parts = telemetry::Parts {
@@ -383,7 +381,6 @@ fn report_events(
         log,
         looks,
         limits: Limits::default(),
-        resume,
         keep: Box::new(move |swept_ns| {
             // The store is another worker's: the next sample takes it there.
             let now = boot.clone().map(|boot| Cursor { boot, swept_ns });
@@ -395,7 +392,7 @@ fn report_events(
             Box::new(move |key, record| dropped.seen(key, record))
         },
         canaries,
-        told_losses,
+        earlier,
         diagnostics_lost: Box::new(diagnostics::lost),
     };
     let telemetry = telemetry::Worker::start(parts).context("cannot start the thread that reports events")?;

@@ -23,6 +23,25 @@ use crate::telemetry::counters_of;
 const SERVICES: Duration = Duration::from_secs(300);
 /// How often it gets one of each jurisdiction, where no service is known.
 const PLACES: Duration = Duration::from_secs(3600);
+/// How often it is looked whether there is anything of services, once one is due: all that the kernel keeps is read for that.
+const NEWS: Duration = Duration::from_secs(30);
+
+/// When that was done last.
+#[derive(Clone, Copy, Debug, Default)]
+struct Last {
+    /// That anything was given to the history.
+    given: Option<Instant>,
+    /// That flows were looked at.
+    looked: Option<Instant>,
+}
+
+impl Last {
+    /// Whether flows are to be looked at. The first look is at once: from then on it is known by which config no pin tagged them.
+    fn is_to_look(self, now: Instant) -> bool {
+        let since = |at: Option<Instant>| at.map_or(Duration::MAX, |at| now.saturating_duration_since(at));
+        self.given.is_none() || (since(self.given) >= SERVICES && since(self.looked) >= NEWS)
+    }
+}
 
 /// Who looks, and gives to the history.
 pub(super) struct Watch {
@@ -30,8 +49,8 @@ pub(super) struct Watch {
     session: Timestamp,
     names: SharedNames,
     users: Names,
-    /// And when it last gave anything to the history.
-    recorder: Mutex<(Recorder, Option<Instant>)>,
+    /// And when it last did what.
+    recorder: Mutex<(Recorder, Last)>,
 }
 
 impl Watch {
@@ -58,8 +77,13 @@ impl Watch {
                 Recorder::begun(state, &counters_of(&view), &view.untagged_records()?)
             }
         };
-        let recorder = Mutex::new((recorder, None));
+        let recorder = Mutex::new((recorder, Last::default()));
         Ok(Arc::new(Self { pins: pins.to_owned(), session, names, users, recorder }))
+    }
+
+    /// Whether the flows are to be read, to see whether anything is due.
+    pub(super) fn is_to_look(&self) -> bool {
+        self.recorder().1.is_to_look(Instant::now())
     }
 
     /// Gives to the history what is due; `flows` were read after `places`.
@@ -71,14 +95,14 @@ impl Watch {
     ) {
         let mut kept = self.recorder();
         let (recorder, last) = &mut *kept;
+        last.looked = Some(Instant::now());
         let period = if recorder.has_news(flows) { SERVICES } else { PLACES };
-        // The first look is at once: from then on it is known by which config no pin tagged them.
-        let is_due = match last {
-            Some(last) => last.elapsed() >= period,
+        let is_due = match last.given {
+            Some(given) => given.elapsed() >= period,
             None => self.policy().is_some(),
         };
         if is_due {
-            *last = Some(Instant::now());
+            last.given = Some(Instant::now());
             self.record(recorder, past, (places, flows));
         }
     }
@@ -157,7 +181,7 @@ impl Watch {
         self.names.get().newest()?.policy.clone()
     }
 
-    fn recorder(&self) -> MutexGuard<'_, (Recorder, Option<Instant>)> {
+    fn recorder(&self) -> MutexGuard<'_, (Recorder, Last)> {
         // Nobody panics between two changes that belong together.
         self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -165,4 +189,26 @@ impl Watch {
 
 fn counts(places: &[UntaggedCount]) -> Vec<(Jurisdiction, Count)> {
     places.iter().map(|row| (row.jurisdiction, row.count)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_are_read_until_the_first_record_and_then_where_one_is_due_and_not_with_each_look() {
+        let begin = Instant::now();
+        let at = |seconds: u64| begin + Duration::from_secs(seconds);
+        let mut last = Last { given: None, looked: Some(at(0)) };
+        assert!(last.is_to_look(at(5)), "by what config is not known yet");
+        last = Last { given: Some(at(5)), looked: Some(at(5)) };
+        let mut reads = Vec::new();
+        for seconds in (10..500).step_by(5) {
+            if last.is_to_look(at(seconds)) {
+                reads.push(seconds);
+                last.looked = Some(at(seconds));
+            }
+        }
+        assert_eq!(reads, [305, 335, 365, 395, 425, 455, 485]);
+    }
 }

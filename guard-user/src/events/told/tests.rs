@@ -76,7 +76,7 @@ fn another_run_goes_on_where_the_counters_are_the_same() {
     let file = folder.path().join(FILE);
     fs::write(&file, "short").unwrap();
     assert_eq!(settled(folder.path(), "boot/2"), [8]);
-    assert_eq!(fs::metadata(&file).unwrap().len(), (WITHOUT_LOSSES + Loss::COUNT * ROW) as u64);
+    assert_eq!(fs::metadata(&file).unwrap().len(), (MOMENTS + ROW) as u64);
 }
 
 #[test]
@@ -166,4 +166,22 @@ fn losses_are_told_once_over_restarts_and_not_those_of_before_they_were_kept() {
     assert_eq!(Told::open(folder.path(), "b", Some([9; Loss::COUNT])).losses(), Some([9; Loss::COUNT]));
     assert_eq!(Told::open(folder.path(), "b", Some([11; Loss::COUNT])).losses(), Some([9; Loss::COUNT]));
     assert_eq!(Told::nothing().losses(), None);
+}
+
+#[test]
+fn the_next_run_knows_up_to_when_flows_were_told_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut told = Told::open(folder.path(), "a", None);
+    assert_eq!(told.reported(), Reported::default());
+    told.swept(7);
+    told.add(&event(1));
+    let reported = Told::open(folder.path(), "a", None).reported();
+    let now = Clocks::read().boot_ns;
+    assert_eq!(reported.swept_ns, 7);
+    assert!(
+        reported.last_ns > now - 60_000_000_000 && reported.last_ns <= now + BEHIND_NS,
+        "{reported:?} {now}"
+    );
+    // It is of these counters alone.
+    assert_eq!(Told::open(folder.path(), "b", None).reported(), Reported::default());
 }

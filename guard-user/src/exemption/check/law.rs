@@ -39,6 +39,11 @@ fn check_instrument(facts: &Facts<'_>, sink: &mut Sink<'_>) {
     if kind == InstrumentKind::ForeignOrder {
         return sink.error(at, "instrument.type", Breach::ForeignOrderAlone);
     }
+    if let Some(breach) = other_law(facts, kind)
+        && let Some(text) = &raw.ground
+    {
+        return sink.error(text.span().start, "instrument.ground", breach);
+    }
     // Data Act, Art. 32(2): what rests on an agreement names it. What was loaded before keeps its end.
     let is_by_agreement = facts.now.is_some() && facts.ground == Some(Ground::DataActAgreement);
     if (kind == InstrumentKind::TreatyRequest || is_by_agreement) && raw.lacks_agreement {
@@ -77,6 +82,14 @@ fn check_instrument(facts: &Facts<'_>, sink: &mut Sink<'_>) {
             pack::check_pack(facts, act, law, sink);
         }
     }
+}
+
+/// That the law does not have the ground of a new document: what else it would ask for on that ground is nothing to mend.
+fn other_law(facts: &Facts<'_>, kind: InstrumentKind) -> Option<Breach> {
+    let law = facts.particulars.law;
+    let is_judged = facts.now.is_some() && facts.pack.is_some();
+    let ground = facts.ground.filter(|ground| kind.grounds().contains(ground) && !law.has(*ground))?;
+    is_judged.then_some(Breach::OtherLaw { law, ground, kind })
 }
 
 fn check_derogation(facts: &Facts<'_>, at: usize, sink: &mut Sink<'_>) {

@@ -19,7 +19,7 @@ use super::document::{Approval, Assessment, Document, Exporter, Instrument, Reci
 use super::error::ErrorKind;
 use super::ground::{Basis, Ground, Role};
 use super::instrument::InstrumentKind;
-use super::law::Breach;
+use super::law::{Breach, By};
 use super::limits::{EMERGENCY_MINUTES, LEAST_QUOTA, WINDOW_DAYS};
 use super::particulars::Law;
 use super::raw::{Raw, RawAssessment, RawInstrument, RawRecipient, RawRequired};
@@ -29,8 +29,20 @@ use super::values::{count, country, digest, identity, line, moment, network, pin
 use crate::config::each::{checked, choice, each, one};
 use crate::config::values;
 
-/// The law whose articles errors name: the one that the document goes by, else the one at the home of its pins.
-pub(super) fn law_of(raw: &Raw, surroundings: &Surroundings<'_>) -> Law {
+/// By whose articles errors are said: those of the law, and of data that is not personal those of the Data Act.
+pub(super) fn by_of(raw: &Raw, surroundings: &Surroundings<'_>) -> By {
+    let RawInstrument { kind, basis, .. } = &raw.instrument;
+    let is =
+        |text: &Option<Spanned<String>>, name: &str| text.as_ref().is_some_and(|text| text.get_ref() == name);
+    let is_order = is(kind, InstrumentKind::ForeignOrder.name()) && is(basis, Basis::NotPersonal.name());
+    match is_order || is(kind, InstrumentKind::DataActRequest.name()) {
+        true => By::DataAct,
+        false => By::Law(law_of(raw, surroundings)),
+    }
+}
+
+/// The law that the document goes by, else the one at the home of its pins.
+fn law_of(raw: &Raw, surroundings: &Surroundings<'_>) -> Law {
     if let Some(text) = &raw.particulars.law {
         return Law::of(text.get_ref()).unwrap_or(Law::Eu);
     }

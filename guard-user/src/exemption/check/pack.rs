@@ -151,10 +151,6 @@ fn check_notifications(facts: &Facts<'_>, act: Act, sink: &mut Sink<'_>) {
 /// Reports what the law pack does not allow.
 pub(super) fn check_pack(facts: &Facts<'_>, act: Act, pack: &LawPack, sink: &mut Sink<'_>) {
     let law = facts.particulars.law;
-    if !law.has(act.ground) {
-        let breach = Breach::OtherLaw { law, ground: act.ground };
-        return sink.error(act.ground_at, "instrument.ground", breach);
-    }
     check_homes(facts, pack, sink);
     check_acts(facts, act, pack, sink);
     for (number, receiver) in facts.receivers.iter().enumerate() {

@@ -270,6 +270,8 @@ pub enum Breach {
         law: Law,
         /// The ground.
         ground: Ground,
+        /// What the act is.
+        kind: InstrumentKind,
     },
     /// [`Rule::OnwardWithoutGround`].
     #[error("the onward transfer to {country} can't rest on {ground}")]

@@ -7,8 +7,34 @@
 
 use super::breach::{Breach, Excepted};
 use super::rule::{DEROGATION_DAYS, Rule};
+use crate::exemption::ground::Ground;
 use crate::exemption::instrument::InstrumentKind;
 use crate::exemption::particulars::{DutyKind, Law};
+
+/// By whose articles a broken rule is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// Those of the law at the home of the pins.
+    Law(Law),
+    /// Those of the Data Act, Regulation (EU) 2023/2854: the data is not personal.
+    DataAct,
+}
+
+impl By {
+    /// The law that has the grounds.
+    const fn law(self) -> Law {
+        match self {
+            Self::Law(law) => law,
+            Self::DataAct => Law::Eu,
+        }
+    }
+}
+
+/// Those of these grounds that a law has.
+fn grounds(law: Law, of: &[Ground]) -> String {
+    let has: Vec<&str> = of.iter().filter(|it| law.has(**it)).map(|it| it.name()).collect();
+    has.join(", ")
+}
 
 /// Which forms of clauses there are by a law.
 const fn clauses(law: Law) -> &'static str {
@@ -27,12 +53,32 @@ const fn chapter(law: Law) -> &'static str {
 }
 
 impl Breach {
-    /// The sentence, with where it stands by this law behind it.
+    /// The sentence, with where it stands behind it.
     #[must_use]
-    pub fn said(&self, law: Law) -> String {
-        match self.source(law) {
+    pub fn said(&self, by: By) -> String {
+        let source = match by {
+            By::Law(law) => self.source(law),
+            By::DataAct => self.source_of_data_act(),
+        };
+        match source {
             Some(source) => format!("{self} ({source})"),
             None => self.to_string(),
+        }
+    }
+
+    /// Where it stands in the Data Act; `None` where that says nothing of it.
+    fn source_of_data_act(&self) -> Option<&'static str> {
+        match self.rule() {
+            Rule::ForeignOrderAlone | Rule::GroundMismatch => Some("Data Act, Art. 32(2), (3)"),
+            Rule::NoAgreement | Rule::NoAgreementInForce => Some("Data Act, Art. 32(2)"),
+            // Access that neither of the two allows is to be prevented.
+            Rule::WholeCountry | Rule::InsideEea | Rule::OutsideEea => Some("Data Act, Art. 32(1)"),
+            Rule::NoCondition
+            | Rule::NotPersonal
+            | Rule::NoNotification
+            | Rule::NoAddressee
+            | Rule::PreservationOnly => self.source(Law::Eu),
+            _ => None,
         }
     }
 
@@ -58,11 +104,12 @@ impl Breach {
             Rule::PartialAdequacy
             | Rule::ExceptedPurpose
             | Rule::NoCertification
-            | Rule::StaleCertification => by("GDPR Art. 45(3)", "UK GDPR Art. 45A(4)", "DPO Art. 8"),
-            Rule::NoCondition if matches!(self, Self::NoCondition { ground, .. } if !ground.is_personal()) => {
-                Some("Data Act, Art. 32(3)")
-            }
-            Rule::LongDerogation | Rule::UnboundedDerogation | Rule::NoCondition => {
+            | Rule::StaleCertification => law.condition(Ground::Adequacy),
+            Rule::NoCondition => match self {
+                Self::NoCondition { ground, .. } => law.condition(*ground),
+                _ => None,
+            },
+            Rule::LongDerogation | Rule::UnboundedDerogation => {
                 by("GDPR Art. 49", "UK GDPR Art. 49", "FADP Art. 17")
             }
             Rule::PublicAuthority => by("GDPR Art. 49(3)", "UK GDPR Art. 49(3)", "FADP Art. 17"),
@@ -107,8 +154,17 @@ impl Breach {
 
     /// What to do next, in one line.
     #[must_use]
-    pub fn hint(&self, law: Law) -> String {
+    pub fn hint(&self, by: By) -> String {
+        let law = by.law();
         match self {
+            Self::ForeignOrderAlone if by == By::DataAct => {
+                "name the ground that it rests on: a data-act-request on data-act-32-2 under an international agreement, or on \
+                 data-act-32-3 where its conditions are met"
+                    .into()
+            }
+            Self::NoAgreement if by == By::DataAct => {
+                "name the treaty as agreement, or the ground data-act-32-3 where its conditions are met".into()
+            }
             Self::ForeignOrderAlone => {
                 format!(
                     "name the ground that it rests on: a treaty-request under an international agreement, or another \
@@ -120,9 +176,7 @@ impl Breach {
                 "name the treaty as agreement, or another instrument that the transfer rests on".into()
             }
             Self::GroundMismatch { kind, .. } => {
-                let grounds = kind.grounds().iter().filter(|ground| law.has(**ground));
-                let grounds: Vec<&str> = grounds.map(|ground| ground.name()).collect();
-                format!("{kind} can carry {}", grounds.join(", "))
+                format!("{kind} can carry {}", grounds(law, kind.grounds()))
             }
             Self::NoAdequacyDecision { .. } => {
                 "name another instrument, such as scc; what was decided after the date of the law pack is not in it"
@@ -142,7 +196,9 @@ impl Breach {
                 "add [condition] with met: what the data is for, and that it is for none of these".into()
             }
             Self::WholeCountry { .. } => "name the recipient's own networks, as cidrs".into(),
-            Self::InsideEea { country, .. } if law != Law::Eu => format!("permit {country} in the pin"),
+            Self::InsideEea { country, .. } if by != By::Law(Law::Eu) => {
+                format!("permit {country} in the pin")
+            }
             Self::InsideEea { country, .. } => format!(
                 "permit {country} in the pin; where the pin is to stay narrower, use the type eu-order with the \
                  ground no-transfer"
@@ -203,7 +259,12 @@ impl Breach {
             Self::NotYetApplicable { .. } => "begin the window when the act applies".into(),
             Self::OtherHome { .. } => "take law out, or name pins that are at home where that law holds".into(),
             Self::HomeLaw { law, .. } => format!("write law = \"{law}\", and the ground that it has"),
-            Self::OtherLaw { .. } => "name a ground that the law has".into(),
+            Self::OtherLaw { law, kind, .. } => match grounds(*law, kind.grounds()) {
+                none if none.is_empty() => {
+                    format!("name another type: that law has {}", grounds(*law, &Ground::ALL))
+                }
+                its => format!("name a ground that the law has: by it {kind} can carry {its}"),
+            },
             Self::OnwardWithoutGround { .. } => "name the ground that the onward transfer rests on".into(),
             Self::ReversedWindow { .. } => "exchange the two, or correct the one that is wrong".into(),
             Self::Expired { .. } => "ask for a renewed approval with a later valid_until".into(),

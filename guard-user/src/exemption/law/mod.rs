@@ -8,7 +8,9 @@ mod breach;
 mod cite;
 pub mod pack;
 mod rule;
+mod words;
 
 pub use breach::{Breach, Excepted, Party, ReviewAt};
+pub use cite::By;
 pub use pack::{LawPack, PackError};
 pub use rule::{DEROGATION_DAYS, Rule};

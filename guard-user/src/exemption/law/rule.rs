@@ -204,7 +204,7 @@ impl Rule {
             },
             Self::GroundMismatch => Entry {
                 name: "ground-mismatch",
-                article: "Art. 44",
+                article: "Art. 44; Data Act, Art. 32(2), (3)",
                 refuses: "A `ground` that the `type` can't carry.",
                 why: "A transfer needs a ground of Chapter V, and each ground asks for an act of its own kind.",
             },
@@ -230,14 +230,14 @@ impl Rule {
             },
             Self::WholeCountry => Entry {
                 name: "whole-country",
-                article: "Art. 44, Art. 30(1)(d)",
+                article: "Art. 44, Art. 30(1)(d); Data Act, Art. 32(1)",
                 refuses: "A recipient without `cidrs` where the type is not `adequacy-decision`.",
                 why: "Clauses, rules, requests and derogations hold for the parties that they name, not for \
                       anybody in a country.",
             },
             Self::InsideEea => Entry {
                 name: "inside-eea",
-                article: "Art. 44; Regulation (EU) 2023/1543",
+                article: "Art. 44; Regulation (EU) 2023/1543; Data Act, Art. 32(1)",
                 refuses: "A ground with a recipient in the EEA, or of another law in its area (see the pack).",
                 why: "Chapter V is about third countries: the record would name a transfer that is none.",
             },

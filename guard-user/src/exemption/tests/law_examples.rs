@@ -12,7 +12,7 @@ fn compelling() -> String {
     text + "[[duty]]\nwhat = \"tell-authority\"\ndue = 2026-12-20\n[[duty]]\nwhat = \"tell-subjects\"\ndue = 2026-12-20\n"
 }
 
-fn data_act() -> String {
+pub(super) fn data_act() -> String {
     let text = with(&[
         ("", "data_subjects", ""),
         (TYPE, "type", "\"data-act-request\""),
@@ -253,7 +253,8 @@ pub(super) fn examples() -> Vec<(Rule, String, &'static str)> {
         (
             Rule::OtherLaw,
             with_value(&compelling(), "", "law", Some("\"ch\"")),
-            "instrument.ground: the law ch has no ground art-49-1-2",
+            "instrument.ground: the law ch has no ground art-49-1-2 | name a ground that the law has: by it derogation can carry \
+             art-49-1-a, art-49-1-b, art-49-1-c, art-49-1-d, art-49-1-e, art-49-1-f, art-49-1-g",
         ),
         (
             Rule::OnwardWithoutGround,

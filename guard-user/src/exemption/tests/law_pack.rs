@@ -4,7 +4,9 @@ use std::path::Path;
 
 use guard_common::jurisdiction::Jurisdiction;
 
-use super::law_examples::kept;
+use super::errors::errors;
+use super::law::{derogation, without};
+use super::law_examples::{data_act, kept};
 use super::{GOOD, NOW, check, pins, time, with_value};
 use crate::exemption::law::pack::{EMBEDDED, begin_of, end_of};
 use crate::exemption::particulars::Law;
@@ -174,6 +176,67 @@ fn errors_and_hints_name_the_articles_of_the_law_at_home() {
         assert!(!hint_of(&with_value(&text, "instrument", "module", None)).contains("idta"));
     }
     assert!(met > 40, "{met}");
+}
+
+/// The one error of a document: its code, and its words with the hint.
+fn the_error(text: &str) -> (&'static str, String) {
+    let mut found = errors(text);
+    assert_eq!(found.len(), 1, "{found:#?}\n{text}");
+    found.remove(0)
+}
+
+#[test]
+fn what_is_not_personal_is_refused_by_the_articles_of_the_data_act_and_of_no_other() {
+    let good = data_act();
+    let with = |key: &str, value: &str| with_value(&good, "instrument", key, Some(value));
+    let cidrs = "cidrs = [\"198.51.100.20/32\", \"2001:db8:20::/48\"]\n";
+    assert!(good.contains(cidrs));
+    for (text, code, said) in [
+        (
+            with_value(&good, "instrument", "agreement", None),
+            "no-agreement",
+            "(Data Act, Art. 32(2)) | name the treaty as agreement, or the ground data-act-32-3",
+        ),
+        (good.replace(cidrs, ""), "whole-country", "(Data Act, Art. 32(1)) | name the recipient's own"),
+        (good.replace("\"JP\"", "\"BE\""), "inside-eea", "(Data Act, Art. 32(1)) | permit BE in the pin"),
+        (
+            with_value(&good, "", "delete_by", Some("2026-12-13")),
+            "early-deletion",
+            "may still leave until 2026-12-15T00:00:00Z | end the window before",
+        ),
+        (
+            with("ground", "\"art-45\""),
+            "ground-mismatch",
+            "(Data Act, Art. 32(2), (3)) | data-act-request can carry data-act-32-2, data-act-32-3",
+        ),
+        (
+            with("type", "\"foreign-order\""),
+            "foreign-order-alone",
+            "(Data Act, Art. 32(2), (3)) | name the ground that it rests on: a data-act-request",
+        ),
+    ] {
+        let (found, told) = the_error(&text);
+        assert_eq!(found, code, "{told}");
+        assert!(told.contains(said) && !told.contains("GDPR"), "{told}");
+    }
+}
+
+/// What else would be asked for on a ground that the law does not have is nothing that would mend the document.
+#[test]
+fn a_ground_that_the_law_does_not_have_is_the_only_error_and_those_that_it_has_are_named() {
+    let with_law = |text: &str, law: &str| with_value(text, "", "law", Some(&format!("\"{law}\"")));
+    let bare = without(&without(&derogation(), "[assessment]", "[approval]"), "[condition]", "[[processor]]");
+    let compelling = with_value(&bare, "instrument", "ground", Some("\"art-49-1-2\""));
+    let (code, told) = the_error(&with_law(&with_value(&compelling, "", "quota_bytes", None), "ch"));
+    assert_eq!(code, "other-law");
+    assert!(told.contains("by it derogation can carry art-49-1-a, ") && !told.contains("FADP"), "{told}");
+    let (_, hint) = told.split_once(" | ").unwrap();
+    assert!(!hint.contains("art-49-1-2"), "{told}");
+    let silent = data_act().replace("tell-customer", "other");
+    let (code, told) = the_error(&with_law(&with_value(&silent, "instrument", "agreement", None), "uk"));
+    assert_eq!(code, "other-law");
+    assert!(told.contains("name another type: that law has art-45, "), "{told}");
+    assert!(!told.contains("data-act-32-3"), "{told}");
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn any_filter() -> impl Strategy<Value = Filter> {
         reason,
         process,
         event: None,
+        untagged: false,
     })
 }
 
@@ -85,6 +86,14 @@ proptest! {
         let filter = Filter { event: Some(id), ..Filter::default() };
         prop_assert_eq!(filter.fit(&past), Fit::Yes);
         prop_assert_eq!(filter.fit(&other) == Fit::Yes, other.id() == Some(id));
+    }
+
+    #[test]
+    fn what_no_pin_tags_comes_with_the_rest_where_it_is_asked_for_too(past in any_past()) {
+        let all = Filter { untagged: true, ..Filter::default() };
+        prop_assert_eq!(all.fit(&past), Fit::Yes);
+        let comes_anyway = Filter::default().fit(&past) == Fit::Yes;
+        prop_assert_eq!(comes_anyway, !matches!(past, Past::Untagged { .. }));
     }
 
     #[test]

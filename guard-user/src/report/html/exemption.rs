@@ -8,8 +8,8 @@ use maud::{Markup, html};
 use super::super::facts;
 use super::super::model::{ExemptionEntry, Report};
 use super::super::register;
+use super::super::said;
 use super::super::sums::Sum;
-use super::super::words;
 use super::table::{moment, number, table};
 use super::{head, paper};
 use crate::text::visible;
@@ -23,7 +23,7 @@ fn used(exemption: &ExemptionEntry) -> Sum {
 /// A line for each.
 pub(super) fn overview(report: &Report) -> Markup {
     let columns =
-        ["exemption", "state", "recipients", "ground", "transfers from", "transfers until", "bytes"];
+        ["exemption", "state", "recipients", "law", "ground", "transfers from", "transfers until", "bytes"];
     html! {
         section #exemptions {
             h2 { (head::title("exemptions")) }
@@ -39,6 +39,7 @@ pub(super) fn overview(report: &Report) -> Markup {
                         td.d { (visible(&it.state)) @if it.confidential { ", confidential" }
                             @if !it.emergency.is_empty() { ", an emergency" } }
                         td { (recipients(it)) }
+                        td.d { (said::law(it)) }
                         td.d { (visible(&it.instrument.ground)) }
                         td.d { (moment(it.begin())) }
                         td.d { (moment(it.end())) }
@@ -59,15 +60,17 @@ fn recipients(exemption: &ExemptionEntry) -> Markup {
     }
 }
 
-/// What the grounds and bases of these exemptions mean.
+/// What the grounds and bases of these exemptions mean, by the law that each goes by.
 fn codes(report: &Report) -> Markup {
-    let acts = || report.exemptions.iter().map(|it| &it.instrument);
-    let grounds: BTreeSet<String> = acts().map(|act| words::ground(&act.ground)).collect();
-    let bases: BTreeSet<String> = acts().map(|act| words::basis(&act.basis)).collect();
+    let laws: BTreeSet<String> = report.exemptions.iter().map(said::act).collect();
+    let grounds: BTreeSet<String> = report.exemptions.iter().map(said::ground).collect();
+    let bases: BTreeSet<String> = report.exemptions.iter().map(said::basis).collect();
     html! {
-        h3 { "Grounds (Chapter V GDPR)" }
+        h3 { "Laws" }
+        ul { @for law in laws { li { (law) } } }
+        h3 { "Grounds" }
         ul { @for ground in grounds { li { (visible(&ground)) } } }
-        h3 { "Bases (Art. 6(1) GDPR)" }
+        h3 { "Lawful bases" }
         ul { @for basis in bases { li { (visible(&basis)) } } }
     }
 }
@@ -80,6 +83,7 @@ pub(super) fn register(report: &Report) -> Markup {
         "purpose and data",
         "controllers, processors",
         "safeguards",
+        "law",
         "ground and basis",
         "transfers",
         "packets",
@@ -97,27 +101,33 @@ pub(super) fn register(report: &Report) -> Markup {
                         td {
                             (visible(row.recipient))
                             @if !row.jurisdiction.is_empty() { " (" (visible(row.jurisdiction)) ")" }
+                            (named("certification", &said::of_recipient(row.exemption, row.number, "certification")))
+                            (named("looked up on", &said::of_recipient(row.exemption, row.number, "checked_on")))
                         }
                         td { (visible(&row.exemption.id)) " version " (row.exemption.version) }
                         td {
                             (visible(&row.exemption.purpose)) ": "
                             (visible(&row.exemption.data_categories.join(", ")))
-                            (named("of", &register::subjects(row.exemption)))
+                            (named("of", &said::subjects(row.exemption)))
                         }
                         td {
                             (visible(&row.exemption.exporter.name))
-                            (named("with", &register::joint_controllers(
+                            (named("with", &said::joint_controllers(
                                 report.organisation.joint_controller.as_deref(), row.exemption)))
-                            (named("processors", &register::processors(row.exemption)))
+                            (named("processors", &said::processors(row.exemption)))
                         }
                         td {
                             (visible(&register::safeguards(row.exemption)))
-                            (named("module", &register::module(row.exemption)))
+                            (named("module", &said::module(row.exemption)))
+                            (named("parties", &said::parties(row.exemption)))
+                            (named("onward", &said::onward(row.exemption)))
                         }
+                        td.d { (said::law(row.exemption)) }
                         td {
                             (visible(&row.exemption.instrument.ground)) ", "
                             (visible(&row.exemption.instrument.basis))
-                            (named("condition", &register::condition(row.exemption)))
+                            (named("condition", &said::condition(row.exemption)))
+                            (named("customer not told", &said::customer_not_told(row.exemption)))
                         }
                         td.d {
                             (moment(row.exemption.begin())) " to "

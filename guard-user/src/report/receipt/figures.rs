@@ -5,7 +5,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::super::model::{Change, DayUse, RecipientEntry};
-use super::{Exemption, Receipt};
+use super::{Exemption, Order, Receipt};
 use crate::audit::Kind;
 use crate::exemption::State;
 use crate::exemption::summary::FULL_PACKET;
@@ -18,7 +18,7 @@ impl Receipt {
     /// other only where the daemon writes them in order, for that clock may have been set back.
     #[must_use]
     pub fn disagreement(&self) -> Option<String> {
-        self.of_names()
+        self.of_forms()
             .or_else(|| self.nobodys())
             .or_else(|| self.of_sums())
             .or_else(|| self.of_signers())
@@ -32,7 +32,21 @@ impl Receipt {
     /// stand among its gaps: without that, these figures do not agree.
     #[must_use]
     pub fn to_be_told(&self) -> Vec<String> {
-        self.outside().iter().map(Outside::words).collect()
+        let outside = self.outside();
+        outside.iter().map(Outside::words).chain(self.later_orders().map(|it| self.of_later(it))).collect()
+    }
+
+    /// Orders of a time that comes after it was made: the host's clock was set back in between.
+    fn later_orders(&self) -> impl Iterator<Item = &Order> {
+        self.orders.iter().filter(|it| it.at > self.made_at)
+    }
+
+    fn of_later(&self, order: &Order) -> String {
+        let Self { made_at, .. } = self;
+        format!(
+            "one of its orders is of {}, and it was made at {made_at}: the host's clock was set",
+            order.at
+        )
     }
 
     /// Its rows of days on which by its history it was not open; `None` where there are none.
@@ -49,34 +63,18 @@ impl Receipt {
         (!days.is_empty()).then_some(Outside { days, first, last })
     }
 
-    /// Whether a gap names each day on which it was not open and has use. Words may change; and earlier versions, whose receipts
-    /// have no `presumed_bytes`, did not write such gaps.
+    /// Whether a gap names each day on which it was not open and has use, and each order that is of a later time than it is. Words
+    /// may change; and earlier versions did not write such gaps: their receipts have no `presumed_bytes`, and no law.
     fn of_gaps(&self) -> Option<String> {
-        self.presumed_bytes?;
-        let outside = self.outside()?;
-        let is_told = self.gaps.iter().any(|gap| outside.days.iter().all(|day| gap.contains(day)));
-        (!is_told).then(|| format!("{}; and its gaps do not say so", outside.words()))
-    }
-
-    /// Numbers, hashes and kinds of changes that no daemon writes.
-    fn of_names(&self) -> Option<String> {
-        let Self { exemption, audit, .. } = self;
-        for (what, number) in
-            [("version of the exemption", exemption.version.into()), ("audit.sequence", audit.sequence)]
-        {
-            if number == 0 {
-                return Some(format!("the {what} is 0"));
-            }
+        let is_told = |all: &[String]| self.gaps.iter().any(|gap| all.iter().all(|it| gap.contains(it)));
+        let unsaid = |words: String| format!("{words}; and its gaps do not say so");
+        let outside = self.presumed_bytes.and_then(|_| self.outside());
+        if let Some(outside) = outside.filter(|it| !is_told(&it.days)) {
+            return Some(unsaid(outside.words()));
         }
-        let is_hash = |text: &str| text.len() == 64 && text.bytes().all(|it| it.is_ascii_hexdigit());
-        for (what, text) in [("document_sha256", &exemption.document_sha256), ("audit.sha256", &audit.sha256)]
-        {
-            if !is_hash(text) {
-                return Some(format!("{what} is \"{}\", and no SHA-256", text.escape_debug()));
-            }
-        }
-        let unknown = self.history.iter().find(|it| Kind::ALL.iter().all(|kind| kind.name() != it.what))?;
-        Some(format!("its history has \"{}\", which is no kind of record", unknown.what.escape_debug()))
+        self.exemption.law.as_ref()?;
+        let later = self.later_orders().find(|it| !is_told(&[it.at.to_string()]))?;
+        Some(unsaid(self.of_later(later)))
     }
 
     /// What no daemon gives a receipt of, and rows of nobody who might receive.

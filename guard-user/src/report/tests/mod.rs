@@ -1,6 +1,7 @@
 //! Tests of reports in all their forms.
 
 mod agree;
+mod by_law;
 mod documentation;
 mod dom;
 mod page;

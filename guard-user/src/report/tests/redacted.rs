@@ -118,3 +118,29 @@ fn what_befell_the_instrument_of_a_confidential_exemption_beside_it_is_not_told(
     let open = rendered(&Report { redacted: false, ..it.clone() }, Format::Register);
     assert!(open.contains("2026-11-02 05:00:07 UTC resume by secret-who"), "{open}");
 }
+
+/// A lift of what held it to its end is told, also where that was an order on the instrument: the stay is told too.
+#[test]
+fn what_held_a_confidential_exemption_is_told_to_be_lifted_whenever_it_was() {
+    let mut it = report(true);
+    let of = |what: &str, order: &str| Change {
+        what: what.to_owned(),
+        order: Some(order.to_owned()),
+        ..it.exemptions[0].changes[0].clone()
+    };
+    let stay = Change { order: None, why: "secret-stay".to_owned(), ..of("stay", "") };
+    let changes = vec![
+        of("load", ""),
+        stay,
+        of("revoke", ""),
+        of("resume", "secret-stay"),
+        of("invalidate", ""),
+        of("resume", "secret-fall"),
+    ];
+    it.exemptions[0].changes = changes;
+    let json: Report = serde_json::from_str(&rendered(&it, Format::Json)).unwrap();
+    let told: Vec<&str> = json.exemptions[0].changes.iter().map(|it| it.what.as_str()).collect();
+    assert_eq!(told, ["load", "stay", "revoke", "resume"]);
+    assert_eq!(super::super::redact::redacted(&json), json, "once more changes nothing");
+    assert!(!rendered(&it, Format::Json).contains("secret-"));
+}

@@ -45,6 +45,7 @@ pub(super) fn exemption(id: &str, text: &str) -> ExemptionEntry {
         confidential: false,
         pins: vec!["mail-ie".into()],
         hosts: vec!["mail-ie-1".to_owned()],
+        law: "eu".to_owned(),
         emergency: text("emergency"),
         not_needed: "the pin mail-ie permits BE".to_owned(),
         purpose: text("purpose"),
@@ -255,7 +256,8 @@ fn history(loaded: Change) -> Vec<Change> {
         signed_by: vec![],
         ..loaded.clone()
     };
-    vec![Change { what: "load".into(), ..loaded }, revoked]
+    let document_sha256 = Some("ad".repeat(32));
+    vec![Change { what: "load".into(), document_sha256, ..loaded }, revoked]
 }
 
 /// A receipt with one of everything.
@@ -297,6 +299,7 @@ pub(crate) fn receipt() -> Receipt {
             pins: entry.pins,
             emergency: entry.emergency,
             purpose: entry.purpose,
+            law: Some(entry.law),
             instrument: entry.instrument,
             exporter: entry.exporter,
             valid_from: entry.valid_from,

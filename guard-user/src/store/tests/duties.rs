@@ -163,6 +163,11 @@ fn a_renewal_takes_no_duty_away_and_what_was_done_is_done_for_every_version() {
     let is_done = Done { duty: "tell-authority".to_owned(), on: now(), why: "told".to_owned() };
     let refused = kept.can_be_done(&("a".to_owned(), 2), &is_done, now()).unwrap_err();
     assert_eq!(refused.code(), Some("no-such-duty"));
+    assert_eq!(
+        refused.to_string(),
+        "\"tell-authority\" is noted as done already of version 2 of the exemption \"a\": due are answer of version 1, delete of \
+         version 1, review-assessment, which a new version of the document does (`exemption renew`), delete"
+    );
     for (duty, left) in [("answer", 3), ("delete", 2)] {
         let key = store.kept().version_with("a", None, duty).unwrap();
         let it = Done { duty: duty.to_owned(), on: now(), why: "done".to_owned() };
@@ -171,6 +176,18 @@ fn a_renewal_takes_no_duty_away_and_what_was_done_is_done_for_every_version() {
     }
     let left = ["delete 2028-01-02T00:00:00Z of 2", review];
     assert_eq!(due_by_version(&store, NOW), left);
+    // Once more of the version that has it noted: which version has the other one is said.
+    let again = done(&mut store, "delete", NOW, "once more").unwrap_err().to_string();
+    assert_eq!(
+        again,
+        "\"delete\" is noted as done already of version 1 of the exemption \"a\", and it is due of version 2: name that by \
+         --version 2"
+    );
+    let never = done(&mut store, "tell-subjects", NOW, "told").unwrap_err().to_string();
+    assert!(
+        never.starts_with("nothing called \"tell-subjects\" is due of version 1 of the exemption"),
+        "{never}"
+    );
     disk.restart(End::Killed);
     assert_eq!(due_by_version(&disk.open_store(), NOW), left, "after a restart");
 }

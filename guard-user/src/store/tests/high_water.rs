@@ -139,6 +139,26 @@ fn an_older_store_is_closed_and_learns_what_it_lacks() {
     host.newest();
 }
 
+/// Who verifies a checkpoint finds in the trail alone which keys are revoked.
+#[test]
+fn a_revoked_key_that_an_older_store_lacks_is_recorded_and_once() {
+    for is_removed in [false, true] {
+        let host = closed_since();
+        match is_removed {
+            true => fs::remove_file(host.at("state").join(FILE)).unwrap(),
+            false => host.put_back("state", "old"),
+        }
+        drop(host.open());
+        host.newest();
+        let found = trail(&host.newest()).into_iter().filter(|it| it.kind == "revoke-key");
+        let found: Vec<audit::Stored> = found.collect();
+        let ([record], key) = (&found[..], key_of("c")) else { panic!("{found:?}") };
+        assert_eq!((record.subject.as_str(), record.detail["key"].as_str()), (&*key, Some(&*key)));
+        assert_eq!(record.detail["taken_from"], "high-water.json");
+        assert!(record.why.contains("older store") && !record.why.contains("it was lost"), "{record:?}");
+    }
+}
+
 #[test]
 fn the_file_alone_is_enough_as_after_a_reboot() {
     let mut host = closed_since();

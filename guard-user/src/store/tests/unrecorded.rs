@@ -287,6 +287,42 @@ fn a_config_that_went_live_and_was_noted_nowhere_is_told_by_the_next_start() {
     }
 }
 
+/// A harmless config may be live first, and a wide one after it: nobody is told that what left was judged by the first.
+#[test]
+fn where_others_may_have_come_after_a_config_it_is_told_as_the_first_of_them() {
+    let told = |host: &Host| {
+        let store = host.newest();
+        let record = trail(&store).into_iter().find(|it| it.kind == Kind::Unrecorded.name()).unwrap();
+        let words = store.kept().other_config().unwrap().to_owned();
+        (words, record.detail.get("configs").and_then(Value::as_u64))
+    };
+    let first = format!("(the first of them was that of the SHA-256 {}", of("harmless").unwrap());
+    // No disk took the notes.
+    let host = honest();
+    live_without_store(&host, &[&["harmless"], &["wide"], &["honest"]]);
+    fs::copy(host.at("kept"), host.at(MARK)).unwrap();
+    let (words, count) = told(&host);
+    assert_eq!(count, None);
+    assert!(words.contains("several configs or geo databases may have been live of which"), "{words}");
+    assert!(words.contains(&format!("{first}, and how many came after it is not known)")), "{words}");
+    assert!(
+        words.contains("may have been judged by any of them") && !words.contains("was judged by that"),
+        "{words}"
+    );
+    // Killed right after the flip: the kernel has how many there were.
+    for configs in [&["harmless", "wide"][..], &["harmless"]] {
+        let host = honest();
+        configs.iter().for_each(|it| host.kernel().goes_live(&going_live(it)));
+        let (words, count) = told(&host);
+        assert_eq!(count, Some(configs.len() as u64));
+        let is_one = configs.len() == 1;
+        let is_told_so = (words.contains("was judged by that"), words.contains("judged by any of them"));
+        assert_eq!(is_told_so, (is_one, !is_one), "{words}");
+        assert_eq!(words.contains("2 configs or geo databases were live, one after the other"), !is_one);
+        assert!(is_one || words.contains(&format!("{first})")), "{words}");
+    }
+}
+
 /// Likewise where the store can't be opened by the next start either, and honest configs come after it.
 #[test]
 fn what_went_live_before_a_start_without_a_store_is_noted_by_that() {

@@ -30,7 +30,8 @@ pub(super) struct Known {
 /// Where no daemon answers, it has no such event any more, or the event tells of nothing that an exemption could let pass.
 pub(super) fn known(socket: &Path, id: EventId) -> Result<Known> {
     let filter = Filter { event: Some(id), ..Filter::default() };
-    let request = Request::Events { follow: false, limit: None, format: EventFormat::Json, filter };
+    let request =
+        Request::Events { follow: false, limit: None, format: EventFormat::Json, filter, brief: false };
     let mut exchange = Exchange::begin(socket, &request)?;
     loop {
         match exchange.response()? {

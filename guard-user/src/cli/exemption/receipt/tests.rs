@@ -428,7 +428,7 @@ fn the_schema_takes_receipts_and_nothing_else() {
     with_nothing.signers = Vec::<ApprovalEntry>::new();
     with_nothing.exemption.quota_bytes = None;
     with_nothing.exemption.emergency = String::new();
-    with_nothing.exemption.review_by = None;
+    (with_nothing.exemption.review_by, with_nothing.exemption.law) = (None, None);
     with_nothing.presumed_bytes = Some(0);
     with_nothing.use_by_day[0].number = None;
     with_nothing.use_by_day[0].recipient = None;
@@ -455,8 +455,8 @@ fn the_schema_takes_receipts_and_nothing_else() {
             less.pointer_mut(&pointer).unwrap().as_object_mut().unwrap().remove(name);
             // What is attributed to no recipient has none, and receipts of earlier versions have none at all; what lifts no
             // order names none, what was no emergency has no reason for one, not every document has a date of review, and
-            // earlier versions did not write what counts as used and was not counted.
-            let may_be_missing = ["number", "emergency", "review_by", "presumed_bytes"]
+            // earlier versions wrote neither the law nor what counts as used and was not counted.
+            let may_be_missing = ["number", "emergency", "review_by", "presumed_bytes", "law"]
                 .contains(&name.as_str())
                 || (pointer.starts_with("/history/") && OF_ORDERS.contains(&name.as_str()));
             assert_eq!(validator.is_valid(&less), may_be_missing, "{pointer}/{name}");

@@ -103,6 +103,9 @@ impl Engine {
 
     /// Why slots of what is closed here could not be marked.
     pub(super) fn hold_error(&self) -> Option<&str> {
+        if self.closings.failed.is_empty() {
+            return None;
+        }
         let wanted = self.slots_to_mark();
         let failed = self.closings.failed.iter().find(|(slot, _)| wanted.contains(slot));
         failed.map(|(_, (why, _))| why.as_str())
@@ -122,6 +125,10 @@ impl Engine {
     /// Has the kernel mark the slots that are to be marked, and then free others of theirs: an order is marked at
     /// every moment.
     pub(super) fn mark_where_needed(&mut self, now: Clocks) {
+        // As it is nearly always.
+        if self.closings.are_none() && self.kept.unsaved().is_empty() {
+            return;
+        }
         let wanted = self.slots_to_mark();
         let marked = |slot: &u16| self.closings.marks.get(slot) == Some(&true);
         let may_try = |slot: &u16| self.closings.may_try(*slot, now);

@@ -287,16 +287,8 @@ impl Engine {
             return;
         }
         let Some(observed) = self.interfaces.observed.take() else { return };
-        // Those by which something can leave come first, and before each what is below it: XDP is refused below where it is
-        // above, and not the other way round.
-        let (routed, others): (Vec<_>, Vec<_>) = observed.interfaces.iter().partition(|it| it.has_route);
-        let by_name: BTreeMap<&str, &ObservedInterface> =
-            observed.interfaces.iter().map(|it| (it.interface.name.as_str(), it)).collect();
-        for it in routed.into_iter().chain(others) {
-            let mut below: Vec<_> =
-                it.below.iter().filter_map(|name| by_name.get(name.as_str()).copied()).collect();
-            below.sort_by_key(|lower| lower.below.len());
-            below.into_iter().chain([it]).for_each(|it| self.attach_where_needed(it, now));
+        if observed.interfaces.iter().any(|it| self.lacks(it).is_some()) {
+            self.attach_what_lacks(&observed.interfaces, now);
         }
         for stray in observed.strays.iter().filter(|stray| !stray.is_alive) {
             if self.interfaces.forgetting.insert(stray.entry.clone()) {
@@ -316,16 +308,33 @@ impl Engine {
         self.interfaces.observed = Some(observed);
     }
 
-    fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
-        let Interface { index, ref name, .. } = it.interface;
-        let Some(known_as) = self.known_as(it) else { return };
+    /// The name by which the program is to be attached to it, where it lacks that.
+    fn lacks(&self, it: &ObservedInterface) -> Option<String> {
+        let known_as = self.known_as(it)?;
         // After a reload that names it anew: the kernel's side is to know it so too, over a restart.
         let is_noted = it.at(Hook::Egress).is_none_or(|at| at.attached_as == known_as)
-            || self.interfaces.noted_as.get(&index) == Some(&known_as);
-        if (is_noted && self.is_guarded_as_wanted(it))
-            || self.interfaces.attaching.contains(&index)
-            || self.interfaces.releasing.contains(name)
-        {
+            || self.interfaces.noted_as.get(&it.interface.index) == Some(&known_as);
+        (!(is_noted && self.is_guarded_as_wanted(it))).then_some(known_as)
+    }
+
+    /// Those by which something can leave come first, and before each what is below it: XDP is refused below where it is
+    /// above, and not the other way round.
+    fn attach_what_lacks(&mut self, all: &[ObservedInterface], now: Clocks) {
+        let (routed, others): (Vec<_>, Vec<_>) = all.iter().partition(|it| it.has_route);
+        let by_name: BTreeMap<&str, &ObservedInterface> =
+            all.iter().map(|it| (it.interface.name.as_str(), it)).collect();
+        for it in routed.into_iter().chain(others) {
+            let lower = it.below.iter().filter_map(|name| by_name.get(name.as_str()).copied());
+            let mut below: Vec<_> = lower.collect();
+            below.sort_by_key(|lower| lower.below.len());
+            below.into_iter().chain([it]).for_each(|it| self.attach_where_needed(it, now));
+        }
+    }
+
+    fn attach_where_needed(&mut self, it: &ObservedInterface, now: Clocks) {
+        let Interface { index, ref name, .. } = it.interface;
+        let Some(known_as) = self.lacks(it) else { return };
+        if self.interfaces.attaching.contains(&index) || self.interfaces.releasing.contains(name) {
             return;
         }
         // The rest waits for a look after these, which shows what has come meanwhile.

@@ -210,7 +210,8 @@ impl Engine {
     /// When the next [`Input::Tick`] is wanted, nanoseconds of `CLOCK_BOOTTIME`.
     #[must_use]
     pub fn next_tick(&self) -> u64 {
-        let regular = self.due.second.min(self.due.watchdog).min(self.due.day);
+        // What is due every few seconds, and each day, is done with the look of its second.
+        let regular = self.due.second;
         let of_requests = self.changes.next_deadline().into_iter().chain(self.reads.next_deadline()).min();
         let more = [self.quotas.next_look(&self.kept), of_requests, self.next_return()];
         more.into_iter().flatten().fold(regular, u64::min)
@@ -312,6 +313,13 @@ impl Engine {
         }
     }
 
+    /// Whether these surroundings are known to be so: to be told it once more changes nothing.
+    #[must_use]
+    pub fn knows(&self, found: &Surroundings) -> bool {
+        let (key, is_well) = place_of(found);
+        self.surroundings.get(key).map_or(is_well, |known| known == found)
+    }
+
     fn surroundings_are(&mut self, found: Surroundings) {
         // A store that opens late finds more, and what was found before still is so.
         if let (Surroundings::Start(more), Some(Surroundings::Start(before))) =
@@ -319,24 +327,7 @@ impl Engine {
         {
             return before.extend(more.iter().cloned());
         }
-        let (key, is_well) = match &found {
-            Surroundings::Control(problems) => ("control", problems.is_empty()),
-            Surroundings::Start(problems) => ("start", problems.is_empty()),
-            Surroundings::State(why) => ("state", why.is_none()),
-            Surroundings::Trail(why) => ("trail", why.is_none()),
-            Surroundings::Notices(why) => ("notices", why.is_none()),
-            Surroundings::Pins(why) => ("pins", why.is_none()),
-            Surroundings::Mark(why) => ("mark", why.is_none()),
-            Surroundings::Store(why) => ("store", why.is_none()),
-            Surroundings::Carriers(why) => ("carriers", why.is_none()),
-            Surroundings::Loop(why) => ("loop", why.is_none()),
-            Surroundings::ConfigNotKept(why) => ("config-not-kept", why.is_none()),
-            Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
-            Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
-            Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
-            Surroundings::Canaries(problems) => ("canaries", problems.is_empty()),
-            Surroundings::Elsewhere(found) => ("elsewhere", *found == Elsewhere::default()),
-        };
+        let (key, is_well) = place_of(&found);
         match is_well {
             true => drop(self.surroundings.remove(key)),
             false => drop(self.surroundings.insert(key, found)),
@@ -417,5 +408,27 @@ impl Engine {
             | Purpose::ReadCounts
             | Purpose::Read(_) => {}
         }
+    }
+}
+
+/// Under which name these are kept, and whether nothing is wrong with them.
+fn place_of(found: &Surroundings) -> (&'static str, bool) {
+    match found {
+        Surroundings::Control(problems) => ("control", problems.is_empty()),
+        Surroundings::Start(problems) => ("start", problems.is_empty()),
+        Surroundings::State(why) => ("state", why.is_none()),
+        Surroundings::Trail(why) => ("trail", why.is_none()),
+        Surroundings::Notices(why) => ("notices", why.is_none()),
+        Surroundings::Pins(why) => ("pins", why.is_none()),
+        Surroundings::Mark(why) => ("mark", why.is_none()),
+        Surroundings::Store(why) => ("store", why.is_none()),
+        Surroundings::Carriers(why) => ("carriers", why.is_none()),
+        Surroundings::Loop(why) => ("loop", why.is_none()),
+        Surroundings::ConfigNotKept(why) => ("config-not-kept", why.is_none()),
+        Surroundings::DatabaseNotKept(why) => ("database-not-kept", why.is_none()),
+        Surroundings::LastDatabase(why) => ("last-database", why.is_none()),
+        Surroundings::DatabaseWritten(why) => ("database-written", why.is_none()),
+        Surroundings::Canaries(problems) => ("canaries", problems.is_empty()),
+        Surroundings::Elsewhere(found) => ("elsewhere", *found == Elsewhere::default()),
     }
 }

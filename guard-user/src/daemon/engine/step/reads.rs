@@ -94,8 +94,8 @@ impl Engine {
         self.quotas.pins_were_counted();
         match sample {
             Ok(mut sample) => {
-                if sample_for(&wants) == SampleFor::Book {
-                    sample.reachable = self.reads.sample.reachable.take();
+                if !sample.is_whole {
+                    keep_shown(&mut sample, std::mem::take(&mut self.reads.sample));
                 }
                 self.reads.sample = *sample;
                 self.reads.unreadable = None;
@@ -267,6 +267,13 @@ impl Engine {
 fn shown(exemptions: Vec<Summary>, sees_all: bool) -> Vec<Summary> {
     let one = |it: Summary| if sees_all { it } else { it.redacted() };
     exemptions.into_iter().map(one).collect()
+}
+
+/// What is read for answers alone stays as it was before.
+fn keep_shown(sample: &mut Sample, before: Sample) {
+    let Sample { untagged, carriers, carrying, reachable, cgroups, users, .. } = before;
+    (sample.untagged, sample.carriers, sample.carrying) = (untagged, carriers, carrying);
+    (sample.reachable, sample.cgroups, sample.users) = (reachable, cgroups, users);
 }
 
 /// For what a look is that these wait for.

@@ -98,7 +98,7 @@ impl Engine {
             true => format!("the audit trail has a gap: {}{}", gap.why, unkept.unwrap_or_default()),
             // What was to be done about it is done.
             false => format!(
-                "the audit trail has a gap: records could not be written, for {}; it takes records again, and one of \
+                "the audit trail has a gap: records could not be written: {}; it takes records again, and one of \
                  them says what it lacks",
                 without_remedy(&gap.why)
             ),

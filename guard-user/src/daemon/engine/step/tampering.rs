@@ -47,7 +47,8 @@ impl Engine {
                 since.map(|since| SignedDuration::from_nanos(i64::try_from(since).unwrap_or(i64::MAX)));
             let right = match since {
                 Some(since) => now.wall.checked_sub(since).ok(),
-                None => self.interfaces.looked.map(|looked| looked.wall),
+                // What the first look finds was so at the start.
+                None => self.interfaces.looked.map(|looked| looked.wall).or(self.guarded_until),
             };
             let told = Told {
                 between: (right, now),

@@ -1,4 +1,5 @@
-//! The fall of an instrument and its restoration, as reports and receipts of what rests on it have them.
+//! The fall of an instrument and its restoration, as reports and receipts of what rests on it have them, and lifts of orders on
+//! what has ended.
 
 use super::inputs::document;
 use super::record::{answer, receipt_of, with_key};
@@ -131,4 +132,44 @@ fn of_a_confidential_one_it_is_told_in_words_to_those_who_see_all_and_to_nobody_
     let shown = redacted(&Report { redacted: true, ..made });
     let whats: Vec<_> = shown.exemptions.iter().map(|it| whats(&it.changes)).collect();
     assert_eq!(whats, [vec!["load", "revoke"], vec!["load"]]);
+}
+
+/// Whoever reads that a court or an authority stayed it reads that this was lifted, though nothing passes again by that.
+#[test]
+fn an_order_that_is_lifted_after_the_end_is_told_of_each_that_it_held() {
+    let mut world = World::new(with_key(), &["eth0"]);
+    world.settle();
+    load(&mut world, "one", false);
+    load(&mut world, "two", false);
+    let target = || Target::Recipient("Requesting authority".to_owned());
+    let order = || "CNIL 2026-1".to_owned();
+    let stay = Request::ExemptionStay { target: target(), order: order(), not_loaded: false, dry_run: false };
+    done(&mut world, stay);
+    revoke(&mut world, "one");
+    fall(&mut world);
+    let (order, why) = (Some(order()), "withdrawn".to_owned());
+    let resume =
+        Request::ExemptionResume { target: target(), order, why, lift: None, dry_run: false, to_sign: false };
+    done(&mut world, resume);
+    let made = report(&mut world);
+    let on = "on the recipient \"Requesting authority\"";
+    let stayed = format!("stay: CNIL 2026-1, {on}");
+    let fell = format!("invalidate: denounced, on the instrument \"{NAME}\"");
+    let lifted = format!("resume: lifts the order CNIL 2026-1 {on}: withdrawn");
+    assert_eq!(told(&made, "one"), ["load: ", &stayed, "revoke: withdrawn", &fell, &lifted]);
+    assert_eq!(told(&made, "two"), ["load: ", &stayed, &fell, &lifted]);
+    let mut register = Vec::new();
+    render(&made, Format::Register, &mut register).unwrap();
+    assert_eq!(String::from_utf8(register).unwrap().matches("lifts the order CNIL 2026-1").count(), 2);
+    let of_one = vec!["load", "stay", "revoke", "invalidate", "resume"];
+    let of_two = vec!["load", "stay", "invalidate", "resume"];
+    for (id, has) in [("one", of_one), ("two", of_two)] {
+        let Response::Receipt { text, .. } = receipt_of(&mut world, id) else {
+            panic!("{:?}", world.answers)
+        };
+        let receipt = Receipt::read(text.as_bytes()).unwrap();
+        assert_eq!(whats(&receipt.history), has, "{id}");
+        let lift = receipt.history.last().unwrap();
+        assert_eq!((lift.order.as_deref(), lift.still_held), (Some("CNIL 2026-1"), false));
+    }
 }

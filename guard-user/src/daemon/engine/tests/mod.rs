@@ -8,6 +8,7 @@ mod cuts;
 mod databases;
 mod fallen;
 mod holds;
+mod idle;
 mod inputs;
 mod interfaces;
 mod latest;

@@ -209,10 +209,11 @@ fn what_is_seen_of_a_confidential_exemption_is_what_the_docs_say() {
         [list, report, asked(&mut world, Request::Audit { from: 0 }, sees_all)]
     };
     let (view, all) = (seen(false), seen(true));
-    let markers: [(&str, &[&str]); 12] = [
+    let markers: [(&str, &[&str]); 13] = [
         ("its id and version", &["a-marker"]),
         ("state, pins, window, quota, bytes", &["\"mail\""]),
         ("type of instrument, ground, basis", &["treaty-request"]),
+        ("the law that it goes by", &["\"law\":\"eu\""]),
         ("recipients' jurisdictions", &["\"US\""]),
         ("recipients' ports", &["tcp/44443"]),
         ("name of the instrument, case, authority", &["US-Ireland MLAT 2001"]),

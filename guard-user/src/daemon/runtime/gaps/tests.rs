@@ -106,6 +106,12 @@ fn a_config_that_the_trail_could_not_have_is_a_gap_where_it_is_another_one() {
     ];
     assert_one(&of(json!(since), json!("ab"), true), (Some("05"), Some("09")), &words);
     assert_one(&of(Value::Null, Value::Null, true), (None, Some("09")), &["is not known"]);
+    // Others may have come after it.
+    let detail = json!({"since": since, "config_sha256": "ab", "other": true, "known": false});
+    let first = record("09", Kind::Unrecorded, "p.toml", "", detail);
+    let words =
+        ["(the first of them was that of the SHA-256 ab, and how", "may have been judged by any of them"];
+    assert_one(&[start("00"), end("01"), first, start("09"), end("09")], (Some("05"), Some("09")), &words);
 }
 
 /// A start closes what is over before it is recorded itself: that is no word of the daemon before.
