@@ -215,7 +215,7 @@ async fn ask_daemon(
     let deadline = asked_at + shared.daemon_timeout;
     let (answer, answered) = oneshot::channel();
     let command = Command { request, peer, answer };
-    match timeout_at(deadline, shared.requests.send(Message::Asked(command))).await {
+    match timeout_at(deadline, shared.requests.send(Message::Asked(Box::new(command)))).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) => return ending(),
         Err(_) => return none("it takes no requests at the moment, and nothing was done. Try again later"),

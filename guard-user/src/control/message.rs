@@ -10,7 +10,7 @@ use super::refusals::Refusal;
 #[derive(Debug)]
 pub enum Message {
     /// A request, from a peer that has the right to it.
-    Asked(Command),
+    Asked(Box<Command>),
     /// A request was refused: to be recorded. They come at most once a second for each user, see [`Refusals`].
     Refused(Refusal),
 }

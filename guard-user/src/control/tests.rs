@@ -110,9 +110,8 @@ impl Served {
 /// Answers with the request itself, so that a test sees what came through.
 fn answer(mut requests: mpsc::Receiver<Message>) {
     while let Some(message) = requests.blocking_recv() {
-        let Message::Asked(Command { request, peer: Peer { uid, .. }, answer }) = message else {
-            panic!("{message:?}")
-        };
+        let Message::Asked(command) = message else { panic!("{message:?}") };
+        let Command { request, peer: Peer { uid, .. }, answer } = *command;
         let message = format!("{uid} {}", serde_json::to_string(&request).unwrap());
         let _gone = answer.send(Response::Done { message, generation: 7, exemptions: Vec::new() });
     }

@@ -58,7 +58,9 @@ impl Source {
         };
         let command = Command { request: Request::Status {}, peer, answer };
         // A queue that is full is one of people who wait: nothing is added to it.
-        self.requests.try_send(Message::Asked(command)).map_err(|_| "the daemon has too many requests")?;
+        self.requests
+            .try_send(Message::Asked(Box::new(command)))
+            .map_err(|_| "the daemon has too many requests")?;
         let Ok(Response::Status { status }) = answered.await else {
             return Err("the daemon did not answer");
         };

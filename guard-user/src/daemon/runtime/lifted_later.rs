@@ -246,7 +246,7 @@ mod tests {
         resume(&mut store, &recipient(), 5);
         let lifted = format!("resume: lifts the order CNIL 2026-1 on the recipient \"{RECIPIENT}\"");
         let held = format!("{lifted}, and others hold it still: withdrawn");
-        assert_eq!(told(&store, "one"), [held.clone()]);
+        assert_eq!(told(&store, "one"), std::slice::from_ref(&held));
         assert_eq!(told(&store, "two"), [format!("{lifted}: withdrawn")]);
         resume(&mut store, &own, 6);
         assert_eq!(told(&store, "one"), [held, "resume: lifts the order TA Paris 3: withdrawn".to_owned()]);

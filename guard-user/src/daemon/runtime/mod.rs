@@ -216,7 +216,7 @@ enum Metrics {
 
 /// What woke the loop.
 enum Woken {
-    Input(Input),
+    Input(Box<Input>),
     Request(Message),
     Changed,
     HangUp,
@@ -274,7 +274,7 @@ impl Daemon {
                 () = self.mounts.changed(), if self.engine.has_volumes() => Woken::Changed,
                 _ = self.signals.hang_up.recv() => Woken::HangUp,
                 _ = self.signals.reopen.recv() => Woken::Reopen,
-                Some(input) = self.inputs.recv() => Woken::Input(input),
+                Some(input) = self.inputs.recv() => Woken::Input(Box::new(input)),
                 () = self.alarm.at(next_tick) => Woken::Tick,
                 () = self.watchdog.due() => Woken::Watchdog,
             };
@@ -299,13 +299,13 @@ impl Daemon {
     fn turn(&mut self, woken: Woken) {
         match woken {
             Woken::Input(input) => {
-                self.step(input);
+                self.step(*input);
                 for _ in 1..BATCH {
                     let Ok(input) = self.inputs.try_recv() else { break };
                     self.step(input);
                 }
             }
-            Woken::Request(Message::Asked(command)) => self.ask(command),
+            Woken::Request(Message::Asked(command)) => self.ask(*command),
             Woken::Request(Message::Refused(refusal)) => {
                 warn_of_refusal(&refusal);
                 self.step(Input::Record(not_permitted(Clocks::read().wall, &refusal)));

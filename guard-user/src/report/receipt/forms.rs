@@ -68,7 +68,7 @@ impl Receipt {
         let is_digit = |it: u8| it.is_ascii_digit() || (b'a'..=b'f').contains(&it);
         let is_hash = |text: &str| text.len() == DIGITS && text.bytes().all(is_digit);
         let is_wrong =
-            |(_, text, may_lack): &(&str, &str, bool)| !is_hash(text) && !(*may_lack && text.is_empty());
+            |(_, text, may_lack): &(&str, &str, bool)| !(is_hash(text) || *may_lack && text.is_empty());
         let (what, text, _) = self.hashes().find(is_wrong)?;
         Some(format!("{what} is \"{}\", and no SHA-256 in small letters", text.escape_debug()))
     }
