@@ -6,14 +6,17 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 
 use guard_common::abi::Hook;
+use rustix::process::{Resource, getrlimit};
 
 use super::entry_file::EntryFile;
 use super::link::{CgroupLink, LinkInfo, Told, link_info, told};
 use super::{KernelError, folder, raw};
 
-/// Of so many links descriptors are kept at most: a process may have 1,024 where nobody has said otherwise. The entries of others
-/// are opened at each look.
-const MOST_OPEN: usize = 256;
+/// Of so many links descriptors are kept at most. The entries of others are opened at each look.
+const MOST_OPEN: u64 = 256;
+
+/// At most this part of the descriptors that the process may have is kept: a quarter. The rest is for what it does beside.
+const PART_OPEN: u64 = 4;
 
 /// The entry of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -156,12 +159,17 @@ impl Seen {
         let is_open = |(_, known): &&(EntryFile, Known)| matches!(known, Known::Open(_));
         let known = match found {
             (info, None) if info.hook.is_none() => Known::Fixed(info),
-            _ if self.known.values().filter(is_open).count() < MOST_OPEN => Known::Open(link),
+            _ if self.known.values().filter(is_open).count() < most_open() => Known::Open(link),
             _ => return Ok(found),
         };
         self.known.insert(name.to_owned(), (file, known));
         Ok(found)
     }
+}
+
+fn most_open() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(MOST_OPEN.min(limit / PART_OPEN)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]
