@@ -1,7 +1,7 @@
 //! Copies the first bytes of a frame into scratch memory, where the parser reads a plain slice.
 //!
-//! Nearly every packet has its headers in the first [`SHORT_LEN`] bytes, and these lie in linear memory:
-//! they are copied by loads and stores, without a helper's call. Where that is not enough the helper
+//! Nearly every packet has its headers in the first [`SHORT_LEN`] bytes, or by IPv6 in the first [`LONGER_LEN`], and these lie in
+//! linear memory: they are copied by loads and stores, without a helper's call. Where that is not enough the helper
 //! copies [`HEADER_LEN`] bytes, from wherever they are.
 
 use guard_common::packet::HEADER_LEN;
@@ -9,14 +9,20 @@ use guard_common::packet::HEADER_LEN;
 use crate::hooks::Source;
 use crate::scratch::Scratch;
 
-/// Bytes of the short copy: Ethernet, IPv6 and the first ten bytes of TCP.
+/// Bytes of the short copy: Ethernet, IPv4 and TCP.
 pub const SHORT_LEN: usize = 64;
+/// Of the one that reaches to the end of a TCP header behind IPv6, without options.
+const WITHOUT_OPTIONS: usize = 74;
+/// Of the one that has the begin of its options too, by which timestamps are known.
+const LONGER_LEN: usize = 80;
 
-/// Copies the frame's first [`SHORT_LEN`] bytes. False where they are not all in linear memory.
+const WORD: usize = size_of::<u64>();
+
+/// Copies the frame's first bytes, [`SHORT_LEN`] of them or what more a plain packet by IPv6 takes, so that it need not be copied
+/// and parsed once more. False where they are not all in linear memory.
 #[inline(always)]
 pub fn copy_short<S: Source>(frame: &S, scratch: &mut Scratch) -> bool {
-    const WORD: usize = size_of::<u64>();
-    const { assert!(SHORT_LEN.is_multiple_of(WORD) && SHORT_LEN <= HEADER_LEN) };
+    const { assert!(SHORT_LEN.is_multiple_of(WORD) && LONGER_LEN <= HEADER_LEN) };
     let (begin, end) = frame.linear();
     if begin + SHORT_LEN > end {
         return false;
@@ -28,6 +34,23 @@ pub fn copy_short<S: Source>(frame: &S, scratch: &mut Scratch) -> bool {
         unsafe { core::ptr::write_volatile(to.add(word), load(from.add(word))) };
     }
     scratch.valid = SHORT_LEN as u32;
+    if begin + LONGER_LEN <= end {
+        for word in SHORT_LEN / WORD..LONGER_LEN / WORD {
+            // SAFETY: as above, for LONGER_LEN.
+            unsafe { core::ptr::write_volatile(to.add(word), load(from.add(word))) };
+        }
+        scratch.valid = LONGER_LEN as u32;
+    } else if begin + WITHOUT_OPTIONS <= end {
+        const { assert!(WITHOUT_OPTIONS == SHORT_LEN + WORD + size_of::<u16>()) };
+        let word = SHORT_LEN / WORD;
+        // SAFETY: as above, for WITHOUT_OPTIONS; two bytes are left behind the word.
+        unsafe {
+            core::ptr::write_volatile(to.add(word), load(from.add(word)));
+            let rest = load_short(from.add(word + 1).cast());
+            core::ptr::write_volatile(to.add(word + 1).cast(), rest);
+        }
+        scratch.valid = WITHOUT_OPTIONS as u32;
+    }
     true
 }
 
@@ -46,6 +69,22 @@ unsafe fn load(from: *const u64) -> u64 {
             options(nostack, readonly, preserves_flags));
     }
     word
+}
+
+/// Loads two bytes from any address, as [`load`] does a word.
+///
+/// # Safety
+///
+/// `from` must be valid for reads of 2 bytes.
+#[inline(always)]
+unsafe fn load_short(from: *const u16) -> u16 {
+    let short: u64;
+    // SAFETY: the caller vouches for `from`; the instruction only reads.
+    unsafe {
+        core::arch::asm!("{short} = *(u16 *)({from} + 0)", from = in(reg) from, short = out(reg) short,
+            options(nostack, readonly, preserves_flags));
+    }
+    short as u16
 }
 
 /// Copies the frame's first bytes, at most [`HEADER_LEN`]; what was copied is in `scratch.valid`.

@@ -68,6 +68,8 @@ pub(super) enum Machine {
     /// hook while it is attached falls over it ("qemu-x86_64 booting with 8.0.0 still see int3", linux-kernel, 2023;
     /// mended in qemu 8.1).
     Fast,
+    /// With eight processors, likewise.
+    Wide,
     /// With one processor, whose time stamp counter goes on by one for each instruction.
     Counted,
 }
@@ -76,6 +78,7 @@ impl Machine {
     const fn arguments(self) -> &'static [&'static str] {
         match self {
             Self::Fast => &["-accel", "tcg,thread=single", "-smp", "2"],
+            Self::Wide => &["-accel", "tcg,thread=single", "-smp", "8"],
             Self::Counted => &["-accel", "tcg,thread=single", "-smp", "1", "-icount", "shift=0,sleep=off"],
         }
     }
@@ -83,7 +86,7 @@ impl Machine {
     /// The kernel gives its first process what it does not know of this line as environment.
     fn kernel_line(self) -> String {
         match self {
-            Self::Fast => KERNEL_LINE.to_owned(),
+            Self::Fast | Self::Wide => KERNEL_LINE.to_owned(),
             Self::Counted => format!("{KERNEL_LINE} BORDERGUARD_COUNTED=1"),
         }
     }

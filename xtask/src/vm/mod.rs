@@ -43,6 +43,8 @@ const VERSIONS: [&str; 3] = ["6.1", "6.12", "6.18-rt"];
 const RT_SUITES: [&str; 3] = ["kernel_load", "kernel_events", "kernel_preempt"];
 /// It counts instructions, in a machine of its own that does.
 const COUNTED: &str = "guest_cost";
+/// It takes processors away and brings them back, in a machine of its own that has many.
+const WIDE: &str = "guest_cpus";
 /// What one kernel shows for both where nothing is named.
 const ON_ONE: [&str; 2] = [COUNTED, "guest_bonds"];
 /// Suites that try all once by BPF LSM and once by tracing programs, which takes minutes: where nothing is named, a kernel
@@ -57,10 +59,11 @@ const RT_ONLY: &str = suites::PREEMPT;
 const REAL_TIME: &str = "6.18-rt";
 /// What is left out of the usual run, for each takes minutes: they are of paths that a change seldom touches, and
 /// `cargo xtask nightly` runs them. That the programs of a shadow load is in `kernel_load`.
-const NIGHTLY: [&str; 18] = [
+const NIGHTLY: [&str; 19] = [
     "guest_bonds",
     "guest_copies",
     "guest_cost",
+    "guest_cpus",
     "guest_kernel",
     "guest_nfsd",
     "guest_paths",
@@ -258,10 +261,15 @@ fn on_kernel(
     suites: &[Suite],
     names: &[String],
 ) -> Result<Tally> {
-    let (counted, others): (Vec<Suite>, Vec<Suite>) =
-        suites.iter().cloned().partition(|suite| suite.name == COUNTED);
+    let machine_of = |suite: &Suite| match suite.name.as_str() {
+        COUNTED => Machine::Counted,
+        WIDE => Machine::Wide,
+        _ => Machine::Fast,
+    };
     let mut sum = Tally::default();
-    for (machine, suites) in [(Machine::Fast, others), (Machine::Counted, counted)] {
+    for machine in [Machine::Fast, Machine::Wide, Machine::Counted] {
+        let suites: Vec<Suite> =
+            suites.iter().filter(|suite| machine_of(suite) == machine).cloned().collect();
         if !suites.is_empty() {
             sum.add(on_machine(machine, (version, kernel), tools, &suites, names)?);
         }
@@ -297,6 +305,7 @@ fn on_machine(
     }
     let name = match machine {
         Machine::Fast => version.to_owned(),
+        Machine::Wide => format!("{version}-wide"),
         Machine::Counted => format!("{version}-counted"),
     };
     let initramfs = image::build(kernel, &tools.busybox, &suites, names, &dir.join(format!("{name}-image")))?;
