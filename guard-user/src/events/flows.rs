@@ -3,17 +3,19 @@
 //! A record's counts run from its begin, so what an event adds is the difference to what was reported before: an event that got
 //! lost is made good by the next one, or by a sweep over all records, which also reports what came after a flow's last event.
 //!
-//! What an earlier daemon reported of a flow that is quiet since is known ([`Tracker::resume`]). Of a flow that went on when
-//! that daemon ended it is not: its next event is marked as resumed and counts from the flow's begin.
+//! What an earlier daemon reported of a flow that is quiet since is known ([`Tracker::resume`]), and of one that went on when
+//! that daemon ended where it has left that ([`KnownFlows`]). Of others it is not: their next event is marked as resumed and counts
+//! from the flow's begin.
 //!
 //! A record that gives way to another flow's takes with it what it counted after the last report. No packet waits for that to be
 //! read, so a flow that was not settled by then is counted as evicted: packets of it may be in no event.
 
 use std::collections::HashMap;
 
-use guard_common::abi::{FlowKey, FlowRecord};
+use guard_common::abi::{Count, FlowKey, FlowRecord};
 
 use super::event::Phase;
+use super::told_flows::{KnownFlows, ToldFlow};
 
 /// A flow is quiet after so long without a packet, nanoseconds: past the second between two of the kernel's events of it.
 pub const QUIET_NS: u64 = 1_500_000_000;
@@ -81,6 +83,11 @@ struct Last {
 }
 
 impl Last {
+    const fn told(&self, key: FlowKey) -> ToldFlow {
+        let Self { first_ns, packets, bytes, .. } = *self;
+        ToldFlow { key, first_ns, told: Some(Count { packets, bytes }) }
+    }
+
     fn of(record: &FlowRecord, seen: u64, is_settled: bool) -> Self {
         let FlowRecord { first_ns, packets, bytes, .. } = *record;
         Self { first_ns, packets, bytes, seen, is_settled }
@@ -91,17 +98,39 @@ impl Tracker {
     /// Goes on from an earlier daemon. Where it is not known up to when that one reported, it may have reported whatever there
     /// is at `now_ns` of `CLOCK_BOOTTIME`.
     #[must_use]
-    pub fn resume(Resume { swept_ns, last_ns }: Resume, now_ns: u64) -> Self {
+    pub fn resume(Resume { swept_ns, last_ns }: Resume, known: &KnownFlows, now_ns: u64) -> Self {
         let by_sweep = swept_ns.map(|swept| swept.saturating_add(UNKNOWN_NS));
-        let unknown_ns = last_ns.or(by_sweep).map_or(now_ns, |until| now_ns.min(until));
+        let unknown_ns = match known.are_all() {
+            true => 0,
+            false => last_ns.or(by_sweep).map_or(now_ns, |until| now_ns.min(until)),
+        };
         Self { resumed_ns: swept_ns.unwrap_or_default(), unknown_ns, ..Self::default() }
     }
 
     /// Takes up one of the kernel's records before the first event, after [`resume`](Self::resume).
-    pub fn take_up(&mut self, key: FlowKey, record: &FlowRecord) {
-        if record.denied != 0 && record.last_ns.saturating_add(QUIET_NS) <= self.resumed_ns {
-            self.flows.insert(key, Last::of(record, self.sweep, true));
+    pub fn take_up(&mut self, key: FlowKey, record: &FlowRecord, known: &KnownFlows) {
+        if record.denied == 0 {
+            return;
         }
+        if record.last_ns.saturating_add(QUIET_NS) <= self.resumed_ns {
+            self.flows.insert(key, Last::of(record, self.sweep, true));
+        } else if let Some(Count { packets, bytes }) = known.told(&key, record.first_ns, record.packets) {
+            let (first_ns, seen) = (record.first_ns, self.sweep);
+            self.flows.insert(key, Last { first_ns, packets, bytes, seen, is_settled: false });
+        }
+    }
+
+    /// What was reported of this flow, if anything.
+    #[must_use]
+    pub fn told(&self, key: &FlowKey) -> Option<ToldFlow> {
+        self.flows.get(key).map(|last| last.told(*key))
+    }
+
+    /// What was reported of each flow: first of those of which there may be more to report.
+    #[must_use]
+    pub fn all_told(&self) -> Vec<ToldFlow> {
+        let (settled, others): (Vec<_>, Vec<_>) = self.flows.iter().partition(|(_, last)| last.is_settled);
+        others.into_iter().chain(settled).map(|(key, last)| last.told(*key)).collect()
     }
 
     /// How many flows it knows.

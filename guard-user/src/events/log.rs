@@ -24,12 +24,15 @@ use super::record::Record;
 use super::run::LastLine;
 use super::sink::sink;
 use super::told::{Told, Totals};
+use super::told_flows::{ToldFlow, ToldFlows};
 use crate::config::policy::{LogFormat, LogTo};
 use crate::hostname::hostname;
 use crate::worker::{give_way, join_within};
 
 /// Lines that wait to be written: some seconds of every kind's full budget, and a few MiB at most.
 const QUEUE: usize = 4096;
+/// Flows of one batch of events that are kept: a write each.
+const MOST_FLOWS: usize = 128;
 /// How long the end of the daemon waits for the last lines.
 const LAST_LINES: Duration = Duration::from_secs(2);
 /// How often a writer that has nothing else to write tries to say that lines were lost.
@@ -45,6 +48,8 @@ pub struct EventLog {
     /// Records that were written, or of which a line says that they were lost.
     settled: Arc<AtomicU64>,
     lost: Arc<AtomicU64>,
+    /// Up to when what was told of flows is not to be kept, nanoseconds of `CLOCK_BOOTTIME`.
+    left_out: Arc<AtomicU64>,
     condition: Condition,
     beside: Arc<Mutex<Beside>>,
     session: Timestamp,
@@ -63,6 +68,10 @@ enum Order {
     Unsettle,
     /// To keep that what all flows had at this moment was told, nanoseconds of `CLOCK_BOOTTIME`.
     Swept(u64),
+    /// To keep what is told of these flows, at this moment.
+    Flows(Vec<ToldFlow>, u64),
+    /// To keep what is told of every flow, likewise, at the end.
+    AllFlows(Vec<ToldFlow>, u64),
     /// To do what is to be done before the next line.
     Beside,
 }
@@ -80,21 +89,23 @@ impl EventLog {
     /// # Errors
     /// Where no thread can be started, or standard output is closed.
     pub fn start(to: &LogTo, past: LogPast) -> io::Result<Self> {
-        Self::writing_to(sink(to)?, past.kept, past.told)
+        Self::writing_to(sink(to)?, past.kept, (past.told, past.flows))
     }
 
     /// A log without a past that writes to this, for tests.
     #[cfg(test)]
     pub(crate) fn to_stream(out: impl io::Write + Send + 'static) -> Self {
-        Self::writing_to(Box::new(super::sink::Stream::of(out)), Kept::default(), Told::nothing()).unwrap()
+        let past = LogPast::unknown();
+        Self::writing_to(Box::new(super::sink::Stream::of(out)), past.kept, (past.told, past.flows)).unwrap()
     }
 
-    fn writing_to(sink: Box<dyn Sink>, mut kept: Kept, told: Told) -> io::Result<Self> {
+    fn writing_to(sink: Box<dyn Sink>, mut kept: Kept, (told, flows): (Told, ToldFlows)) -> io::Result<Self> {
         let (queue, orders) = sync_channel(QUEUE);
         let beside = Arc::<Mutex<Beside>>::default();
         let session = Timestamp::now();
         let given = Count::start(&mut kept, session)?;
         let (settled, condition) = (Arc::<AtomicU64>::default(), Condition::default());
+        let left_out = Arc::<AtomicU64>::default();
         // What the run before could not write is lost as of now, and the next line says so.
         let unwritten = kept.before.unwritten;
         if unwritten > 0 {
@@ -107,6 +118,8 @@ impl EventLog {
             sink,
             last: kept.last,
             told,
+            flows,
+            left_out: Arc::clone(&left_out),
             envelope,
             next: 1,
             settled: Arc::clone(&settled),
@@ -124,7 +137,7 @@ impl EventLog {
             },
         )?;
         let (queue, writer) = (Some(queue), Some(writer));
-        Ok(Self { queue, given, settled, lost, condition, beside, session, predecessor, writer })
+        Ok(Self { queue, given, settled, lost, left_out, condition, beside, session, predecessor, writer })
     }
 
     /// Has the record written as soon as it can be. Never waits.
@@ -151,6 +164,19 @@ impl EventLog {
     /// of `CLOCK_BOOTTIME`.
     pub fn swept(&self, swept_ns: u64) {
         let _taken = self.order(Order::Swept(swept_ns));
+    }
+
+    /// Has it kept for the next run what the next lines tell of these flows, at this moment. Of more than a few it is noted that
+    /// they are left out, which costs a storm nothing.
+    pub fn keep_flows(&self, flows: Vec<ToldFlow>, now_ns: u64) {
+        if flows.len() > MOST_FLOWS || !flows.is_empty() && !self.order(Order::Flows(flows, now_ns)) {
+            self.left_out.fetch_max(now_ns, Ordering::Relaxed);
+        }
+    }
+
+    /// Has it kept what lines tell of every flow, at the end.
+    pub fn keep_all_flows(&self, flows: Vec<ToldFlow>, now_ns: u64) {
+        let _taken = self.order(Order::AllFlows(flows, now_ns));
     }
 
     fn order(&self, order: Order) -> bool {
@@ -223,6 +249,8 @@ struct Writer {
     sink: Box<dyn Sink>,
     last: Option<LastFile>,
     told: Told,
+    flows: ToldFlows,
+    left_out: Arc<AtomicU64>,
     settled: Arc<AtomicU64>,
     condition: Condition,
     /// What lines say of this run.
@@ -245,6 +273,8 @@ impl Writer {
             let is_to_report = self.has_begun && self.lost.load(Ordering::Relaxed) > self.reported;
             let received = orders.recv_timeout(if is_to_report { AGAIN } else { IDLE });
             self.obey();
+            // Before the line of any flow that is not kept.
+            self.flows.left_out(self.left_out.load(Ordering::Relaxed));
             match received {
                 Ok(Order::Line(record, format)) => {
                     (self.format, self.has_begun) = (format, true);
@@ -265,6 +295,8 @@ impl Writer {
                 }
                 Ok(Order::Unsettle) => self.told.unsettle(),
                 Ok(Order::Swept(swept_ns)) => self.told.swept(swept_ns),
+                Ok(Order::Flows(flows, now_ns)) => self.flows.keep(&flows, now_ns),
+                Ok(Order::AllFlows(flows, now_ns)) => self.flows.keep_all(&flows, now_ns),
                 Ok(Order::Beside) => {}
                 Err(RecvTimeoutError::Timeout) if !self.has_begun => {}
                 Err(RecvTimeoutError::Timeout) => self.report_lost(),

@@ -40,6 +40,7 @@ pub mod summary;
 pub(crate) mod tests;
 mod text;
 pub mod told;
+pub mod told_flows;
 pub mod untagged;
 mod without_nulls;
 

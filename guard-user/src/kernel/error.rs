@@ -296,15 +296,13 @@ pub enum KernelError {
         /// What to do, where the answer tells; empty or beginning with a separator.
         hint: &'static str,
     },
-    /// The hook of cgroups could not be attached.
-    #[error(
-        "cannot attach to the cgroup {cgroup} for setsockopt: {source}. A program that was attached there without \
-         BPF_F_ALLOW_MULTI keeps others out: `bpftool cgroup tree` shows it",
-        cgroup = cgroup.display()
-    )]
+    /// A hook of cgroups could not be attached.
+    #[error("cannot attach to the cgroup {cgroup} for {hook}: {source}{hint}", cgroup = cgroup.display(), hint = to_cgroup(source))]
     Cgroup {
         /// The cgroup's folder.
         cgroup: PathBuf,
+        /// The hook.
+        hook: &'static str,
         /// The kernel's answer.
         source: io::Error,
     },
@@ -443,6 +441,21 @@ pub(super) fn release() -> String {
 fn last_lines(log: &str) -> String {
     let lines: Vec<&str> = log.lines().filter(|line| !line.trim().is_empty()).collect();
     lines.get(lines.len().saturating_sub(LOG_LINES)..).unwrap_or_default().join("\n")
+}
+
+/// What the kernel's answer means where a program is attached to a cgroup, and what to do.
+fn to_cgroup(answer: &io::Error) -> &'static str {
+    match answer.raw_os_error() {
+        // It asks the folder for its cgroup.
+        Some(libc::EBADF) => {
+            ". It is no folder of cgroup version 2: in this mount namespace that is not mounted there (`mount -t cgroup2 none` with \
+             the folder mounts it; `ip netns exec` takes it away)"
+        }
+        Some(libc::EPERM | libc::EBUSY) => {
+            ". A program that was attached there without BPF_F_ALLOW_MULTI keeps others out: `bpftool cgroup tree` shows it"
+        }
+        _ => "",
+    }
 }
 
 #[cfg(test)]

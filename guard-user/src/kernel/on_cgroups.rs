@@ -168,7 +168,8 @@ impl LinuxKernel {
 
     /// Sees to it that the program of this process is on the cgroup; the id of the link.
     fn attach_to_cgroup(&mut self, hook: CgroupHook, target: &CgroupTarget) -> Result<u32, KernelError> {
-        let failed = |source| KernelError::Cgroup { cgroup: target.cgroup.clone(), source };
+        let failed =
+            |source| KernelError::Cgroup { cgroup: target.cgroup.clone(), hook: hook.name(), source };
         let there = self.links_on_cgroups(&[hook])?;
         for found in there.into_iter().filter(|found| found.link.cgroup == target.id) {
             let link = link::by_id(found.link.id).map_err(failed)?;

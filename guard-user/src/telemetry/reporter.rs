@@ -21,14 +21,16 @@ use crate::config::policy::Log;
 use crate::events::budget::{Budget, Limits};
 use crate::events::canary::Canary;
 use crate::events::enrich::{Context, enrich};
-use crate::events::flows::{self, Resume, Tracker};
+use crate::events::flows::{self, Tracker};
 use crate::events::history::History;
 use crate::events::log::EventLog;
+use crate::events::log_past::Earlier;
 use crate::events::lost::{Lost, What};
 use crate::events::names::SharedNames;
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
 use crate::events::run::{End, Start};
+use crate::events::told_flows::ToldFlow;
 use crate::events::{Entry, Event};
 use crate::exemption::Clocks;
 use crate::history::Worker as Past;
@@ -117,19 +119,17 @@ impl Reporter {
         &mut self,
         records: &dyn Records,
         lost: Result<[u64; Loss::COUNT], KernelError>,
-        resume: Resume,
+        earlier: &Earlier,
     ) {
+        let Earlier { resume, flows, .. } = earlier;
         // A kernel that has all the records it can have, and half of that in flows whose records it has evicted.
         self.most_flows = records.flow_capacity() + records.flow_capacity() / 2;
         match lost {
             Ok(lost) => self.losses.kernel = lost.map(Counted::from),
             Err(error) => self.losses.unreadable = Some(error.to_string()),
         }
-        self.tracker = Tracker::resume(resume, Clocks::read().boot_ns);
-        if resume.swept_ns.is_none() {
-            return;
-        }
-        let taken_up = records.for_each_flow(&mut |key, record| self.tracker.take_up(key, &record));
+        self.tracker = Tracker::resume(*resume, flows, Clocks::read().boot_ns);
+        let taken_up = records.for_each_flow(&mut |key, record| self.tracker.take_up(key, &record, flows));
         if let Err(error) = taken_up {
             warn!("the flow records can't be read, so some flows may be reported twice: {error}");
         }
@@ -173,7 +173,7 @@ impl Reporter {
     pub(super) fn take_batch(&mut self) -> Taken {
         let clock = Clocks::read();
         let mut names = self.rest.names.get();
-        let (mut new, mut canaries, mut events) = (Vec::new(), Vec::new(), 0);
+        let (mut new, mut told, mut canaries, mut events) = (Vec::new(), Vec::new(), Vec::new(), 0);
         let mut is_all = false;
         while events < BATCH && !is_all {
             let Some(event) = self.events.next() else {
@@ -195,6 +195,7 @@ impl Reporter {
             };
             (self.rest.flow)(&event.key, &event.record);
             let Some((phase, added)) = self.tracker.event(&event.key, &event.record) else { continue };
+            told.extend(self.tracker.told(&event.key));
             self.tunnels.note(&event);
             if names.get(event.record.generation).is_none() {
                 // It may have been published after the batch began.
@@ -203,7 +204,7 @@ impl Reporter {
             let context = Context { names: &names, clock, session: self.session };
             new.push(Entry::Flow(enrich(&event, phase, added, context)));
         }
-        self.emit(new);
+        self.emit(new, told, clock);
         if !canaries.is_empty() {
             self.begin_log();
             let names = self.rest.names.get();
@@ -218,7 +219,8 @@ impl Reporter {
         Taken { events, is_all }
     }
 
-    fn emit(&mut self, mut new: Vec<Entry>) {
+    /// Gives out new events; `told` is what they tell of their flows, one after the other.
+    fn emit(&mut self, mut new: Vec<Entry>, mut told: Vec<ToldFlow>, clock: Clocks) {
         for entry in &mut new {
             match entry {
                 Entry::Flow(event) => self.name(event),
@@ -233,15 +235,28 @@ impl Reporter {
         if !new.is_empty() {
             self.begin_log();
         }
+        let mut of_flows = told.iter_mut();
+        let mut lines = Vec::new();
         for entry in self.rest.history.push(new) {
             if let Some(past) = &self.rest.past {
                 past.hold(&entry);
             }
             // Of copies the kernel sends no more than the log may have.
-            match entry.flow().is_none_or(|event| self.budget.take(event, now)) {
-                true => self.log(Record::Event(entry)),
-                false => self.rest.history.sums(entry.sequence()),
+            let Some(event) = entry.flow() else {
+                lines.push(entry);
+                continue;
+            };
+            let told = of_flows.next();
+            if self.budget.take(event, now) {
+                lines.push(entry);
+            } else {
+                self.rest.history.sums(entry.sequence());
+                told.into_iter().for_each(|it| it.told = None);
             }
+        }
+        self.rest.log.keep_flows(told, clock.boot_ns);
+        for entry in lines {
+            self.log(Record::Event(entry));
         }
     }
 
@@ -360,8 +375,9 @@ impl Reporter {
             let raw = abi::Event { key: rest.key, record: rest.record, outer_dst, outer_src };
             Entry::Flow(enrich(&raw, rest.phase, rest.added, context))
         };
+        let told = rests.iter().filter_map(|rest| self.tracker.told(&rest.key)).collect();
         let new = rests.drain(..).map(event).collect();
-        self.emit(new);
+        self.emit(new, told, clock);
     }
 
     /// Has the log say what it has not of what the kernel counted. Only between two sweeps, for it goes by what has stood
@@ -476,6 +492,7 @@ impl Reporter {
             self.log(Record::Summary(summary.into()));
         }
         self.log(Record::End(End { time: Timestamp::now() }));
+        self.rest.log.keep_all_flows(self.tracker.all_told(), Clocks::read().boot_ns);
         // The log writes its last lines when it is dropped, which is now.
     }
 }

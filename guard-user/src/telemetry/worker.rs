@@ -220,7 +220,8 @@ fn run(parts: Parts, lost: Lost, commands: &Receiver<Command>, wake: &OwnedFd, s
         diagnostics_lost: parts.diagnostics_lost,
     };
     let mut reporter = Reporter::new(events, rest, parts.limits, shared);
-    reporter.begin(&*records, lost, parts.earlier.resume);
+    reporter.begin(&*records, lost, &parts.earlier);
+    drop(parts.earlier);
     let mut flushes: Vec<Flush> = Vec::new();
     loop {
         loop {

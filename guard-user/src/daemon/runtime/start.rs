@@ -236,7 +236,7 @@ async fn try_to_start(options: Options, config: OfStart, inputs: UnboundedSender
     // Nothing is attached yet: a disk that does not answer holds no guard up.
     let place = state.clone();
     let past = within(disk(), "read-event-log", move || LogPast::read(&place, &counters, lost));
-    let past = past.unwrap_or_else(|error| {
+    let mut past = past.unwrap_or_else(|error| {
         warn!("what the event log has told so far is not known, so that a `difference` may tell it again: {error}");
         LogPast::unknown()
     });

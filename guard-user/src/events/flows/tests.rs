@@ -1,6 +1,9 @@
+use std::path::Path;
+
 use guard_common::verdict::{Reason, Verdict};
 use proptest::prelude::*;
 
+use super::super::told_flows::ToldFlows;
 use super::*;
 
 fn record(first_ns: u64, last_ns: u64, packets: u64) -> FlowRecord {
@@ -104,9 +107,9 @@ fn what_an_earlier_daemon_reported_is_not_reported_again() {
     let quiet = (key(1), record(5, swept - QUIET_NS, 7));
     let busy = (key(2), record(5, swept - 1, 7));
     let later = swept + 10 * QUIET_NS;
-    let mut tracker = Tracker::resume(by_sweep(swept), later);
+    let mut tracker = Tracker::resume(by_sweep(swept), &KnownFlows::default(), later);
     for (key, record) in [quiet, busy] {
-        tracker.take_up(key, &record);
+        tracker.take_up(key, &record, &KnownFlows::default());
     }
     assert_eq!(sweep(&mut tracker, &[quiet, busy], later), [rest(busy, Phase::Resumed, 7)]);
     let more = Added { packets: 2, bytes: 200 };
@@ -124,20 +127,22 @@ fn what_an_earlier_daemon_reported_is_not_reported_again() {
 fn what_began_before_an_earlier_daemon_s_last_line_is_not_new_however_old_its_sweep_is() {
     let (swept, last) = (QUIET_NS, 100 * QUIET_NS);
     let now = 2 * last;
-    let mut tracker = Tracker::resume(Resume { swept_ns: Some(swept), last_ns: Some(last) }, now);
+    let mut tracker =
+        Tracker::resume(Resume { swept_ns: Some(swept), last_ns: Some(last) }, &KnownFlows::default(), now);
     let told = (key(1), record(last - 1, last - 1, 5));
     let not_told = (key(2), record(last + 1, last + 1, 5));
     let found = [rest(told, Phase::Resumed, 5), rest(not_told, Phase::New, 5)];
     assert_eq!(sweep(&mut tracker, &[told, not_told], now), found);
     // Soon after its sweep too: it has told nothing since.
-    let mut tracker = Tracker::resume(Resume { swept_ns: Some(last), last_ns: Some(last) }, now);
+    let mut tracker =
+        Tracker::resume(Resume { swept_ns: Some(last), last_ns: Some(last) }, &KnownFlows::default(), now);
     assert_eq!(sweep(&mut tracker, &[not_told], now), [rest(not_told, Phase::New, 5)]);
 }
 
 #[test]
 fn where_nobody_knows_what_an_earlier_daemon_reported_it_may_be_all_that_there_is() {
     let now = 100 * QUIET_NS;
-    let mut tracker = Tracker::resume(Resume::default(), now);
+    let mut tracker = Tracker::resume(Resume::default(), &KnownFlows::default(), now);
     let before = (key(1), record(now - 1, now - 1, 5));
     let first = (key(2), record(now - 1, now - 1, 1));
     let since = (key(3), record(now + 1, now + 1, 5));
@@ -197,9 +202,37 @@ fn a_flow_that_is_evicted_before_it_is_settled_is_a_loss_once() {
     tracker.event(&busy.0, &record(now, now, 1));
     assert_eq!(sweep_all(&mut tracker, &[(busy.0, record(now, now, 1))], 2 * now), (vec![], 1));
     // What an earlier daemon has reported is settled.
-    let mut tracker = Tracker::resume(by_sweep(now), now);
-    tracker.take_up(quiet.0, &quiet.1);
+    let mut tracker = Tracker::resume(by_sweep(now), &KnownFlows::default(), now);
+    tracker.take_up(quiet.0, &quiet.1, &KnownFlows::default());
     assert_eq!(sweep_all(&mut tracker, &[], 2 * now), (vec![], 0));
+}
+
+/// The tracker of a daemon that starts after this one has ended in order.
+fn next_run(state: &Path, tracker: &Tracker, records: &[(FlowKey, FlowRecord)]) -> Tracker {
+    ToldFlows::open(state, "a test").keep_all(&tracker.all_told(), 1000);
+    let known = ToldFlows::open(state, "a test").take_known();
+    let mut tracker = Tracker::resume(Resume::default(), &known, u64::MAX);
+    records.iter().for_each(|(key, record)| tracker.take_up(*key, record, &known));
+    tracker
+}
+
+#[test]
+fn what_an_earlier_daemon_has_told_of_a_flow_is_gone_on_from() {
+    let state = tempfile::tempdir().unwrap();
+    let now = 100 * QUIET_NS;
+    let mut tracker = Tracker::default();
+    tracker.event(&key(1), &record(5, now, 7));
+    let records = [(key(1), record(5, now, 9)), (key(2), record(6, now, 4))];
+    let mut tracker = next_run(state.path(), &tracker, &records);
+    let more = Added { packets: 2, bytes: 200 };
+    let whole = Added { packets: 4, bytes: 400 };
+    assert_eq!(tracker.event(&key(1), &records[0].1), Some((Phase::Continued, more)));
+    // Of all others nothing was told, whenever they began.
+    assert_eq!(tracker.event(&key(2), &records[1].1), Some((Phase::New, whole)));
+    // A record that was made anew in the place of one that was told is another flow's.
+    let mut tracker = next_run(state.path(), &tracker, &[(key(1), record(now, now, 3))]);
+    let fresh = Added { packets: 3, bytes: 300 };
+    assert_eq!(tracker.event(&key(1), &record(now, now, 3)), Some((Phase::New, fresh)));
 }
 
 proptest! {
@@ -245,10 +278,11 @@ proptest! {
         prop_assert!(sum == sent || (sum < sent && evicted + gone > 0), "{} of {}", sum, sent);
     }
 
-    /// Whatever events get lost or come out of order, before, after or within a sweep: in the end what was
-    /// reported is what was counted.
+    /// Whatever events get lost or come out of order, before, after or within a sweep, and whichever daemons end in order: in the
+    /// end what was reported is what was counted.
     #[test]
-    fn what_is_reported_adds_up(steps in prop::collection::vec((0_u64..50, 0_u8..6), 1..60)) {
+    fn what_is_reported_adds_up(steps in prop::collection::vec((0_u64..50, 0_u8..7), 1..60)) {
+        let state = tempfile::tempdir().unwrap();
         let mut tracker = Tracker::default();
         let (mut packets, mut sum) = (0, 0);
         let (mut delayed, mut sweeps) = (None, false);
@@ -271,6 +305,10 @@ proptest! {
                     let found = tracker.sweep_one(&key(1), &now, 10 * QUIET_NS);
                     sum += found.map_or(0, |flow| flow.added.packets);
                     prop_assert_eq!(tracker.end_sweep(), 0);
+                    sweeps = false;
+                }
+                5 => {
+                    tracker = next_run(state.path(), &tracker, &[(key(1), now)]);
                     sweeps = false;
                 }
                 _ => {
