@@ -37,7 +37,7 @@ pub use untagged::*;
 pub use volume::*;
 
 /// Version of everything in this file and of the geo tables in [`crate::interval`].
-pub const ABI_VERSION: u32 = 24;
+pub const ABI_VERSION: u32 = 25;
 
 /// Pins on one host: the bits of a pin set.
 pub const MAX_PINS: usize = 64;

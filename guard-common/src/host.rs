@@ -7,7 +7,7 @@ use crate::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
 use crate::abi::{Direction, MAX_CGROUP_LEVELS, MAX_EXEMPTIONS, MAX_FAILSAFES, PolicyTable};
 use crate::decide;
 use crate::interval::build::GeoImage;
-use crate::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use crate::interval::{Detail, GeoTables, V4Entries, V4Nodes, V6Entries, V6Nodes};
 use crate::packet::Addr;
 use crate::tables::{Accounts, Origin, Tables};
 
@@ -113,14 +113,14 @@ impl PolicyTable {
 }
 
 impl GeoTables for HostTables {
-    fn v4_index(&self) -> Option<&V4Index> {
-        self.geo.v4_index()
+    fn v4_nodes(&self) -> Option<&V4Nodes> {
+        self.geo.v4_nodes()
     }
     fn v4_entries(&self) -> Option<&V4Entries> {
         self.geo.v4_entries()
     }
-    fn v6_index(&self) -> Option<&V6Index> {
-        self.geo.v6_index()
+    fn v6_nodes(&self) -> Option<&V6Nodes> {
+        self.geo.v6_nodes()
     }
     fn v6_entries(&self) -> Option<&V6Entries> {
         self.geo.v6_entries()

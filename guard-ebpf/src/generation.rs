@@ -3,13 +3,13 @@
 use guard_common::abi::failsafe::{begun, bytes_of, minute_at, minute_of};
 use guard_common::abi::{ExemptionUse, FailsafeUse, Live, PolicyTable};
 use guard_common::decide::account_of;
-use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Nodes, V6Entries, V6Nodes};
 use guard_common::tables::Accounts;
 
 use crate::atomic;
 use crate::clock::boot_ns;
 use crate::maps::{
-    CONTROL, EXEMPTION_USE, FAILSAFE_USE, POLICY, V4_ENTRIES, V4_INDEX, V6_DETAIL, V6_ENTRIES, V6_INDEX,
+    CONTROL, EXEMPTION_USE, FAILSAFE_USE, POLICY, V4_ENTRIES, V4_NODES, V6_DETAIL, V6_ENTRIES, V6_NODES,
 };
 
 /// The element of this map, or of the candidate's map of the same name where the slots are a candidate's: those are in the
@@ -71,16 +71,16 @@ impl Generation {
 
 impl GeoTables for Generation {
     #[inline(always)]
-    fn v4_index(&self) -> Option<&V4Index> {
-        element!(self.live, V4_INDEX.get(self.live.geo_slot()))
+    fn v4_nodes(&self) -> Option<&V4Nodes> {
+        element!(self.live, V4_NODES.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn v4_entries(&self) -> Option<&V4Entries> {
         element!(self.live, V4_ENTRIES.get(self.live.geo_slot()))
     }
     #[inline(always)]
-    fn v6_index(&self) -> Option<&V6Index> {
-        element!(self.live, V6_INDEX.get(self.live.geo_slot()))
+    fn v6_nodes(&self) -> Option<&V6Nodes> {
+        element!(self.live, V6_NODES.get(self.live.geo_slot()))
     }
     #[inline(always)]
     fn v6_entries(&self) -> Option<&V6Entries> {

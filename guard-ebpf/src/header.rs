@@ -9,8 +9,10 @@ use guard_common::packet::HEADER_LEN;
 use crate::hooks::Source;
 use crate::scratch::Scratch;
 
-/// Bytes of the short copy: Ethernet, IPv4 and TCP.
+/// Bytes of the short copy: Ethernet, IPv4 and TCP with timestamps.
 pub const SHORT_LEN: usize = 64;
+/// Of the one of frames that have no more: Ethernet, IPv4 and TCP without options, as an acknowledgement may be.
+const SHORTEST_LEN: usize = 54;
 /// Of the one that reaches to the end of a TCP header behind IPv6, without options.
 const WITHOUT_OPTIONS: usize = 74;
 /// Of the one that has the begin of its options too, by which timestamps are known.
@@ -24,11 +26,26 @@ const WORD: usize = size_of::<u64>();
 pub fn copy_short<S: Source>(frame: &S, scratch: &mut Scratch) -> bool {
     const { assert!(SHORT_LEN.is_multiple_of(WORD) && LONGER_LEN <= HEADER_LEN) };
     let (begin, end) = frame.linear();
-    if begin + SHORT_LEN > end {
-        return false;
-    }
     let from = begin as *const u64;
     let to: *mut u64 = scratch.header.as_mut_ptr().cast();
+    if begin + SHORT_LEN > end {
+        if begin + SHORTEST_LEN > end {
+            return false;
+        }
+        const { assert!(SHORTEST_LEN == 6 * WORD + 3 * size_of::<u16>()) };
+        // SAFETY: the bounds were compared just above, and the header is longer than SHORTEST_LEN.
+        unsafe {
+            for word in 0..6 {
+                core::ptr::write_volatile(to.add(word), load(from.add(word)));
+            }
+            let (from, to): (*const u16, *mut u16) = (from.add(6).cast(), to.add(6).cast());
+            for short in 0..3 {
+                core::ptr::write_volatile(to.add(short), load_short(from.add(short)));
+            }
+        }
+        scratch.valid = SHORTEST_LEN as u32;
+        return true;
+    }
     for word in 0..SHORT_LEN / WORD {
         // SAFETY: the bounds were compared just above, and the header is longer than SHORT_LEN.
         unsafe { core::ptr::write_volatile(to.add(word), load(from.add(word))) };

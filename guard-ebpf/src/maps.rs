@@ -14,7 +14,7 @@ use guard_common::abi::{
     OutcomeKey, PERMITTED_COUNTS, PolicyTable, Relay, RelayKey, SocketFacts, TOTALS, UntaggedKey,
     UntaggedRecord, WayKey, WriterKey,
 };
-use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, V4Entries, V4Nodes, V6Entries, V6Nodes};
 use guard_common::jurisdiction;
 use guard_common::packet::Addr;
 
@@ -32,14 +32,14 @@ pub static CONTROL: Array<Control> = Array::pinned(1, 0);
 pub static POLICY: Array<PolicyTable> = Array::pinned(2, 0);
 
 /// Slices of the IPv4 table of both slots.
-#[map(name = "V4_INDEX")]
-pub static V4_INDEX: Array<V4Index> = Array::pinned(2, 0);
+#[map(name = "V4_NODES")]
+pub static V4_NODES: Array<V4Nodes> = Array::pinned(2, 0);
 /// Intervals of the IPv4 table of both slots.
 #[map(name = "V4_ENTRIES")]
 pub static V4_ENTRIES: Array<V4Entries> = Array::pinned(2, 0);
 /// Slices of the IPv6 table of both slots.
-#[map(name = "V6_INDEX")]
-pub static V6_INDEX: Array<V6Index> = Array::pinned(2, 0);
+#[map(name = "V6_NODES")]
+pub static V6_NODES: Array<V6Nodes> = Array::pinned(2, 0);
 /// Intervals of the IPv6 table of both slots.
 #[map(name = "V6_ENTRIES")]
 pub static V6_ENTRIES: Array<V6Entries> = Array::pinned(2, 0);

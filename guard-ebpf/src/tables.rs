@@ -2,7 +2,7 @@
 
 use guard_common::abi::{Hook, MAX_EXEMPTIONS, Place, PolicyTable, dimension};
 use guard_common::decide::{self, ByOrigin, FailsafeAnswer, Recipient, Trace, Transfer};
-use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Nodes, V6Entries, V6Nodes};
 use guard_common::packet::{Addr, Packet};
 use guard_common::tables::{Accounts, Origin, Tables};
 
@@ -33,16 +33,16 @@ impl KernelTables {
 
 impl GeoTables for KernelTables {
     #[inline(always)]
-    fn v4_index(&self) -> Option<&V4Index> {
-        self.generation.v4_index()
+    fn v4_nodes(&self) -> Option<&V4Nodes> {
+        self.generation.v4_nodes()
     }
     #[inline(always)]
     fn v4_entries(&self) -> Option<&V4Entries> {
         self.generation.v4_entries()
     }
     #[inline(always)]
-    fn v6_index(&self) -> Option<&V6Index> {
-        self.generation.v6_index()
+    fn v6_nodes(&self) -> Option<&V6Nodes> {
+        self.generation.v6_nodes()
     }
     #[inline(always)]
     fn v6_entries(&self) -> Option<&V6Entries> {

@@ -1,10 +1,13 @@
 //! Builds the geo tables from sorted runs: pure functions, on the host only.
 
+mod nodes;
+
 use core::fmt;
 
+use self::nodes::{Part, write};
 use super::{
-    DETAIL_CAPACITY, Detail, GeoTables, V4_BUCKETS, V4_CAPACITY, V4Entries, V4Index, V6_BUCKETS, V6_CAPACITY,
-    V6Entries, V6Index, v4_bucket, v4_entry, v6_bucket, v6_entry,
+    DETAIL_CAPACITY, Detail, GeoTables, ROOT_BITS, V4_CAPACITY, V4_DEPTH, V4Entries, V4Nodes, V6_CAPACITY,
+    V6_DEPTH, V6Entries, V6Nodes, v4_entry, v6_entry,
 };
 use crate::abi::Place;
 
@@ -34,12 +37,12 @@ impl core::error::Error for TableFull {}
 
 /// The geo tables of one generation, as they are copied into the kernel's maps.
 pub struct GeoImage {
-    /// Slices of the IPv4 table.
-    pub v4_index: Box<V4Index>,
+    /// Nodes of the IPv4 table.
+    pub v4_nodes: Box<V4Nodes>,
     /// Intervals of the IPv4 table.
     pub v4_entries: Box<V4Entries>,
-    /// Slices of the IPv6 table.
-    pub v6_index: Box<V6Index>,
+    /// Nodes of the IPv6 table.
+    pub v6_nodes: Box<V6Nodes>,
     /// Intervals of the IPv6 table.
     pub v6_entries: Box<V6Entries>,
     /// The intervals inside split /64s.
@@ -75,9 +78,9 @@ impl GeoImage {
     /// Tables of zeroes, to be filled.
     fn zeroed() -> Self {
         Self {
-            v4_index: zeroed(),
+            v4_nodes: zeroed(),
             v4_entries: zeroed(),
-            v6_index: zeroed(),
+            v6_nodes: zeroed(),
             v6_entries: zeroed(),
             detail: zeroed_detail(),
             v4_len: 0,
@@ -102,29 +105,25 @@ impl GeoImage {
     }
 
     fn fill_v4(&mut self, runs: impl Iterator<Item = (u32, Place)>) -> Result<(), TableFull> {
-        let mut len = 0;
-        let mut indexed = 0;
+        let mut starts = Vec::with_capacity(V4_CAPACITY / 2);
         for (start, place) in merged((0, Place::UNKNOWN), runs) {
-            if len < V4_CAPACITY {
-                let bucket = v4_bucket(start);
-                self.v4_index[indexed..=bucket].fill(len as u32);
-                indexed = bucket + 1;
-                self.v4_entries[len] = v4_entry(start, place);
+            if let Some(entry) = self.v4_entries[..V4_CAPACITY].get_mut(starts.len()) {
+                *entry = v4_entry(start, place);
             }
-            len += 1;
+            starts.push(u64::from(start) << 32);
         }
-        if len > V4_CAPACITY {
-            return Err(TableFull { table: "IPv4", capacity: V4_CAPACITY, needed: len });
+        if starts.len() > V4_CAPACITY {
+            return Err(TableFull { table: "IPv4", capacity: V4_CAPACITY, needed: starts.len() });
         }
-        self.v4_index[indexed..=V4_BUCKETS].fill(len as u32);
-        self.v4_len = len;
+        write(&mut self.v4_nodes[..], V4_DEPTH, &[Part { root: 0, starts: &starts, first: 0, width: 32 }]);
+        self.v4_len = starts.len();
         Ok(())
     }
 
     fn fill_v6(&mut self, runs: impl Iterator<Item = (u128, Place)>) -> Result<(), TableFull> {
         let halves = self.halves(runs)?;
-        // The slices of 2000::/3 come first, then those of the other seven /3s; `halves` has a start at
-        // the begin of each /3, so that no search runs out of its slice at the front.
+        // Those of 2000::/3 come first, then those of the other seven /3s; `halves` has a start at
+        // the begin of each /3, so that no search runs out of its part at the front.
         let global =
             halves.partition_point(|&(hi, _)| hi < 1 << 61)..halves.partition_point(|&(hi, _)| hi < 2 << 61);
         let (before, rest) = halves.split_at(global.start);
@@ -132,16 +131,18 @@ impl GeoImage {
         if halves.len() > V6_CAPACITY {
             return Err(TableFull { table: "IPv6", capacity: V6_CAPACITY, needed: halves.len() });
         }
-        let mut indexed = 0;
-        for (len, &(hi, place)) in global.iter().chain(before).chain(after).enumerate() {
-            let bucket = v6_bucket(hi);
-            if bucket >= indexed {
-                self.v6_index[indexed..=bucket].fill(len as u32);
-                indexed = bucket + 1;
-            }
-            self.v6_entries[len] = v6_entry(hi, place);
+        for (entry, &(hi, place)) in self.v6_entries.iter_mut().zip(global.iter().chain(before).chain(after))
+        {
+            *entry = v6_entry(hi, place);
         }
-        self.v6_index[indexed..=V6_BUCKETS].fill(halves.len() as u32);
+        // The leading 001 selects nothing.
+        let of_global: Vec<u64> = global.iter().map(|&(hi, _)| hi << 3).collect();
+        let of_others: Vec<u64> = before.iter().chain(after).map(|&(hi, _)| hi).collect();
+        let parts = [
+            Part { root: 0, starts: &of_global, first: 0, width: 61 },
+            Part { root: 1 << ROOT_BITS, starts: &of_others, first: of_global.len(), width: 64 },
+        ];
+        write(&mut self.v6_nodes[..], V6_DEPTH, &parts);
         self.v6_len = halves.len();
         Ok(())
     }
@@ -251,14 +252,14 @@ fn with_starts(
 }
 
 impl GeoTables for GeoImage {
-    fn v4_index(&self) -> Option<&V4Index> {
-        Some(&self.v4_index)
+    fn v4_nodes(&self) -> Option<&V4Nodes> {
+        Some(&self.v4_nodes)
     }
     fn v4_entries(&self) -> Option<&V4Entries> {
         Some(&self.v4_entries)
     }
-    fn v6_index(&self) -> Option<&V6Index> {
-        Some(&self.v6_index)
+    fn v6_nodes(&self) -> Option<&V6Nodes> {
+        Some(&self.v6_nodes)
     }
     fn v6_entries(&self) -> Option<&V6Entries> {
         Some(&self.v6_entries)
@@ -269,137 +270,4 @@ impl GeoTables for GeoImage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::{place_v4, place_v6};
-    use super::*;
-    use crate::abi::PlacedBy;
-    use crate::jurisdiction::Jurisdiction;
-    use crate::packet::Addr;
-    use proptest::prelude::*;
-
-    fn place(number: u8) -> Place {
-        let jurisdiction = Jurisdiction::from_index(number % 251).unwrap_or(Jurisdiction::UNKNOWN);
-        Place::new(jurisdiction, if number.is_multiple_of(3) { PlacedBy::Site } else { PlacedBy::Database })
-    }
-
-    fn addr(address: u128) -> Addr {
-        Addr { hi: (address >> 64) as u64, lo: address as u64 }
-    }
-
-    /// Prefixes, in any order and overlapping: the longest that matches holds.
-    #[derive(Clone, Debug)]
-    struct Prefixes<K>(Vec<(K, u32, Place)>);
-
-    impl Prefixes<u128> {
-        fn longest_match(&self, address: u128, width: u32) -> Place {
-            self.0
-                .iter()
-                .filter(|(network, len, _)| *len == 0 || (network ^ address) >> (width - len) == 0)
-                .max_by_key(|(_, len, _)| *len)
-                .map_or(Place::UNKNOWN, |prefix| prefix.2)
-        }
-
-        /// Every border of every prefix, with the place that holds from there on.
-        fn runs(&self, width: u32) -> Vec<(u128, Place)> {
-            let mut borders: Vec<u128> = vec![0];
-            for (network, len, _) in &self.0 {
-                borders.push(*network);
-                if *len > 0
-                    && let Some(end) = network.checked_add(1 << (width - len))
-                    && (width == 128 || end < 1 << width)
-                {
-                    borders.push(end);
-                }
-            }
-            borders.sort_unstable();
-            borders.dedup();
-            borders.into_iter().map(|border| (border, self.longest_match(border, width))).collect()
-        }
-
-        fn interesting(&self, width: u32) -> Vec<u128> {
-            let max = if width == 128 { u128::MAX } else { (1 << width) - 1 };
-            self.runs(width)
-                .into_iter()
-                .flat_map(|(border, _)| {
-                    [border, border.saturating_sub(1), border.saturating_add(1), border ^ (1 << 64)]
-                })
-                .chain(
-                    (0..8u128)
-                        .flat_map(|third| [third << (width - 3), (third << (width - 3)).wrapping_sub(1)]),
-                )
-                .map(|address| address & max)
-                .collect()
-        }
-    }
-
-    /// Prefixes of `width` bits, crowded together so that they nest, share /64s and touch.
-    fn prefixes(width: u32) -> impl Strategy<Value = Prefixes<u128>> {
-        let prefix = (any::<u128>(), 0..=width, any::<u8>(), any::<bool>()).prop_map(
-            move |(bits, len, number, crowd)| {
-                let crowded = if crowd && width == 128 {
-                    0x2a00_1450_u128 << 96 | bits & (0xff << 60) | bits & 0xf
-                } else {
-                    bits
-                };
-                let max = if width == 128 { u128::MAX } else { (1 << width) - 1 };
-                let mask = if len == 0 { 0 } else { max << (width - len) & max };
-                (crowded & mask, len, place(number))
-            },
-        );
-        proptest::collection::vec(prefix, 0..40).prop_map(|mut prefixes| {
-            prefixes.sort_by_key(|prefix| (prefix.0, prefix.1));
-            prefixes.dedup_by_key(|prefix| (prefix.0, prefix.1));
-            Prefixes(prefixes)
-        })
-    }
-
-    fn none6() -> std::iter::Empty<(u128, Place)> {
-        std::iter::empty()
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
-
-        #[test]
-        fn v4_agrees_with_longest_prefix_match(prefixes in prefixes(32), random in any::<[u32; 32]>()) {
-            let runs = prefixes.runs(32).into_iter().map(|(start, place)| (start as u32, place));
-            let image = GeoImage::build(runs, none6()).unwrap();
-            for address in prefixes.interesting(32).into_iter().chain(random.map(u128::from)) {
-                prop_assert_eq!(place_v4(&image, address as u32), Some(prefixes.longest_match(address, 32)));
-            }
-        }
-
-        #[test]
-        fn v6_agrees_with_longest_prefix_match(prefixes in prefixes(128), random in any::<[u128; 32]>()) {
-            let image = GeoImage::build(std::iter::empty(), prefixes.runs(128).into_iter()).unwrap();
-            for address in prefixes.interesting(128).into_iter().chain(random) {
-                prop_assert_eq!(
-                    place_v6(&image, addr(address)), Some(prefixes.longest_match(address, 128)), "{:x}", address
-                );
-            }
-        }
-    }
-
-    #[test]
-    fn no_runs_at_all_leave_every_address_unknown() {
-        let image = GeoImage::build(std::iter::empty(), none6()).unwrap();
-        assert_eq!(place_v4(&image, 0x0102_0304), Some(Place::UNKNOWN));
-        assert_eq!(place_v6(&image, addr(u128::MAX)), Some(Place::UNKNOWN));
-    }
-
-    #[test]
-    fn neighbours_of_one_place_are_merged() {
-        let runs = [(0, place(1)), (10, place(1)), (20, place(2)), (30, place(2))];
-        let image = GeoImage::build(runs.into_iter(), none6()).unwrap();
-        assert_eq!(image.v4_len, 2);
-    }
-
-    #[test]
-    fn more_intervals_than_fit_are_refused_and_counted() {
-        let runs = (0..=V4_CAPACITY as u32).map(|start| (start * 2, place((start % 2) as u8 + 1)));
-        let full = GeoImage::build(runs, none6()).err().unwrap();
-        assert_eq!(full, TableFull { table: "IPv4", capacity: V4_CAPACITY, needed: V4_CAPACITY + 1 });
-        let inside = (0..=DETAIL_CAPACITY as u128).map(|start| (start * 2 + 1, place((start % 2) as u8 + 1)));
-        assert_eq!(GeoImage::build(std::iter::empty(), inside).err().unwrap().table, "IPv6 detail");
-    }
-}
+mod tests;

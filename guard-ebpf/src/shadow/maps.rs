@@ -7,7 +7,7 @@ use guard_common::abi::shadow::{
     MAX_SHADOW_FLOWS, MAX_SHADOW_KEYS, SHADOW_COUNTS, ShadowFlow, ShadowFlowKey, ShadowKey, ShadowTarget,
 };
 use guard_common::abi::{Count, ExemptionUse, FailsafeUse, Hook, MAX_EXEMPTIONS, MAX_FAILSAFES, PolicyTable};
-use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, V4Entries, V4Nodes, V6Entries, V6Nodes};
 
 /// Hash entries are made on demand; none wait in memory.
 const NO_PREALLOC: u32 = 1;
@@ -21,14 +21,14 @@ pub static TARGET: Array<ShadowTarget> = Array::with_max_entries(1, 0);
 pub static POLICY: Array<PolicyTable> = Array::with_max_entries(2, 0);
 
 /// Slices of its IPv4 table.
-#[map(name = "SHADOW_V4_INDEX")]
-pub static V4_INDEX: Array<V4Index> = Array::with_max_entries(1, 0);
+#[map(name = "SHADOW_V4_NODES")]
+pub static V4_NODES: Array<V4Nodes> = Array::with_max_entries(1, 0);
 /// Intervals of its IPv4 table.
 #[map(name = "SHADOW_V4_ENTRIES")]
 pub static V4_ENTRIES: Array<V4Entries> = Array::with_max_entries(1, 0);
 /// Slices of its IPv6 table.
-#[map(name = "SHADOW_V6_INDEX")]
-pub static V6_INDEX: Array<V6Index> = Array::with_max_entries(1, 0);
+#[map(name = "SHADOW_V6_NODES")]
+pub static V6_NODES: Array<V6Nodes> = Array::with_max_entries(1, 0);
 /// Intervals of its IPv6 table.
 #[map(name = "SHADOW_V6_ENTRIES")]
 pub static V6_ENTRIES: Array<V6Entries> = Array::with_max_entries(1, 0);

@@ -99,7 +99,11 @@ impl EventLog {
         Self::writing_to(Box::new(super::sink::Stream::of(out)), past.kept, (past.told, past.flows)).unwrap()
     }
 
-    fn writing_to(sink: Box<dyn Sink>, mut kept: Kept, (told, flows): (Told, ToldFlows)) -> io::Result<Self> {
+    fn writing_to(
+        sink: Box<dyn Sink>,
+        mut kept: Kept,
+        (told, mut flows): (Told, ToldFlows),
+    ) -> io::Result<Self> {
         let (queue, orders) = sync_channel(QUEUE);
         let beside = Arc::<Mutex<Beside>>::default();
         let session = Timestamp::now();
@@ -113,6 +117,7 @@ impl EventLog {
         }
         let lost = Arc::new(AtomicU64::new(unwritten));
         let predecessor = kept.before.line;
+        flows.begin(session, predecessor.map(|line| line.session));
         let envelope = Envelope { host: hostname().into(), session, sequence: Some(1) };
         let mut writer = Writer {
             sink,

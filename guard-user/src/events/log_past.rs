@@ -33,7 +33,9 @@ impl LogPast {
     #[must_use]
     pub fn read(state: &Path, counters: &str, lost: Option<Losses>) -> Self {
         let told = Told::open(state, counters, lost);
-        Self { kept: Kept::open(state), told, flows: ToldFlows::open(state, counters) }
+        let kept = Kept::open(state);
+        let flows = ToldFlows::open(state, counters, kept.before.line.map(|line| line.session));
+        Self { kept, told, flows }
     }
 
     /// What earlier runs have reported; `swept_ns` is the last sweep over the flows that the store knows of, if any. That of each

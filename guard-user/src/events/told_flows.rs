@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use guard_common::abi::{Count, FlowKey};
 use guard_common::packet::Addr;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::kept::open;
@@ -30,7 +31,12 @@ const HEAD: usize = 128;
 const FORM: &str = "flows 1 ";
 /// Where it is written up to when rows were left out, nanoseconds of `CLOCK_BOOTTIME`: 0 where a run has left a row of every flow.
 const LEFT_OUT: usize = HEAD;
-/// Bytes of that.
+/// Behind it, when the daemon started whose run keeps the file, and the one of the last line before: nanoseconds since 1970.
+/// Where the last line is another one's, as of an earlier version which knows no such file, it tells nothing.
+const RUNS: usize = LEFT_OUT + MOMENT;
+/// Where the rows begin.
+const BEGIN: usize = RUNS + 2 * MOMENT;
+/// Bytes of a moment.
 const MOMENT: usize = 8;
 /// Rows that there is room for.
 const ROWS: usize = 1 << 15;
@@ -107,9 +113,9 @@ pub(super) struct ToldFlows {
 }
 
 impl ToldFlows {
-    /// Reads what an earlier run has told of flows, by the counters of this name, and begins anew with that.
-    pub(super) fn open(state: &Path, counters: &str) -> Self {
-        match Self::read(state, counters) {
+    /// Reads what an earlier run has told of flows, by the counters of this name, and begins anew with that. `last` is when the daemon started that wrote the last line.
+    pub(super) fn open(state: &Path, counters: &str, last: Option<Timestamp>) -> Self {
+        match Self::read(state, counters, last) {
             Ok(flows) => flows,
             Err(error) => {
                 warn!(
@@ -121,11 +127,13 @@ impl ToldFlows {
         }
     }
 
-    fn read(state: &Path, counters: &str) -> io::Result<Self> {
+    fn read(state: &Path, counters: &str, last: Option<Timestamp>) -> io::Result<Self> {
         let file = open(&state.join(FILE))?;
         let (mut found, head) = (Vec::new(), head_of(counters));
         (&file).take(place_of(ROWS as u64)).read_to_end(&mut found)?;
-        let known = if found.starts_with(&head) { known(&found) } else { KnownFlows::default() };
+        let is_of_last = [RUNS, RUNS + MOMENT].iter().any(|at| number(&found, *at) == Some(moment_of(last)));
+        let known =
+            if found.starts_with(&head) && is_of_last { known(&found) } else { KnownFlows::default() };
         let left_out_ns = match known.left_out_ns {
             None => {
                 file.set_len(0)?;
@@ -136,11 +144,17 @@ impl ToldFlows {
             Some(0) => NONE,
             Some(until) => until,
         };
-        // A run at its end has left rows one behind the other. While they are brought to their places, there are none.
+        // A run at its end has left rows one behind the other. While they are brought to their places, none counts.
         file.set_len(LEFT_OUT as u64)?;
+        file.write_all_at(&[ALL.to_ne_bytes(), moment_of(last), moment_of(last)].concat(), LEFT_OUT as u64)?;
         file.write_all_at(&known.rows_at_their_places(), place_of(0))?;
         file.write_all_at(&left_out_ns.to_ne_bytes(), LEFT_OUT as u64)?;
         Ok(Self { file: Some(file), left_out_ns, known })
+    }
+
+    /// Takes note of the run that keeps it from now on, behind that of the last line.
+    pub(super) fn begin(&mut self, session: Timestamp, last: Option<Timestamp>) {
+        self.write(&[moment_of(Some(session)), moment_of(last)].concat(), RUNS as u64);
     }
 
     /// What an earlier run has told. It is given once.
@@ -205,7 +219,12 @@ fn row_number(key: &FlowKey) -> u64 {
 }
 
 const fn place_of(row: u64) -> u64 {
-    (HEAD + MOMENT) as u64 + row * ROW as u64
+    BEGIN as u64 + row * ROW as u64
+}
+
+fn moment_of(time: Option<Timestamp>) -> [u8; MOMENT] {
+    let moment = time.and_then(|time| i64::try_from(time.as_nanosecond()).ok());
+    moment.unwrap_or_default().to_ne_bytes()
 }
 
 fn head_of(counters: &str) -> [u8; HEAD] {
@@ -237,7 +256,7 @@ fn known(file: &[u8]) -> KnownFlows {
         return KnownFlows::default();
     };
     let mut flows: HashMap<FlowKey, Row> = HashMap::new();
-    let rows = file.get(LEFT_OUT + MOMENT..).unwrap_or_default();
+    let rows = file.get(BEGIN..).unwrap_or_default();
     for (key, row) in rows.chunks_exact(ROW).filter_map(read_row) {
         let there = flows.entry(key).or_insert(row);
         if row.told_ns > there.told_ns {

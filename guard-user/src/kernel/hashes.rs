@@ -20,14 +20,14 @@ pub fn policy_sha256(policy: &PolicyTable) -> String {
     hexadecimal(Sha256::digest(bytes_of(policy)))
 }
 
-/// Of the tables that place addresses, as they are in the kernel's maps, one behind the other: `V4_INDEX`, `V4_ENTRIES`,
-/// `V6_INDEX`, `V6_ENTRIES`, `V6_DETAIL`.
+/// Of the tables that place addresses, as they are in the kernel's maps, one behind the other: `V4_NODES`, `V4_ENTRIES`,
+/// `V6_NODES`, `V6_ENTRIES`, `V6_DETAIL`.
 #[must_use]
 pub fn geo_sha256(geo: &GeoImage) -> String {
     let mut hash = Sha256::new();
-    hash.update(bytes_of(&*geo.v4_index));
+    hash.update(bytes_of(&*geo.v4_nodes));
     hash.update(bytes_of(&*geo.v4_entries));
-    hash.update(bytes_of(&*geo.v6_index));
+    hash.update(bytes_of(&*geo.v6_nodes));
     hash.update(bytes_of(&*geo.v6_entries));
     hash.update(bytes_of(&*geo.detail));
     hexadecimal(hash.finalize())

@@ -53,11 +53,11 @@ maps! {
     /// Policy tables of both slots.
     policy = "POLICY";
     /// Slices of the IPv4 tables.
-    v4_index = "V4_INDEX";
+    v4_nodes = "V4_NODES";
     /// Intervals of the IPv4 tables.
     v4_entries = "V4_ENTRIES";
     /// Slices of the IPv6 tables.
-    v6_index = "V6_INDEX";
+    v6_nodes = "V6_NODES";
     /// Intervals of the IPv6 tables.
     v6_entries = "V6_ENTRIES";
     /// Intervals inside split /64s.

@@ -7,7 +7,7 @@ use guard_common::abi::{
     FlowRecord, Handed, HighWater, OutcomeKey, PinnedCopy, PolicyTable, Relay, RelayKey, SocketFacts,
     UntaggedKey, UntaggedRecord, WayKey, WriterKey,
 };
-use guard_common::interval::{Detail, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, V4Entries, V4Nodes, V6Entries};
 use guard_common::packet::Addr;
 
 /// Types whose every byte belongs to an integer.
@@ -46,9 +46,9 @@ plain!(
     OutcomeKey,
     PolicyTable,
     Detail,
-    V4Index,
+    V4Nodes,
+    // Which is `V6Nodes` too: as many words.
     V4Entries,
-    V6Index,
     V6Entries,
     SocketFacts,
     UntaggedKey,

@@ -84,9 +84,9 @@ impl LinuxKernel {
         fill(&maps.policy, "POLICY", next.policy_slot(), &policy)?;
         let Some(geo) = geo else { return Ok(policy) };
         let slot = next.geo_slot();
-        fill(&maps.v4_index, "V4_INDEX", slot, bytes_of(&*geo.v4_index))?;
+        fill(&maps.v4_nodes, "V4_NODES", slot, bytes_of(&*geo.v4_nodes))?;
         fill(&maps.v4_entries, "V4_ENTRIES", slot, bytes_of(&*geo.v4_entries))?;
-        fill(&maps.v6_index, "V6_INDEX", slot, bytes_of(&*geo.v6_index))?;
+        fill(&maps.v6_nodes, "V6_NODES", slot, bytes_of(&*geo.v6_nodes))?;
         fill(&maps.v6_entries, "V6_ENTRIES", slot, bytes_of(&*geo.v6_entries))?;
         fill(&maps.detail, "V6_DETAIL", slot, bytes_of(&*geo.detail))?;
         Ok(policy)

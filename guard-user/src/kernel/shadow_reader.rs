@@ -47,9 +47,9 @@ impl ShadowReader {
         };
         let geo = &tables.geo;
         fill(&reader.policy, "SHADOW_POLICY", 0, bytes_of(&*tables.policy))?;
-        fill(&map("SHADOW_V4_INDEX")?, "SHADOW_V4_INDEX", 0, bytes_of(&*geo.v4_index))?;
+        fill(&map("SHADOW_V4_NODES")?, "SHADOW_V4_NODES", 0, bytes_of(&*geo.v4_nodes))?;
         fill(&map("SHADOW_V4_ENTRIES")?, "SHADOW_V4_ENTRIES", 0, bytes_of(&*geo.v4_entries))?;
-        fill(&map("SHADOW_V6_INDEX")?, "SHADOW_V6_INDEX", 0, bytes_of(&*geo.v6_index))?;
+        fill(&map("SHADOW_V6_NODES")?, "SHADOW_V6_NODES", 0, bytes_of(&*geo.v6_nodes))?;
         fill(&map("SHADOW_V6_ENTRIES")?, "SHADOW_V6_ENTRIES", 0, bytes_of(&*geo.v6_entries))?;
         fill(&map("SHADOW_V6_DETAIL")?, "SHADOW_V6_DETAIL", 0, bytes_of(&*geo.detail))?;
         Ok(reader)

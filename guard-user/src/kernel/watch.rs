@@ -256,9 +256,9 @@ impl LinuxKernel {
 /// The geo tables with their maps, in the order in which they are held.
 fn geo_tables<'a>(maps: &'a Maps, geo: &'a GeoImage) -> [(&'static str, &'a Map, &'a [u8]); GEO_TABLES] {
     [
-        ("V4_INDEX", &maps.v4_index, bytes_of(&*geo.v4_index)),
+        ("V4_NODES", &maps.v4_nodes, bytes_of(&*geo.v4_nodes)),
         ("V4_ENTRIES", &maps.v4_entries, bytes_of(&*geo.v4_entries)),
-        ("V6_INDEX", &maps.v6_index, bytes_of(&*geo.v6_index)),
+        ("V6_NODES", &maps.v6_nodes, bytes_of(&*geo.v6_nodes)),
         ("V6_ENTRIES", &maps.v6_entries, bytes_of(&*geo.v6_entries)),
         ("V6_DETAIL", &maps.detail, bytes_of(&*geo.detail)),
     ]

@@ -21,7 +21,7 @@ use crate::config::policy::Log;
 use crate::events::budget::{Budget, Limits};
 use crate::events::canary::Canary;
 use crate::events::enrich::{Context, enrich};
-use crate::events::flows::{self, Tracker};
+use crate::events::flows::{self, Resume, Tracker};
 use crate::events::history::History;
 use crate::events::log::EventLog;
 use crate::events::log_past::Earlier;
@@ -30,7 +30,7 @@ use crate::events::names::SharedNames;
 use crate::events::pinned_copy::PinnedCopy;
 use crate::events::record::Record;
 use crate::events::run::{End, Start};
-use crate::events::told_flows::ToldFlow;
+use crate::events::told_flows::{KnownFlows, ToldFlow};
 use crate::events::{Entry, Event};
 use crate::exemption::Clocks;
 use crate::history::Worker as Past;
@@ -300,7 +300,7 @@ impl Reporter {
             }
         } else if self.tracker.len() > self.most_flows && !self.forget(records) {
             // Bounded memory goes before an event that is reported twice.
-            self.tracker = Tracker::default();
+            self.tracker = Tracker::resume(Resume::default(), &KnownFlows::default(), Clocks::read().boot_ns);
             self.tunnels = Tunnels::default();
         }
         self.shared.beat(self.tracker.len());

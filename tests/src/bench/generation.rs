@@ -17,7 +17,7 @@ use super::figures::{Figures, median};
 use super::policies::{Kind, policy};
 
 /// Maps that hold the tables of both generations.
-const TABLES: [&str; 6] = ["POLICY", "V4_INDEX", "V4_ENTRIES", "V6_INDEX", "V6_ENTRIES", "V6_DETAIL"];
+const TABLES: [&str; 6] = ["POLICY", "V4_NODES", "V4_ENTRIES", "V6_NODES", "V6_ENTRIES", "V6_DETAIL"];
 
 /// Builds and publishes generations of the full embedded database, and leaves the last one live.
 pub(crate) fn measure(pins: &Path, figures: &mut Figures) -> Result<LinuxKernel> {

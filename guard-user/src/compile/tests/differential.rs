@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use guard_common::abi::{Hook, NO_EXEMPTION, PolicyTable};
 use guard_common::decide::{Decision, NoTrace, decide, mirror};
 use guard_common::host::HostTables;
-use guard_common::interval::{Detail, GeoTables, V4Entries, V4Index, V6Entries, V6Index};
+use guard_common::interval::{Detail, GeoTables, V4Entries, V4Nodes, V6Entries, V6Nodes};
 use guard_common::packet::{Addr, Packet};
 use guard_common::tables::{Accounts, Tables};
 use guard_common::verdict::{Reason, Verdict};
@@ -32,14 +32,14 @@ impl PartlyLoaded {
 }
 
 impl GeoTables for PartlyLoaded {
-    fn v4_index(&self) -> Option<&V4Index> {
-        self.geo()?.v4_index()
+    fn v4_nodes(&self) -> Option<&V4Nodes> {
+        self.geo()?.v4_nodes()
     }
     fn v4_entries(&self) -> Option<&V4Entries> {
         self.geo()?.v4_entries()
     }
-    fn v6_index(&self) -> Option<&V6Index> {
-        self.geo()?.v6_index()
+    fn v6_nodes(&self) -> Option<&V6Nodes> {
+        self.geo()?.v6_nodes()
     }
     fn v6_entries(&self) -> Option<&V6Entries> {
         self.geo()?.v6_entries()

@@ -209,8 +209,8 @@ fn a_flow_that_is_evicted_before_it_is_settled_is_a_loss_once() {
 
 /// The tracker of a daemon that starts after this one has ended in order.
 fn next_run(state: &Path, tracker: &Tracker, records: &[(FlowKey, FlowRecord)]) -> Tracker {
-    ToldFlows::open(state, "a test").keep_all(&tracker.all_told(), 1000);
-    let known = ToldFlows::open(state, "a test").take_known();
+    ToldFlows::open(state, "a test", None).keep_all(&tracker.all_told(), 1000);
+    let known = ToldFlows::open(state, "a test", None).take_known();
     let mut tracker = Tracker::resume(Resume::default(), &known, u64::MAX);
     records.iter().for_each(|(key, record)| tracker.take_up(*key, record, &known));
     tracker

@@ -30,15 +30,20 @@ fn told(known: &KnownFlows, dport: u16, packets_by_now: u64) -> Option<u64> {
     Some(told.packets)
 }
 
+/// Opens it as a run that wrote no line, and whose predecessor wrote none.
+fn open(state: &Path, counters: &str) -> ToldFlows {
+    ToldFlows::open(state, counters, None)
+}
+
 /// What the next run knows.
 fn next(state: &Path) -> KnownFlows {
-    ToldFlows::open(state, COUNTERS).take_known()
+    open(state, COUNTERS).take_known()
 }
 
 #[test]
 fn what_lines_tell_is_known_to_the_next_run_however_this_one_ends() {
     let state = tempfile::tempdir().unwrap();
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     assert!(told(&flows.take_known(), 1, 7).is_none());
     flows.keep(&[flow(1, 3), flow(2, 4)], 1000);
     flows.keep(&[flow(1, 6)], 2000);
@@ -54,12 +59,12 @@ fn what_lines_tell_is_known_to_the_next_run_however_this_one_ends() {
 #[test]
 fn at_its_end_a_run_leaves_every_flow() {
     let state = tempfile::tempdir().unwrap();
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     flows.keep(&[flow(1, 3)], 1000);
     flows.left_out(3000);
     flows.keep_all(&[flow(1, 8), flow(2, 9)], 4000);
     drop(flows);
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     let known = flows.take_known();
     assert_eq!((told(&known, 1, 20), told(&known, 2, 20)), (Some(8), Some(9)));
     assert!(known.are_all());
@@ -73,7 +78,7 @@ fn at_its_end_a_run_leaves_every_flow() {
 #[test]
 fn a_flow_of_which_more_was_told_than_its_row_has_is_not_known() {
     let state = tempfile::tempdir().unwrap();
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     flows.keep(&[flow(1, 3), flow(2, 3)], 1000);
     flows.left_out(1500);
     flows.keep(&[flow(2, 5)], 2000);
@@ -82,7 +87,7 @@ fn a_flow_of_which_more_was_told_than_its_row_has_is_not_known() {
     assert_eq!((told(&known, 1, 4), told(&known, 2, 6)), (None, Some(5)));
     assert_eq!(told(&known, 1, 3), Some(3), "there was no more to tell");
     // What is in a sum that no line has yet is not told.
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     flows.keep(&[ToldFlow { told: None, ..flow(2, 0) }], 3000);
     drop(flows);
     assert_eq!(told(&next(state.path()), 2, 6), None);
@@ -92,7 +97,7 @@ fn a_flow_of_which_more_was_told_than_its_row_has_is_not_known() {
 #[test]
 fn an_end_that_is_broken_off_leaves_nothing_that_counts() {
     let state = tempfile::tempdir().unwrap();
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     flows.keep_all(&[flow(1, 8), flow(2, 9)], 4000);
     drop(flows);
     let file = state.path().join(FILE);
@@ -103,7 +108,7 @@ fn an_end_that_is_broken_off_leaves_nothing_that_counts() {
     let known = next(state.path());
     assert_eq!((told(&known, 1, 9), told(&known, 1, 8), known.are_all()), (None, Some(8), false));
     // Cut off anywhere it is read as far as it goes.
-    for length in [0, 1, HEAD, HEAD + 3, HEAD + MOMENT, HEAD + MOMENT + ROW - 1, whole.len() - 1] {
+    for length in [0, 1, HEAD, HEAD + 3, RUNS, BEGIN, BEGIN + ROW - 1, whole.len() - 1] {
         fs::write(&file, &whole[..length]).unwrap();
         let known = next(state.path());
         assert_eq!(told(&known, 2, 20), None, "{length}");
@@ -113,8 +118,8 @@ fn an_end_that_is_broken_off_leaves_nothing_that_counts() {
 #[test]
 fn other_counters_have_told_nothing() {
     let state = tempfile::tempdir().unwrap();
-    ToldFlows::open(state.path(), COUNTERS).keep(&[flow(1, 3)], 1000);
-    let known = ToldFlows::open(state.path(), "another boot").take_known();
+    open(state.path(), COUNTERS).keep(&[flow(1, 3)], 1000);
+    let known = open(state.path(), "another boot").take_known();
     assert!(told(&known, 1, 3).is_none());
     assert!(told(&next(state.path()), 1, 3).is_none(), "and it began anew");
     fs::write(state.path().join(FILE), "no such file").unwrap();
@@ -122,7 +127,7 @@ fn other_counters_have_told_nothing() {
     // Where it can't be kept, nothing stops.
     fs::remove_file(state.path().join(FILE)).unwrap();
     fs::create_dir(state.path().join(FILE)).unwrap();
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     flows.keep(&[flow(1, 3)], 1000);
     flows.keep_all(&[flow(1, 3)], 1000);
 }
@@ -134,7 +139,7 @@ fn there_is_room_for_so_many_and_no_more() {
         let dst = Addr { hi: 3, lo: number };
         ToldFlow { key: FlowKey { dst, ..key(1) }, ..flow(1, number) }
     };
-    let mut flows = ToldFlows::open(state.path(), COUNTERS);
+    let mut flows = open(state.path(), COUNTERS);
     let many: Vec<ToldFlow> = (1..=ROWS as u64 + 1).map(flow_of).collect();
     flows.keep_all(&many[..ROWS], 1000);
     assert!(next(state.path()).are_all());
@@ -148,4 +153,24 @@ fn there_is_room_for_so_many_and_no_more() {
     let kept = many.iter().filter_map(|flow| known.told(&flow.key, 5, u64::MAX).zip(flow.told));
     let kept: Vec<(Count, Count)> = kept.collect();
     assert!(kept.len() > ROWS / 2 && kept.iter().all(|(known, told)| known == told), "{}", kept.len());
+}
+
+#[test]
+fn what_another_run_than_that_of_the_last_line_has_left_is_not_believed() {
+    let state = tempfile::tempdir().unwrap();
+    let at = |second| Some(Timestamp::new(second, 5).unwrap());
+    let known_after =
+        |last| told(&ToldFlows::open(state.path(), COUNTERS, last).take_known(), 1, 9).is_some();
+    let leave = |last, session: Option<Timestamp>| {
+        let mut flows = ToldFlows::open(state.path(), COUNTERS, last);
+        flows.begin(session.unwrap(), last);
+        flows.keep_all(&[flow(1, 3)], 1000);
+    };
+    leave(None, at(10));
+    assert!(known_after(at(10)), "its own last line");
+    leave(at(10), at(20));
+    assert!(known_after(at(10)), "it wrote none");
+    leave(at(10), at(20));
+    assert!(!known_after(at(30)), "a version without such a file wrote lines since");
+    assert!(!known_after(at(20)), "and it began anew");
 }

@@ -12,7 +12,7 @@ use crate::kernel::{Mending, Tampered};
 /// Those that are set back where they are.
 const SET_BACK: [&str; 5] = ["CONTROL", "HOST_ADDRESSES", "HELD", "BYPASS_ALLOWED", "EXEMPTION_USE"];
 /// The geo tables.
-const GEO: [&str; 3] = ["V4_ENTRIES", "V6_INDEX", "V6_DETAIL"];
+const GEO: [&str; 3] = ["V4_ENTRIES", "V6_NODES", "V6_DETAIL"];
 /// The policy's.
 const POLICY: &str = "POLICY";
 /// The slot that a changed policy opens, which no test gives an exemption.
