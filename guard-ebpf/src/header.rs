@@ -10,7 +10,7 @@ use crate::hooks::Source;
 use crate::scratch::Scratch;
 
 /// Bytes of the short copy: Ethernet, IPv4 and TCP with timestamps.
-pub const SHORT_LEN: usize = 64;
+const SHORT_LEN: usize = 64;
 /// Of the one of frames that have no more: Ethernet, IPv4 and TCP without options, as an acknowledgement may be.
 const SHORTEST_LEN: usize = 54;
 /// Of the one that reaches to the end of a TCP header behind IPv6, without options.

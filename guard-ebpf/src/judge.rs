@@ -10,7 +10,7 @@ use crate::atomic;
 use crate::counters::total;
 use crate::decision::{borderguard_judge, decide_on, describe, describe_sender, parse_copied};
 use crate::generation::Generation;
-use crate::header::{self, SHORT_LEN};
+use crate::header;
 use crate::hooks::Source;
 use crate::listener;
 use crate::rewritten;
@@ -129,7 +129,7 @@ fn drop_canary<S: Source>(
 fn parse<S: Source>(number: u32, link: Link, source: &S, scratch: &mut Scratch) {
     if header::copy_short(source, scratch) {
         scratch.parsed = parse_copied(number, link);
-        if scratch.parsed <= Parsed::Ip.code() || scratch.provenance.frame_len <= SHORT_LEN as u32 {
+        if scratch.parsed <= Parsed::Ip.code() || scratch.provenance.frame_len <= scratch.valid {
             return;
         }
     }
