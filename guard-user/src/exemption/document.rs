@@ -9,6 +9,7 @@ use super::instrument::InstrumentKind;
 use super::particulars::Particulars;
 use crate::approval::{self, NotEnough, Requirement, Rule};
 use crate::config::policy::{Approvals, PortRange};
+use crate::text::look_alike;
 
 /// What an exemption's document says. Every value has passed every check that needs nothing but the
 /// document, and the document every rule of law.
@@ -107,6 +108,23 @@ impl Document {
     pub fn review_that_ends(&self) -> Option<Timestamp> {
         let review = self.assessment.as_ref().and_then(|assessment| assessment.review_by);
         review.filter(|review| *review < self.valid_until)
+    }
+
+    /// Whether it rests on the instrument that is called so: by the name of the act or of the agreement, of which those that look alike
+    /// are one, or by the agreement's id in the law pack.
+    #[must_use]
+    pub fn rests_on(&self, name: &str) -> bool {
+        let id = self.particulars.agreement_id.as_deref();
+        id == Some(name) || self.names_of_instrument().any(|its| look_alike(its, name))
+    }
+
+    /// What its instrument is called: the act, the agreement, and that one's id in the law pack.
+    pub fn names_of_instrument(&self) -> impl Iterator<Item = &str> {
+        let Instrument { name, agreement, .. } = &self.instrument;
+        [Some(name), agreement.as_ref(), self.particulars.agreement_id.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// What has to be done and is not, with the first moment at which it has to have been done; the earliest first.

@@ -104,7 +104,7 @@ impl Target {
     pub fn covers(&self, document: &Document, approvals: &[ApprovedBy]) -> bool {
         match self {
             Self::Id(id) => *id == document.id,
-            Self::Instrument(name) => look_alike(name, &document.instrument.name),
+            Self::Instrument(name) => document.rests_on(name),
             Self::Pin(name) => document.pins.contains(name),
             Self::Recipient(name) => document.recipients.iter().any(|it| look_alike(name, &it.name)),
             Self::Key(fingerprint) => approvals.iter().any(|it| it.fingerprint == *fingerprint),

@@ -129,11 +129,12 @@ impl Act<'_> {
 
     /// The instrument's name, where this document rests on it.
     fn name_in<'n>(&'n self, document: &'n Document) -> Option<&'n str> {
-        let (own, name) = (self.instrument.as_str(), document.instrument.name.as_str());
-        if look_alike(own, name) {
+        let own = self.instrument.as_str();
+        if document.rests_on(own) {
             return Some(own);
         }
-        (own.len() == DIGITS && own == sha256(name.as_bytes())).then_some(name)
+        let is_own = |name: &&str| own.len() == DIGITS && own == sha256(name.as_bytes());
+        document.names_of_instrument().find(is_own)
     }
 
     fn change(&self, name: &str) -> Change {

@@ -5,6 +5,7 @@ use super::super::model::Change;
 use super::{Exemption, Program, Receipt, TableHashes};
 use crate::audit::Kind;
 use crate::exemption::OrderKind;
+use crate::config::values;
 use crate::text::look_alike;
 
 /// The digits of a SHA-256.
@@ -128,7 +129,12 @@ impl Receipt {
             "exemption" => name == id,
             "pin" => pins.iter().any(|pin| pin == name),
             "recipient" => self.recipients.iter().any(|it| look_alike(&it.name, name)),
-            "instrument" => look_alike(&instrument.name, name),
+            "instrument" => {
+                // An agreement's id is in no receipt: a name that may be one is taken for it.
+                look_alike(&instrument.name, name)
+                    || look_alike(&instrument.agreement, name)
+                    || values::name(name).is_ok()
+            }
             // Also one whose signature is in no role that counts, as the submitter's.
             "key" => self.signers.iter().any(|it| it.key == name),
             "all" => name.is_empty(),
