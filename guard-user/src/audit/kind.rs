@@ -90,6 +90,8 @@ kinds! {
     DutyDone = "duty-done";
     /// The host's wall clock was set, and the windows of exemptions follow it: the detail has by how many milliseconds (`by_ms`), and `from` what to what. Times of records before it are by the clock as it was. With `at_start` a start found the clock behind `from`, which was known before it: what had ended by then stays ended.
     ClockSet = "clock-set";
+    /// The daemon did not look for more than five seconds, and was not ended: it was stopped (SIGSTOP, the freezer of cgroups), or the host was too busy for it. What is attached, and what tables have, may have been others meanwhile. The detail has `from` when `to` when.
+    Unwatched = "unwatched";
     /// Records before this one could not be written; the detail has how many were `lost`, and when the first and the last of them were given up, `from` and `to`. Until the disk takes this record, `audit-lost.json` in `state.directory` and in `state.mark_directory` has number, times and why, and the kernel's mark number and times until a reboot, so that a daemon that is started meanwhile writes it. Why is told as the file's words then (`audit-lost.json says`), for whoever can write the file can change them. Where neither file has the number and the times of the mark, those of the mark count, but for a greater number and a later end, and the file's words are not taken.
     Gap = "gap";
 }
@@ -123,7 +125,7 @@ impl Kind {
     ];
 
     /// What the daemon finds by itself, and nobody asks for.
-    const BY_ITSELF: [Self; 9] = [
+    const BY_ITSELF: [Self; 10] = [
         Self::Expire,
         Self::Exhaust,
         Self::OlderStore,
@@ -132,6 +134,7 @@ impl Kind {
         Self::Tampered,
         Self::ChangeDenied,
         Self::ClockSet,
+        Self::Unwatched,
         Self::Gap,
     ];
 

@@ -65,6 +65,8 @@ pub enum Input {
     Changed,
     /// Time has passed.
     Tick,
+    /// Nothing was looked at from this moment on until now.
+    Absent(jiff::Timestamp),
     /// Kernel and host were looked at.
     Observed(Result<Box<Sight>, String>),
     /// A generation was published, or was not.

@@ -200,6 +200,24 @@ pub(crate) fn of_trail<'r>(records: impl Iterator<Item = &'r Stored>) -> Vec<Gap
             );
             push(time("last_right"), Some(record.time), words);
         }
+        if is(Kind::Unwatched) {
+            let words = format!(
+                "the daemon was stopped, or the host was too busy for it, from {} until {}: what is attached and what the tables have \
+                 may have been others in between, and what left by that was neither judged nor counted",
+                of("from"),
+                of("to")
+            );
+            push(time("from"), time("to"), words);
+        }
+        if is(Kind::ClockSet)
+            && let (Some(was), Some(set)) = (time("from"), time("to"))
+            && is_much(was, set)
+        {
+            let words = format!(
+                "the host's clock was set from {was:.0} to {set:.0}: days and times between these two are by the one clock or the other"
+            );
+            push(Some(was.min(set)), Some(was.max(set)), words);
+        }
         if is(Kind::Gap) {
             let lost = number("lost").unwrap_or_default();
             let words = format!(
@@ -256,6 +274,13 @@ fn without_a_word(from: Option<Timestamp>, start: Timestamp) -> String {
     format!(
         "the daemon or the host ended without a word {when} may be booked as of {start} or, after a loss of power, be missing"
     )
+}
+
+/// Whether the clock was set by so much that what is told of a time may be of another one.
+fn is_much(was: Timestamp, set: Timestamp) -> bool {
+    const MINUTE: u64 = 60;
+    let day = |time: Timestamp| time.to_zoned(TimeZone::UTC).date();
+    set.duration_since(was).unsigned_abs().as_secs() >= MINUTE || day(was) != day(set)
 }
 
 /// Whether a time without a daemon is more than a restart takes: what was counted in it may be booked on another day, or long

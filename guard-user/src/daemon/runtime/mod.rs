@@ -4,6 +4,7 @@
 //! The loop does no I/O that can wait. Kernel, store, counters, sockets, config and log have threads of their own;
 //! requests and changes of links come before everything that only looks.
 
+mod absence;
 mod approvals;
 mod canaries;
 mod cgroups;
@@ -261,7 +262,7 @@ impl Daemon {
     }
 
     async fn watch(&mut self) {
-        let begin = Instant::now();
+        let (begin, mut ended) = (Instant::now(), Instant::now());
         loop {
             let next_tick = self.engine.next_tick();
             let woken = tokio::select! {
@@ -282,14 +283,15 @@ impl Daemon {
                 return;
             }
             let turn = Instant::now();
+            self.notice_absence(turn - ended);
             self.turn(woken);
             if turn.elapsed() > SLOW_TURN {
                 self.slow_turns.fetch_add(1, Ordering::Relaxed);
                 warn!("a turn of the daemon's loop took {} ms", turn.elapsed().as_millis());
             }
-            if turn.elapsed() > TOO_SLOW_TURN {
-                self.slow_turn = Some((turn, turn.elapsed()));
-            }
+            let slow = Some((turn, turn.elapsed())).filter(|(_, took)| *took > TOO_SLOW_TURN);
+            self.slow_turn = slow.or(self.slow_turn);
+            ended = Instant::now();
             if self.engine.is_ready() || begin.elapsed() > PATIENCE {
                 self.serve();
             }

@@ -5,7 +5,6 @@ use super::super::model::Change;
 use super::{Exemption, Program, Receipt, TableHashes};
 use crate::audit::Kind;
 use crate::exemption::OrderKind;
-use crate::config::values;
 use crate::text::look_alike;
 
 /// The digits of a SHA-256.
@@ -133,7 +132,7 @@ impl Receipt {
                 // An agreement's id is in no receipt: a name that may be one is taken for it.
                 look_alike(&instrument.name, name)
                     || look_alike(&instrument.agreement, name)
-                    || values::name(name).is_ok()
+                    || name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
             }
             // Also one whose signature is in no role that counts, as the submitter's.
             "key" => self.signers.iter().any(|it| it.key == name),

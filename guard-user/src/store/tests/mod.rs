@@ -13,6 +13,7 @@ use crate::approval::Signature;
 use crate::audit::{self, Head, Kind, Who};
 use crate::exemption::{Clocks, Document, LawPack};
 
+mod agreements;
 mod changed_tables;
 mod changes;
 mod crash;

@@ -163,6 +163,10 @@ impl Engine {
             Input::DatabasesReplaced => self.load_databases(None),
             Input::Changed => self.interfaces.look(),
             Input::Tick => {}
+            Input::Absent(from) => {
+                let detail = json!({"from": from.to_string(), "to": now.wall.to_string()});
+                self.record_of(Kind::Unwatched, "", "", detail);
+            }
             Input::Observed(sight) => self.observed(sight, now),
             Input::Published(outcome) => self.published(*outcome, now),
             Input::Attached { index, result } => self.attached(index, result, now),
