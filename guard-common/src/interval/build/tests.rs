@@ -213,8 +213,8 @@ fn full_tables_are_searched_wherever_their_intervals_lie() {
     let starts: Vec<u64> =
         std::iter::once(0).chain((0x2001_0db8_0000_0000..).take(V6_CAPACITY - 1 - THIRDS)).collect();
     agrees_v6(&of_v6(&starts), &starts);
-    let spread =
-        (0..V6_CAPACITY as u64 - 1 - THIRDS as u64).map(|number| number / 9 << 44 | number % 9 | 1 << 61);
+    let spread = (0..V6_CAPACITY as u64 - 1 - THIRDS as u64)
+        .map(|number| ((number / 9) << 44) + number % 9 + (1 << 61));
     let starts: Vec<u64> = std::iter::once(0).chain(spread).collect();
     agrees_v6(&of_v6(&starts), &starts);
 }
